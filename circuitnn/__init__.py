@@ -1,0 +1,1 @@
+"""circuitnn: SPICE netlists as differentiable, compiled audio circuit models."""

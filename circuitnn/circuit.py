@@ -1,0 +1,105 @@
+"""The immutable description of a circuit: elements, nodes, models, parameters, knobs. No torch, no numbers computed.
+
+Conventions: element and model names are upper case, nodes and parameter names lower case, ground is node "0".
+Values are sympy expressions of the circuit's parameters, in SI units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sympy import Expr, Integer, Symbol
+
+GROUND = "0"
+
+# Relative prior widths (one standard deviation) where the netlist states no tolerance: usual part grades for R, C
+# and L; for .params and knobs a mild 20 %; for SPICE model parameters, how much they vary from part to part.
+DEFAULT_TOLERANCES: Mapping[str, float] = {"R": 0.05, "C": 0.10, "L": 0.10, "E": 0.20, "G": 0.20, "V": 0.05, "I": 0.05}
+
+
+def symbol(name: str) -> Symbol:
+    """The sympy symbol of a circuit parameter (real-valued)."""
+    return Symbol(name, real=True)
+
+
+@dataclass(frozen=True)
+class Element:
+    """One element. The first letter of the name is its kind: R C L V I E G D Q.
+
+    nodes: R C L V I D: (+, -); Q: (collector, base, emitter); E G: (out+, out-, in+, in-). Current sources (I, G)
+    drive their current from out+ through the source to out-, as SPICE does. value: ohm, farad, henry, volt (DC),
+    ampere (DC), V/V, A/V; None for D and Q, which have a model and an area instead.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    value: Expr | None = None
+    model: str | None = None
+    area: Expr = Integer(1)
+
+    @property
+    def kind(self) -> str:
+        return self.name[0]
+
+
+@dataclass(frozen=True)
+class DeviceModel:
+    """A .model card. kind: "d", "npn" or "pnp". parameters: only those that the card gives, lower-case names."""
+
+    name: str
+    kind: str
+    parameters: Mapping[str, Expr]
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A .param that a person turns. taper: how the position 0..1 maps to the value of the .param."""
+
+    name: str
+    taper: str = "linear"
+
+
+@dataclass(frozen=True)
+class Learnable:
+    """Something a fit may change: "R4", "DCLIP.is" or "drive". tolerance: relative prior width, None for the default."""
+
+    name: str
+    tolerance: float | None = None
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """A flat circuit (subcircuits expanded).
+
+    parameters: .param values; an entry may use entries before it. inputs: names of V (or I) elements that a signal
+    drives. outputs: pairs of nodes (+, -). tolerances: relative prior width by kind letter. temperature: kelvin.
+    notes: what the reader skipped or doubted. path: the file it came from.
+    """
+
+    title: str
+    elements: tuple[Element, ...]
+    models: Mapping[str, DeviceModel] = field(default_factory=dict)
+    parameters: Mapping[str, Expr] = field(default_factory=dict)
+    knobs: tuple[Knob, ...] = ()
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[tuple[str, str], ...] = ()
+    learn: tuple[Learnable, ...] = ()
+    tolerances: Mapping[str, float] = field(default_factory=dict)
+    temperature: float = 300.15
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    path: Path | None = field(default=None, compare=False)
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """All nodes in order of appearance, ground left out."""
+        seen = dict.fromkeys(node for element in self.elements for node in element.nodes)
+        return tuple(node for node in seen if node != GROUND)
+
+    def element(self, name: str) -> Element:
+        """The element of that name. Raises KeyError."""
+        for element in self.elements:
+            if element.name == name:
+                return element
+        raise KeyError(name)
