@@ -57,7 +57,11 @@ class Operations:
         self.where = xp.where
         self.maximum = xp.maximum
         self.minimum = xp.minimum
-        self.asarray = xp.asarray
+        self._xp = xp
+
+    def array(self, x: Any) -> Any:
+        """x as an array; a plain number becomes double precision, never torch's default of single."""
+        return self._xp.asarray(x, dtype=self._xp.float64) if isinstance(x, float | int) else x
 
 
 def evaluate(expression: sympy.Basic, values: Mapping[str, Any], operations: Operations) -> Any:
@@ -67,8 +71,7 @@ def evaluate(expression: sympy.Basic, values: Mapping[str, Any], operations: Ope
     """
     cache: dict[sympy.Basic, Any] = {}
 
-    def array(x: Any) -> Any:
-        return operations.asarray(x)
+    array = operations.array
 
     def walk(node: sympy.Basic) -> Any:
         if node in cache:

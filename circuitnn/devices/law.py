@@ -1,0 +1,89 @@
+"""What a device is: a symbolic law, written once, from which every number and every line of code is derived."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import sympy
+from sympy import Expr, Symbol
+
+# SPICE's conductance across every junction, in siemens. It keeps the Jacobian regular when all junctions are off.
+GMIN = 1e-12
+
+# Boltzmann's constant over the elementary charge, in V/K (exact in the SI of 2019).
+BOLTZMANN_OVER_CHARGE = 1.380649e-23 / 1.602176634e-19
+
+# The temperature at which SPICE model parameters are given, in kelvin (27 degrees Celsius).
+NOMINAL_TEMPERATURE = 300.15
+
+TEMPERATURE = Symbol("temperature", real=True)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a .model card, or of the element itself (areas). unit is "" for a pure number."""
+
+    default: float
+    unit: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Junction:
+    """How far Newton's method may move one variable that drives an exponential.
+
+    slope: the coefficient 1/(n V_T); critical: the coefficient that holds the voltage beyond which steps are limited
+    (SPICE's pnjlim); symmetric: whether the law is exponential in both directions.
+    """
+
+    variable: int
+    slope: Symbol
+    critical: Symbol
+    symmetric: bool = False
+
+
+# Laws are constants of this package: compared and hashed by identity.
+@dataclass(frozen=True, eq=False)
+class Law:
+    """Port voltages and currents of a device as functions of its natural variables w: v = V(w), i = I(w).
+
+    A port current flows into the + terminal and out of the - terminal, so a passive device has v i >= 0. The law is
+    written in `coefficients`, quantities that stay constant during a simulation and are formulas of the `parameters`
+    and of TEMPERATURE. Units: volt, ampere.
+    """
+
+    name: str
+    variables: tuple[Symbol, ...]
+    voltages: tuple[Expr, ...]
+    currents: tuple[Expr, ...]
+    coefficients: Mapping[Symbol, Expr]
+    parameters: Mapping[str, Parameter]
+    source: str
+    junctions: tuple[Junction, ...] = ()
+
+    @property
+    def ports(self) -> int:
+        return len(self.variables)
+
+    @property
+    def voltage_is_variable(self) -> bool:
+        """True if v = w, which spares the run-time half of its products."""
+        return self.voltages == self.variables
+
+    @cached_property
+    def voltage_jacobian(self) -> sympy.Matrix:
+        return sympy.Matrix(self.voltages).jacobian(self.variables)
+
+    @cached_property
+    def current_jacobian(self) -> sympy.Matrix:
+        return sympy.Matrix(self.currents).jacobian(self.variables)
+
+    @cached_property
+    def voltage_coefficient_jacobian(self) -> sympy.Matrix:
+        return sympy.Matrix(self.voltages).jacobian(list(self.coefficients))
+
+    @cached_property
+    def current_coefficient_jacobian(self) -> sympy.Matrix:
+        return sympy.Matrix(self.currents).jacobian(list(self.coefficients))

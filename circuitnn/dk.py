@@ -1,0 +1,147 @@
+"""The generalised DK-method: from a circuit's equations to a reduced state-space model in torch.
+
+Classic DK (Yeh 2009; Holters and Zoelzer, "Physical modelling of a wah-wah effect pedal as a case study for
+application of the nodal DK method to circuits with variable parts", DAFx-11) eliminates z and keeps v = p + K i,
+which needs M to be regular. A node that touches only nonlinear devices makes M singular. Here the unknowns (z, v, i)
+are one affine system; n_n of the 2 n_n port quantities (v, i) are free (f; all i where that is possible, which is
+the classic method), the rest follow from them:
+
+    P v + Q i = R_x x + R_u (u, 1),   y = D x + E (u, 1) + F f,   x' = A x + B (u, 1) + C f
+
+The constant 1 carries the supplies. i is positive into the + terminal of the device, so classic DK has P = I, Q = -K.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from circuitnn.errors import CircuitError
+from circuitnn.mna import Equations, Stamp
+from circuitnn.schemes import Scheme
+
+# What makes a port current comparable with a port voltage, in ohm: milliamperes beside volts.
+CURRENT_SCALE = 1e3
+# A port voltage is chosen as dependent while at least this part of its column is independent of those chosen before.
+INDEPENDENT = 1e-9
+
+
+class Matrices(NamedTuple):
+    """The reduced model. A [n_x, n_x], B [n_x, n_u+1], C [n_x, n_n], D [n_y, n_x], E [n_y, n_u+1], F [n_y, n_n],
+    R_x [n_n, n_x], R_u [n_n, n_u+1], P and Q [n_n, n_n]; float64."""
+
+    A: Tensor
+    B: Tensor
+    C: Tensor
+    D: Tensor
+    E: Tensor
+    F: Tensor
+    R_x: Tensor
+    R_u: Tensor
+    P: Tensor
+    Q: Tensor
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which port quantities are free and which follow, as positions in (v[0..n), i[0..n)), and the row scaling of the
+    equations [m + n_n] that makes the elimination well conditioned."""
+
+    free: tuple[int, ...]
+    dependent: tuple[int, ...]
+    row_scale: NDArray[np.float64]
+
+    @property
+    def plain(self) -> bool:
+        """Classic DK: every current is free and every voltage follows."""
+        return self.dependent == tuple(range(len(self.dependent)))
+
+
+def select(equations: Equations, c: NDArray[np.float64]) -> Selection:
+    """Choose the free port quantities at the coefficients c. Raises CircuitError if the circuit has no unique model."""
+    m, n = len(equations.unknowns), len(equations.ports)
+    M = equations.M.dense(c)
+    # Columns: z, v, i, the currents in units of 1/CURRENT_SCALE.
+    N_i = equations.N_n / CURRENT_SCALE
+    system = np.block([[M, np.zeros((m, n)), N_i], [equations.N_n.T, -np.eye(n), np.zeros((n, n))]])
+    row_scale = 1.0 / np.abs(system).max(axis=1, initial=1e-300)
+    # z can be eliminated if its columns are independent; what is left are n equations in the 2n port quantities.
+    scaled = system * row_scale[:, None]
+    column_scale = np.maximum(np.abs(scaled[:, :m]).max(axis=0, initial=1e-300), 1e-300)
+    left, singular, right = np.linalg.svd(scaled[:, :m] / column_scale, full_matrices=True)
+    if m and singular[-1] < 1e-13 * singular[0]:
+        vector = np.abs(right[m - 1])
+        names = [equations.unknowns[k] for k in np.flatnonzero(vector > 0.1 * vector.max())]
+        raise CircuitError(
+            f"the circuit equations have no unique solution; undetermined: {', '.join(names[:12])}",
+            "look for a floating part, a loop of ideal sources, or an amplifier without feedback at these places",
+        )
+    columns = left[:, m:].T @ scaled[:, m:]
+    dependent = _independent_columns(columns, n)
+    free = tuple(k for k in (*range(n, 2 * n), *range(n)) if k not in dependent)
+    return Selection(free, tuple(sorted(dependent)), row_scale)
+
+
+def _independent_columns(columns: NDArray[np.float64], n: int) -> list[int]:
+    """n independent columns of an [n, 2n] matrix of rank n: the first n (voltages) before the others (currents)."""
+    original = np.linalg.norm(columns, axis=0) + 1e-300
+    rest, chosen = columns.copy(), list[int]()
+    for _ in range(n):
+        independent = np.linalg.norm(rest, axis=0) / original
+        independent[chosen] = 0.0
+        voltage = int(np.argmax(independent[:n]))
+        pick = voltage if independent[voltage] > INDEPENDENT else n + int(np.argmax(independent[n:]))
+        direction = rest[:, pick] / np.linalg.norm(rest[:, pick])
+        rest = rest - np.outer(direction, direction @ rest)
+        chosen.append(pick)
+    return chosen
+
+
+def dense(stamp: Stamp, c: Tensor) -> Tensor:
+    """The matrix of a stamp for coefficients c [n_c], differentiable in c."""
+    rows, columns = stamp.shape
+    positions = torch.as_tensor(stamp.rows * columns + stamp.columns)
+    weights = torch.as_tensor(stamp.signs) * c[torch.as_tensor(stamp.coefficients)]
+    return torch.zeros(rows * columns, dtype=c.dtype).index_add(0, positions, weights).reshape(rows, columns)
+
+
+def reduce(equations: Equations, selection: Selection, scheme: Scheme, c: Tensor, s: Tensor) -> Matrices:
+    """The reduced model for coefficients c [n_c] (at the scheme's differentiation factor) and constant sources s [n_s].
+
+    Differentiable in c and s. Linear in the size of the circuit but for one dense solve of order m + n_n.
+    """
+    m, n, n_x, n_u = (len(x) for x in (equations.unknowns, equations.ports, equations.states, equations.inputs))
+    constant = {name: torch.as_tensor(getattr(equations, name)) for name in ("N_u", "N_s", "N_n", "N_y")}
+    M, N_n = dense(equations.M, c), constant["N_n"]
+    ports = torch.cat(
+        [torch.cat([torch.zeros(m, n, dtype=c.dtype), N_n], 1), torch.cat([-torch.eye(n), torch.zeros(n, n)], 1)]
+    )
+    unknown = torch.cat([torch.cat([M, N_n.T]), ports[:, list(selection.dependent)]], 1)
+    supplies = (constant["N_s"] @ s)[:, None]
+    excitation = torch.cat([dense(equations.N_x, c), constant["N_u"], supplies], 1)
+    excitation = torch.cat([excitation, torch.zeros(n, excitation.shape[1], dtype=c.dtype)])
+    scale = torch.as_tensor(selection.row_scale)[:, None]
+    solution = torch.linalg.solve(
+        scale * unknown, scale * torch.cat([excitation, -ports[:, list(selection.free)]], 1)
+    )
+    z, dependent = solution[:m], solution[m:]
+
+    history = scheme.alpha * (dense(equations.G_q, c) @ z)
+    history = history - scheme.beta * torch.eye(n_x, history.shape[1], dtype=c.dtype)
+    output = constant["N_y"] @ z
+    split = [n_x, n_u + 1, n]
+    A, B, C = history.split(split, 1)
+    D, E, F = output.split(split, 1)
+    # Rows that determine a current are scaled to volts, so that pivoting compares like with like.
+    row_scale = torch.tensor([CURRENT_SCALE if k >= n else 1.0 for k in selection.dependent], dtype=c.dtype)[:, None]
+    R_x, R_u, minus_free = (row_scale * dependent).split(split, 1)
+    both = torch.zeros(n, 2 * n, dtype=c.dtype)
+    both = both.index_copy(1, torch.tensor(selection.free, dtype=torch.int64), -minus_free)
+    both = both.index_copy(1, torch.tensor(selection.dependent, dtype=torch.int64), torch.diag(row_scale[:, 0]))
+    P, Q = both.split([n, n], 1)
+    return Matrices(A, B, C, D, E, F, R_x, R_u, P, Q)

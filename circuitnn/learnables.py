@@ -1,0 +1,111 @@
+"""What a fit may change, and the unbounded coordinate in which it changes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from circuitnn.circuit import DEFAULT_TOLERANCES, Circuit
+from circuitnn.errors import CircuitnnError
+from circuitnn.values import literal_values
+
+# Prior widths (relative, one standard deviation) of model parameters and .params without a stated tolerance.
+PARAMETER_TOLERANCE = 0.2
+# Saturation currents vary by multiples from part to part, not by percents: a factor of 3 either way.
+SATURATION_TOLERANCE = 2.0
+# A knob's logit: the logistic prior of a position that nobody wrote down, nearly uniform over the travel.
+KNOB_WIDTH = 1.8
+# Positions closer than this to a stop have no finite logit worth starting from.
+KNOB_MARGIN = 0.005
+
+
+@dataclass(frozen=True)
+class Coordinate:
+    """One learnable value as a function of an unbounded coordinate that is 0 at the netlist's value.
+
+    A positive value is nominal * exp(free), so it stays positive and a tolerance is a width of `free`. A knob's .param
+    is logistic(offset + free), so it stays between 0 and 1. Anything else is nominal + free. width: the standard
+    deviation of the prior on `free`.
+    """
+
+    name: str
+    nominal: float
+    kind: str
+    width: float
+
+    @property
+    def _offset(self) -> float:
+        clipped = min(max(self.nominal, KNOB_MARGIN), 1.0 - KNOB_MARGIN)
+        return math.log(clipped / (1.0 - clipped))
+
+    def value(self, free: Tensor) -> Tensor:
+        """The value (SI units) at `free`."""
+        if self.kind == "knob":
+            return torch.sigmoid(self._offset + free)
+        return self.nominal * torch.exp(free) if self.kind == "positive" else self.nominal + free
+
+    def free(self, value: float) -> float:
+        """The coordinate at which the value is `value`. Raises CircuitnnError outside the range of values."""
+        if self.kind == "knob":
+            if not 0.0 <= value <= 1.0:
+                raise CircuitnnError(f"{self.name}: a knob's .param is between 0 and 1, found {value}")
+            clipped = min(max(value, KNOB_MARGIN), 1.0 - KNOB_MARGIN)
+            return math.log(clipped / (1.0 - clipped)) - self._offset
+        if self.kind == "positive":
+            if not value > 0.0:
+                raise CircuitnnError(f"{self.name}: expected a positive value, found {value}")
+            return math.log(value / self.nominal)
+        return value - self.nominal
+
+    def slope(self, value: float) -> float:
+        """d value / d free at `value`, by which standard errors are carried over."""
+        if self.kind == "knob":
+            return value * (1.0 - value)
+        return value if self.kind == "positive" else 1.0
+
+
+def coordinates(circuit: Circuit, learn: str | Sequence[str]) -> tuple[Coordinate, ...]:
+    """The coordinates for learn = "marked", "all" (every R, C, L, model parameter and .param) or a list of names.
+
+    Raises CircuitnnError for a name that does not exist or is not a plain number.
+    """
+    literals = literal_values(circuit)
+    if learn == "marked":
+        names = [learnable.name for learnable in circuit.learn]
+    elif learn == "all":
+        sources = {element.name for element in circuit.elements if element.kind in "VIEG"}
+        names = [name for name, value in literals.items() if name not in sources and value > 0.0]
+    elif isinstance(learn, str):
+        raise CircuitnnError(f'learn is {learn!r}; expected "marked", "all" or a list of names')
+    else:
+        canonical = {name.lower(): name for name in literals}
+        names = [canonical.get(name.lower(), name) for name in learn]
+    if missing := [name for name in names if name not in literals]:
+        raise CircuitnnError(
+            f"{', '.join(missing)} cannot be learned: not an element value, model parameter or .param with a plain number",
+            f"learnable here: {', '.join(literals)}",
+        )
+    return tuple(_coordinate(circuit, name, literals[name]) for name in dict.fromkeys(names))
+
+
+def _coordinate(circuit: Circuit, name: str, nominal: float) -> Coordinate:
+    stated = {learnable.name: learnable.tolerance for learnable in circuit.learn}.get(name)
+    if name in {knob.name for knob in circuit.knobs}:
+        return Coordinate(name, nominal, "knob", KNOB_WIDTH)
+    tolerance = stated if stated is not None else _default_tolerance(circuit, name)
+    if nominal > 0.0:
+        return Coordinate(name, nominal, "positive", math.log1p(tolerance))
+    return Coordinate(name, nominal, "real", max(abs(nominal) * tolerance, 1e-3))
+
+
+def _default_tolerance(circuit: Circuit, name: str) -> float:
+    if "." in name and name.rpartition(".")[0] in circuit.models:
+        return SATURATION_TOLERANCE if name.endswith(".is") else PARAMETER_TOLERANCE
+    if name in circuit.parameters:
+        return PARAMETER_TOLERANCE
+    kind = name[0]
+    return circuit.tolerances.get(kind, DEFAULT_TOLERANCES.get(kind, PARAMETER_TOLERANCE))

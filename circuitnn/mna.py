@@ -1,0 +1,301 @@
+"""Modified nodal analysis: from a circuit to the stamps of its equations, without fixing any value.
+
+With a differentiation factor d (2/T trapezoidal, 1/T backward Euler, j omega for AC, 0 at DC) the equations are
+
+    M z = N_x x + N_u u + N_s s - N_n i,    v = N_n^T z,    y = N_y z,    q = G_q z
+
+z: node voltages, then currents of the branches without admittance (V, E, L, and resistors that may be 0 ohm);
+x: history of the reactive branches; u: inputs; s: constant sources; i, v: current through and voltage across the
+ports of the nonlinear devices, a current being positive when it flows into the + terminal of the device;
+q: capacitor current terms d C v and inductor currents, from which the next history follows.
+Matrices are sums of entries sign * c, where c is 1, a value, its reciprocal, or d times a value. See Ho, Ruehli and
+Brennan, "The modified nodal approach to network analysis", IEEE Trans. Circuits and Systems 22 (1975).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from circuitnn import devices, topology
+from circuitnn.circuit import GROUND, Circuit, Element
+from circuitnn.devices import Law
+from circuitnn.errors import CircuitError
+
+# How an entry's magnitude follows from a value.
+UNITY, VALUE, RECIPROCAL, DIFFERENTIATED = "unity", "value", "reciprocal", "differentiated"
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """A matrix of the given shape as a sum of entries: at rows[k], columns[k] adds signs[k] * c[coefficients[k]]."""
+
+    shape: tuple[int, int]
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    signs: NDArray[np.float64]
+    coefficients: NDArray[np.int64]
+
+    def dense(self, c: NDArray[Any]) -> NDArray[Any]:
+        """The matrix for coefficients c [n_c] (real or complex)."""
+        matrix = np.zeros(self.shape, dtype=c.dtype)
+        np.add.at(matrix, (self.rows, self.columns), self.signs * c[self.coefficients])
+        return matrix
+
+
+@dataclass(frozen=True)
+class Device:
+    """One nonlinear device: its law, where each of the law's parameters has its value, and the port positions.
+
+    sources: parameter name -> tuple of keys into `values.resolve`, whose values add up (areas of merged junctions).
+    """
+
+    name: str
+    law: Law
+    first_port: int
+    sources: Mapping[str, tuple[str, ...]]
+
+    def parameters(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The law's parameters: from `values` where the netlist gives them, else the law's defaults."""
+        found: dict[str, Any] = {}
+        for name, parameter in self.law.parameters.items():
+            keys = self.sources.get(name, ())
+            found[name] = sum((values[key] for key in keys[1:]), values[keys[0]]) if keys else parameter.default
+        return found
+
+
+@dataclass(frozen=True)
+class Equations:
+    """The stamps of a circuit. Shapes: M [m, m], N_x [m, n_x], N_u [m, n_u], N_s [m, n_s], N_n [m, n_n], N_y [n_y, m],
+    G_q [n_x, m]."""
+
+    unknowns: tuple[str, ...]
+    states: tuple[str, ...]
+    ports: tuple[str, ...]
+    inputs: tuple[str, ...]
+    sources: tuple[str, ...]
+    devices: tuple[Device, ...]
+    coefficients: tuple[tuple[str, str], ...]
+    M: Stamp
+    N_x: Stamp
+    G_q: Stamp
+    N_u: NDArray[np.float64]
+    N_s: NDArray[np.float64]
+    N_n: NDArray[np.float64]
+    N_y: NDArray[np.float64]
+    undefined_at_dc: tuple[int, ...] = ()
+
+    def coefficient_values(self, values: Mapping[str, Any], factor: Any) -> list[Any]:
+        """c, in order of `coefficients`, for resolved values and a differentiation factor in 1/s."""
+        rules: dict[str, Callable[[str], Any]] = {
+            UNITY: lambda name: 1.0,
+            VALUE: lambda name: values[name],
+            RECIPROCAL: lambda name: 1.0 / values[name],
+            DIFFERENTIATED: lambda name: factor * values[name],
+        }
+        return [rules[rule](name) for rule, name in self.coefficients]
+
+    def source_values(self, values: Mapping[str, Any]) -> list[Any]:
+        """s: the values of the constant sources, in volt or ampere."""
+        return [values[name] for name in self.sources]
+
+
+@dataclass
+class _Entries:
+    items: list[tuple[int, int, float, int]] = field(default_factory=list)
+
+    def stamp(self, rows: int, columns: int) -> Stamp:
+        table = np.array(self.items, dtype=float).reshape(-1, 4)
+        row, column, coefficient = (table[:, k].astype(np.int64) for k in (0, 1, 3))
+        return Stamp((rows, columns), row, column, table[:, 2].copy(), coefficient)
+
+
+class _Builder:
+    """Collects entries element by element. Rows and columns of ground are -1 and dropped."""
+
+    def __init__(self, circuit: Circuit) -> None:
+        self.circuit = circuit
+        self.unknowns = [f"v({node})" for node in circuit.nodes]
+        self.node_index = {GROUND: -1} | {node: k for k, node in enumerate(circuit.nodes)}
+        self.coefficients: dict[tuple[str, str], int] = {(UNITY, ""): 0}
+        self.M, self.N_x, self.G_q = _Entries(), _Entries(), _Entries()
+        self.states: list[str] = []
+        self.inputs: dict[str, dict[int, float]] = {name: {} for name in circuit.inputs}
+        self.sources: dict[str, dict[int, float]] = {}
+        self.ports: list[tuple[str, int, int]] = []
+        self.devices: list[Device] = []
+
+    def coefficient(self, rule: str, name: str = "") -> int:
+        return self.coefficients.setdefault((rule, name), len(self.coefficients))
+
+    def add(self, entries: _Entries, row: int, column: int, sign: float, rule: str = UNITY, name: str = "") -> None:
+        if row >= 0 and column >= 0:
+            entries.items.append((row, column, sign, self.coefficient(rule, name)))
+
+    def branch(self, name: str, plus: int, minus: int) -> int:
+        """A new unknown: the current of a branch from plus to minus; its row starts as v(plus) - v(minus)."""
+        row = len(self.unknowns)
+        self.unknowns.append(f"i({name})")
+        for node, sign in ((plus, 1.0), (minus, -1.0)):
+            self.add(self.M, node, row, sign)
+            self.add(self.M, row, node, sign)
+        return row
+
+    def conductance(self, rows: tuple[int, int], columns: tuple[int, int], rule: str, name: str) -> None:
+        """The current rule(name) * (v(columns[0]) - v(columns[1])) flows from rows[0] to rows[1]."""
+        for row, row_sign in zip(rows, (1.0, -1.0), strict=True):
+            for column, column_sign in zip(columns, (1.0, -1.0), strict=True):
+                self.add(self.M, row, column, row_sign * column_sign, rule, name)
+
+    def element(self, element: Element) -> None:
+        name = element.name
+        plus, minus, *sense = (self.node_index[node] for node in element.nodes)
+        match element.kind:
+            case "R":
+                if self.may_be_zero(element):
+                    row = self.branch(name, plus, minus)
+                    self.add(self.M, row, row, -1.0, VALUE, name)
+                else:
+                    self.conductance((plus, minus), (plus, minus), RECIPROCAL, name)
+            case "C":
+                self.conductance((plus, minus), (plus, minus), DIFFERENTIATED, name)
+                state = self.state(name)
+                for node, sign in ((plus, 1.0), (minus, -1.0)):
+                    self.add(self.N_x, node, state, sign)
+                    self.add(self.G_q, state, node, sign, DIFFERENTIATED, name)
+            case "L":
+                row = self.branch(name, plus, minus)
+                state = self.state(name)
+                self.add(self.M, row, row, -1.0, DIFFERENTIATED, name)
+                self.add(self.N_x, row, state, -1.0, DIFFERENTIATED, name)
+                self.add(self.G_q, state, row, 1.0)
+            case "V":
+                self.source(name, {self.branch(name, plus, minus): 1.0})
+            case "I":
+                self.source(name, {plus: -1.0, minus: 1.0})
+            case "E":
+                row = self.branch(name, plus, minus)
+                self.add(self.M, row, sense[0], -1.0, VALUE, name)
+                self.add(self.M, row, sense[1], 1.0, VALUE, name)
+            case "G":
+                self.conductance((plus, minus), (sense[0], sense[1]), VALUE, name)
+
+    def may_be_zero(self, element: Element) -> bool:
+        """A resistor that is, or at some knob position may be, 0 ohm: its current is an unknown of its own."""
+        assert element.value is not None
+        return bool(element.value.free_symbols) or float(element.value) == 0.0
+
+    def state(self, name: str) -> int:
+        self.states.append(name)
+        return len(self.states) - 1
+
+    def source(self, name: str, rows: dict[int, float]) -> None:
+        (self.inputs if name in self.inputs else self.sources)[name] = rows
+
+    def diodes(self, elements: Iterable[Element]) -> None:
+        """Diodes of one model between the same two nodes become one port, whichever way round they stand."""
+        bundles: dict[tuple[frozenset[str], str], list[Element]] = {}
+        for element in elements:
+            model = self.circuit.models[element.model or ""]
+            # A series resistance or a breakdown belongs to one diode: such diodes stay apart.
+            alone = {"rs", "bv"} & model.parameters.keys()
+            key = (frozenset(element.nodes), f"{model.name} {element.name}" if alone else model.name)
+            bundles.setdefault(key, []).append(element)
+        for bundle in bundles.values():
+            anode, cathode = bundle[0].nodes
+            model = self.circuit.models[bundle[0].model or ""]
+            name = "|".join(element.name for element in bundle)
+            sources: dict[str, tuple[str, ...]] = {key: (f"{model.name}.{key}",) for key in model.parameters}
+            sources["area"] = tuple(f"{e.name}.area" for e in bundle if e.nodes == (anode, cathode))
+            reverse = tuple(f"{e.name}.area" for e in bundle if e.nodes != (anode, cathode))
+            law = devices.DIODE
+            if reverse:
+                law, sources["reverse_area"] = devices.DIODE_PAIR, reverse
+            elif "bv" in model.parameters:
+                law = devices.BREAKDOWN_DIODE
+            plus = self.node_index[anode]
+            if "rs" in model.parameters:
+                plus = self.series_resistance(bundle[0].name, plus, f"{model.name}.rs")
+            self.device(name, law, sources, [(plus, self.node_index[cathode])])
+
+    def series_resistance(self, name: str, outer: int, key: str) -> int:
+        """An inner node behind the resistance `key`, which may be 0."""
+        inner = len(self.unknowns)
+        self.unknowns.append(f"v({name.lower()}#inner)")
+        row = self.branch(f"{name}#rs", outer, inner)
+        self.add(self.M, row, row, -1.0, VALUE, key)
+        return inner
+
+    def transistor(self, element: Element) -> None:
+        collector, base, emitter = (self.node_index[node] for node in element.nodes)
+        model = self.circuit.models[element.model or ""]
+        sources = {key: (f"{model.name}.{key}",) for key in model.parameters}
+        sources["area"] = (f"{element.name}.area",)
+        ports = [(base, emitter), (base, collector)]
+        if model.kind == "pnp":
+            ports = [(minus, plus) for plus, minus in ports]
+        self.device(element.name, devices.BJT, sources, ports)
+
+    def device(
+        self, name: str, law: Law, sources: Mapping[str, tuple[str, ...]], ports: list[tuple[int, int]]
+    ) -> None:
+        self.devices.append(Device(name, law, len(self.ports), sources))
+        for variable, (plus, minus) in zip(law.variables, ports, strict=True):
+            self.ports.append((f"{name}.{variable.name}", plus, minus))
+
+    def incidence(self, columns: Iterable[Mapping[int, float]]) -> NDArray[np.float64]:
+        listed = list(columns)
+        matrix = np.zeros((len(self.unknowns), len(listed)))
+        for k, column in enumerate(listed):
+            for row, sign in column.items():
+                if row >= 0:
+                    matrix[row, k] += sign
+        return matrix
+
+    def equations(self) -> Equations:
+        m, n_x = len(self.unknowns), len(self.states)
+        outputs = [((self.node(plus), 1.0), (self.node(minus), -1.0)) for plus, minus in self.circuit.outputs]
+        return Equations(
+            unknowns=tuple(self.unknowns),
+            states=tuple(self.states),
+            ports=tuple(name for name, _, _ in self.ports),
+            inputs=tuple(self.inputs),
+            sources=tuple(self.sources),
+            devices=tuple(self.devices),
+            coefficients=tuple(self.coefficients),
+            M=self.M.stamp(m, m),
+            N_x=self.N_x.stamp(m, n_x),
+            G_q=self.G_q.stamp(n_x, m),
+            N_u=self.incidence(self.inputs.values()),
+            N_s=self.incidence(self.sources.values()),
+            N_n=self.incidence(_difference(plus, minus) for _, plus, minus in self.ports),
+            N_y=self.incidence(dict(pair) for pair in outputs).T.copy(),
+            undefined_at_dc=tuple(self.node_index[node] for node in topology.without_dc_path(self.circuit)),
+        )
+
+    def node(self, name: str) -> int:
+        if name not in self.node_index:
+            raise CircuitError(f"output node {name!r} is not in the circuit", f"nodes: {', '.join(self.circuit.nodes)}")
+        return self.node_index[name]
+
+
+def _difference(plus: int, minus: int) -> dict[int, float]:
+    # Both terminals on one node: the port is short-circuited and drives nothing.
+    return {} if plus == minus else {plus: 1.0, minus: -1.0}
+
+
+def build_equations(circuit: Circuit) -> Equations:
+    """The equations of a circuit. Raises CircuitError if it has no ground, a floating node or a voltage loop."""
+    topology.check(circuit)
+    builder = _Builder(circuit)
+    for element in circuit.elements:
+        if element.kind == "Q":
+            builder.transistor(element)
+        elif element.kind != "D":
+            builder.element(element)
+    builder.diodes(element for element in circuit.elements if element.kind == "D")
+    return builder.equations()

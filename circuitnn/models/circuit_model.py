@@ -1,0 +1,195 @@
+"""A circuit as an nn.Module whose component values are learnable parameters."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from circuitnn.circuit import Circuit
+from circuitnn.discretise import DiscreteCircuit
+from circuitnn.errors import CircuitError, CircuitnnError, ConvergenceWarning
+from circuitnn.kernel import LISTED
+from circuitnn.learnables import Coordinate, coordinates
+from circuitnn.operating_point import OperatingPoint
+from circuitnn.oversampling import FACTORS, HALF_LENGTH, downsample, upsample
+from circuitnn.simulate import kernel_id, simulate
+from circuitnn.symbolic import Operations
+from circuitnn.values import knob_value, literal_values
+
+_TORCH = Operations(torch)
+
+
+class CircuitState(NamedTuple):
+    """Where a simulation stands, for the next chunk. x [batch, n_x]: history of the reactive branches; w [batch, n_n]:
+    the devices' variables; up, down: the last samples [batch, ..., channels] that the rate converters need."""
+
+    x: Tensor
+    w: Tensor
+    up: Tensor
+    down: Tensor
+
+
+class CircuitModel(nn.Module):
+    """A discretised circuit, float64: y, state = model(u, state=None, knobs=None), like nn.LSTM(batch_first=True).
+
+    sample_rate: of u and y, in Hz. oversample: 1, 2, 4 or 8; the circuit runs at sample_rate * oversample, and y is
+    `latency` samples late (0 without oversampling). learn: "marked" (the netlist's *@ learn cards), "all", or names.
+    compiled: True or False to demand the C++ core or the torch reference; by default the core where there is a compiler.
+
+    `free` [number of learnables] is the one parameter: 0 where a value is the netlist's; see learnables.Coordinate.
+    """
+
+    def __init__(
+        self,
+        circuit: Circuit,
+        sample_rate: float = 44100.0,
+        oversample: int = 4,
+        learn: str | Sequence[str] = "marked",
+        *,
+        compiled: bool | None = None,
+    ) -> None:
+        super().__init__()
+        if not 1.0 <= sample_rate <= 1e9:
+            raise CircuitnnError(f"sample rate {sample_rate} Hz is not between 1 Hz and 1 GHz")
+        if oversample not in FACTORS:
+            raise CircuitnnError(f"oversample {oversample} is not one of {', '.join(map(str, FACTORS))}")
+        if not circuit.inputs:
+            raise CircuitError("the netlist names no input", "add a card such as `*@ input Vin`")
+        if not circuit.outputs:
+            raise CircuitError("the netlist names no output", "add a card such as `*@ output out`")
+        self.circuit = circuit
+        self.sample_rate = sample_rate
+        self.oversample = oversample
+        self.coordinates: tuple[Coordinate, ...] = coordinates(circuit, learn)
+        self.discrete = DiscreteCircuit(circuit, sample_rate * oversample)
+        self.free = nn.Parameter(torch.zeros(len(self.coordinates), dtype=torch.float64))
+        self._compiled = compiled
+        self._point: OperatingPoint | None = None
+
+    @property
+    def latency(self) -> int:
+        """By how many samples y is late: the delay of the two rate conversions."""
+        return 2 * HALF_LENGTH if self.oversample > 1 else 0
+
+    @property
+    def kernel(self) -> int:
+        """The compiled core (or its reference), built at first use."""
+        return kernel_id(self.discrete.structure, self._compiled)
+
+    def learned(self, free: Tensor | None = None) -> dict[str, Tensor]:
+        """The learnable values by name, SI units (knobs: the .param's value), differentiable in `free`."""
+        free = self.free if free is None else free
+        return {c.name: c.value(free[k]) for k, c in enumerate(self.coordinates)}
+
+    def component_values(self) -> dict[str, float]:
+        """Every independent value of the circuit by name, in SI units, learnable or not, at its present value."""
+        return literal_values(self.circuit) | {name: float(value) for name, value in self.learned(self.free.detach()).items()}
+
+    def set_values(self, values: Mapping[str, float]) -> None:
+        """Set learnable values by name (SI units). Raises CircuitnnError for a name that is not learnable."""
+        known = {c.name: k for k, c in enumerate(self.coordinates)}
+        with torch.no_grad():
+            for name, value in values.items():
+                if name not in known:
+                    raise CircuitnnError(f"{name} is not learnable here", f"learnable: {', '.join(known) or 'nothing'}")
+                self.free[known[name]] = self.coordinates[known[name]].free(value)
+
+    def overrides(
+        self, knobs: Mapping[str, float | Tensor] | None = None, free: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Learned values, with the .params of the given knob positions (0 to 1, scalars) in their place."""
+        known = [knob.name for knob in self.circuit.knobs]
+        values = self.learned(free)
+        for name, position in (knobs or {}).items():
+            if name not in known:
+                raise CircuitnnError(f"there is no knob {name!r}", f"knobs: {', '.join(known) or 'none'}")
+            position = torch.as_tensor(position, dtype=torch.float64)
+            if not bool(((position >= 0.0) & (position <= 1.0)).all()):
+                raise CircuitnnError(f"knob {name} is at {position}; positions go from 0 to 1")
+            values[name] = knob_value(self.circuit, name, position, _TORCH)
+        return values
+
+    def operating_point(self, overrides: Mapping[str, Tensor]) -> OperatingPoint:
+        """The DC operating point at these values, as numbers; the last one found is the starting point."""
+        numbers = {name: float(value.detach()) for name, value in overrides.items()}
+        self._point = self.discrete.operating_point(numbers, self._point)
+        return self._point
+
+    def forward(
+        self, u: Tensor, state: CircuitState | None = None, knobs: Mapping[str, float | Tensor] | None = None
+    ) -> tuple[Tensor, CircuitState]:
+        """u [batch, time, n_inputs] in volt -> y [batch, time, n_outputs] in volt, and the state after it.
+
+        state: None starts at rest at the operating point. knobs: position 0 to 1 by name, a number or one per
+        recording [batch]. A sample that does not converge is reported by a ConvergenceWarning.
+        """
+        structure = self.discrete.structure
+        if u.dim() != 3 or u.shape[2] != structure.n_u:
+            raise CircuitnnError(
+                f"expected u of shape [batch, time, {structure.n_u}], found {list(u.shape)}",
+                "a mono signal is u[None, :, None]",
+            )
+        u = u.to(torch.float64)
+        settings = _per_recording(knobs or {}, u.shape[0])
+        overrides = [self.overrides(setting) for setting in settings]
+        theta = torch.stack([self.discrete.theta(values) for values in overrides])
+        if state is None:
+            state = self._initial_state(overrides, u)
+        if self.oversample == 1:
+            run = simulate(u, state.x, state.w, theta, self.kernel)
+            y, up, down = run.y, state.up, state.down
+        else:
+            fast, up = upsample(u, state.up, self.oversample)
+            run = simulate(fast, state.x, state.w, theta, self.kernel)
+            y, down = downsample(run.y, state.down, self.oversample)
+        self.warn(run.report)
+        return y, CircuitState(run.x, run.w, up, down)
+
+    def _initial_state(self, overrides: list[dict[str, Tensor]], u: Tensor) -> CircuitState:
+        parts = [self.discrete.initial_state(values, self.operating_point(values)) for values in overrides]
+        x, w, y = (torch.stack(part).expand(u.shape[0], -1) for part in zip(*parts, strict=True))
+        memory = 2 * HALF_LENGTH if self.oversample > 1 else 0
+        # The output has been at rest for ever: a DC offset must not look like a step to the filter.
+        down = y[:, None, :].expand(-1, memory * self.oversample, -1)
+        return CircuitState(x, w.detach(), u.new_zeros(u.shape[0], memory, u.shape[2]), down)
+
+    def render(self, u: Tensor, knobs: Mapping[str, float | Tensor] | None = None) -> Tensor:
+        """The output for a whole signal u [batch, time, n_inputs], from rest, with the latency taken out."""
+        y, _ = self(torch.nn.functional.pad(u, (0, 0, 0, self.latency)), knobs=knobs)
+        return y[:, self.latency :]
+
+    def warn(self, report: Tensor) -> None:
+        """A ConvergenceWarning for the failures in a run's report, if there are any."""
+        failures = int(report[:, 1].sum())
+        if not failures:
+            return
+        ports = self.discrete.equations.ports
+        listed = [
+            f"sample {int(lane[2 + 2 * k]) // self.oversample} at {ports[int(lane[3 + 2 * k])]}"
+            for lane in report
+            for k in range(min(int(lane[1]), LISTED))
+        ]
+        warnings.warn(
+            f"{failures} steps did not converge and kept the last solution: {', '.join(listed[:LISTED])}",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+
+
+def _per_recording(knobs: Mapping[str, float | Tensor], batch: int) -> list[dict[str, float | Tensor]]:
+    """One setting for all recordings, or one each where a knob has a position per recording."""
+    sizes = {name: position.numel() for name, position in knobs.items() if isinstance(position, Tensor)}
+    if wrong := {name: size for name, size in sizes.items() if size not in (1, batch)}:
+        raise CircuitnnError(f"knob positions per recording: expected 1 or {batch}, found {wrong}")
+    count = batch if batch > 1 and batch in sizes.values() else 1
+    return [
+        {
+            name: position.reshape(-1)[k % position.numel()] if isinstance(position, Tensor) else position
+            for name, position in knobs.items()
+        }
+        for k in range(count)
+    ]

@@ -1,0 +1,190 @@
+"""The DC operating point: capacitors open, inductors short, inputs at zero."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sympy import Symbol
+
+from circuitnn.devices import TEMPERATURE, Law
+from circuitnn.errors import CircuitError, ConvergenceError
+from circuitnn.mna import Device, Equations
+from circuitnn.symbolic import Operations, evaluate
+
+# What holds a node that only capacitors connect to the rest, in siemens.
+LEAK = 1e-12
+MAX_ITERATIONS = 200
+# Convergence: largest last step of a port variable, in volt.
+TOLERANCE = 1e-12
+_NUMPY = Operations(np)
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """z [m]: node voltages and branch currents (V, A); w [n_n]: the devices' variables (V); jacobian [m+n_n, m+n_n] of
+    the equations at the solution, in the order (z, w)."""
+
+    z: NDArray[np.float64]
+    w: NDArray[np.float64]
+    jacobian: NDArray[np.float64]
+
+
+def device_coefficients(
+    device: Device, values: Mapping[str, Any], temperature: float, operations: Operations
+) -> dict[Symbol, Any]:
+    """The law's coefficients, from the resolved values of a circuit."""
+    parameters = device.parameters(values) | {TEMPERATURE.name: temperature}
+    return {symbol: evaluate(rule, parameters, operations) for symbol, rule in device.law.coefficients.items()}
+
+
+def evaluate_law(
+    law: Law, w: Any, coefficients: Mapping[Symbol, Any], operations: Operations
+) -> tuple[list[Any], list[Any], list[list[Any]], list[list[Any]]]:
+    """V(w), I(w) and their Jacobians dV/dw, dI/dw as lists of scalars, for w indexable along its first axis."""
+    values = {symbol.name: value for symbol, value in coefficients.items()}
+    values |= {symbol.name: w[k] for k, symbol in enumerate(law.variables)}
+
+    def all_of(expressions: Any) -> list[Any]:
+        return [evaluate(expression, values, operations) for expression in expressions]
+
+    n = law.ports
+    return (
+        all_of(law.voltages),
+        all_of(law.currents),
+        [all_of(law.voltage_jacobian[row, :]) for row in range(n)],
+        [all_of(law.current_jacobian[row, :]) for row in range(n)],
+    )
+
+
+def limit_step(law: Law, coefficients: Mapping[Symbol, Any], old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
+    """`new`, with each junction's step limited in its own coordinate (SPICE's pnjlim, Nagel 1975)."""
+    limited = new.copy()
+    for junction in law.junctions:
+        k = junction.variable
+        sign = -1.0 if junction.symmetric and new[k] < 0.0 else 1.0
+        before, after = sign * old[k], sign * new[k]
+        slope, critical = float(coefficients[junction.slope]), float(coefficients[junction.critical])
+        if after > critical and abs(after - before) * slope > 2.0:
+            if before > 0.0:
+                growth = 1.0 + (after - before) * slope
+                after = before + np.log(growth) / slope if growth > 0.0 else critical
+            else:
+                after = np.log(after * slope) / slope
+            limited[k] = sign * after
+    return limited
+
+
+def operating_point(
+    equations: Equations, values: Mapping[str, float], temperature: float, start: OperatingPoint | None = None
+) -> OperatingPoint:
+    """Solve M z + N_n I(w) = N_s s, N_n^T z = V(w) by Newton's method, then by gmin and source stepping.
+
+    Raises CircuitError if the equations are singular and ConvergenceError if every method fails.
+    """
+    problem = _Problem(equations, values, temperature)
+    zero = np.zeros(len(problem.right_side))
+    first = zero if start is None else np.concatenate([start.z, start.w])
+    solution = problem.newton(first)
+    if solution is None:
+        solution = problem.step(zero, [("gmin", 10.0**-k) for k in range(2, 13)] + [("gmin", 0.0)])
+    if solution is None:
+        solution = problem.step(zero, [("source", float(s)) for s in np.linspace(0.0, 1.0, 51)])
+    if solution is None:
+        raise ConvergenceError(
+            f"no DC operating point was found in {MAX_ITERATIONS} iterations, with gmin and source stepping",
+            "check supply voltages, device polarity and model parameters",
+        )
+    _, jacobian = problem.residual(solution)
+    m = len(equations.unknowns)
+    return OperatingPoint(solution[:m], solution[m:], jacobian)
+
+
+class _Problem:
+    def __init__(self, equations: Equations, values: Mapping[str, float], temperature: float) -> None:
+        self.equations = equations
+        self.coefficients = [device_coefficients(d, values, temperature, _NUMPY) for d in equations.devices]
+        c = np.array(equations.coefficient_values(values, 0.0), dtype=float)
+        m, n = len(equations.unknowns), len(equations.ports)
+        self.linear = np.zeros((m + n, m + n))
+        self.linear[:m, :m] = equations.M.dense(c)
+        for node in equations.undefined_at_dc:
+            self.linear[node, node] += LEAK
+        self.linear[m:, :m] = equations.N_n.T
+        self.right_side = np.zeros(m + n)
+        self.right_side[:m] = equations.N_s @ np.array(equations.source_values(values), dtype=float)
+        self.m = m
+
+    def residual(
+        self, unknowns: NDArray[np.float64], gmin: float = 0.0, source: float = 1.0
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Residual and Jacobian at (z, w), with an extra conductance `gmin` across every port and scaled sources."""
+        m, N_n, w = self.m, self.equations.N_n, unknowns[self.m :]
+        v, i, dv, di = (np.zeros(w.shape), gmin * w, np.zeros((w.size, w.size)), gmin * np.eye(w.size))
+        for device, coefficients in zip(self.equations.devices, self.coefficients, strict=True):
+            ports = slice(device.first_port, device.first_port + device.law.ports)
+            voltages, currents, dv_dw, di_dw = evaluate_law(device.law, w[ports], coefficients, _NUMPY)
+            v[ports] = voltages
+            i[ports] += currents
+            dv[ports, ports] = dv_dw
+            di[ports, ports] += di_dw
+        residual = self.linear @ unknowns - source * self.right_side
+        residual[:m] += N_n @ i
+        residual[m:] -= v
+        jacobian = self.linear.copy()
+        jacobian[:m, m:] += N_n @ di
+        jacobian[m:, m:] -= dv
+        return residual, jacobian
+
+    def newton(
+        self, start: NDArray[np.float64], gmin: float = 0.0, source: float = 1.0
+    ) -> NDArray[np.float64] | None:
+        """The solution from `start`, or None if it does not converge."""
+        m, unknowns = self.m, start.copy()
+        for _ in range(MAX_ITERATIONS):
+            residual, jacobian = self.residual(unknowns, gmin, source)
+            step = self.solve(jacobian, residual)
+            if not np.all(np.isfinite(step)):
+                return None
+            old_w = unknowns[m:].copy()
+            unknowns = unknowns - step
+            unlimited = unknowns[m:].copy()
+            for device, coefficients in zip(self.equations.devices, self.coefficients, strict=True):
+                ports = slice(m + device.first_port, m + device.first_port + device.law.ports)
+                old = old_w[device.first_port : device.first_port + device.law.ports]
+                unknowns[ports] = limit_step(device.law, coefficients, old, unknowns[ports])
+            settled = np.abs(unknowns[m:] - old_w).max(initial=0.0) < TOLERANCE * (1.0 + np.abs(old_w).max(initial=0.0))
+            if settled and np.array_equal(unlimited, unknowns[m:]):
+                return unknowns
+        return None
+
+    def step(self, start: NDArray[np.float64], schedule: list[tuple[str, float]]) -> NDArray[np.float64] | None:
+        """Follow a schedule of easier problems that ends with the one to solve."""
+        unknowns: NDArray[np.float64] | None = start
+        for name, value in schedule:
+            if unknowns is None:
+                return None
+            unknowns = self.newton(unknowns, **{name: value})
+        return unknowns
+
+    def solve(self, jacobian: NDArray[np.float64], residual: NDArray[np.float64]) -> NDArray[np.float64]:
+        # Conductances of 1e-12 stand beside gains of 1e5: scale the rows before judging and solving.
+        scale = np.abs(jacobian).max(axis=1)
+        if (scale == 0.0).any():
+            raise CircuitError(f"singular at DC: {self.names(np.flatnonzero(scale == 0.0))} has no equation")
+        try:
+            return np.linalg.solve(jacobian / scale[:, None], residual / scale)
+        except np.linalg.LinAlgError:
+            _, _, vectors = np.linalg.svd(jacobian / scale[:, None])
+            culprits = np.flatnonzero(np.abs(vectors[-1]) > 0.1 * np.abs(vectors[-1]).max())
+            raise CircuitError(
+                f"the DC equations have no unique solution; undetermined: {self.names(culprits)}",
+                "look for a loop of ideal sources or inductors, or an amplifier without feedback, at these places",
+            ) from None
+
+    def names(self, indices: NDArray[np.int64]) -> str:
+        names = (*self.equations.unknowns, *self.equations.ports)
+        return ", ".join(names[k] for k in indices)

@@ -1,0 +1,1 @@
+"""The C++ run-time header, and what compiles and loads it."""

@@ -1,0 +1,95 @@
+"""Compiles generated C++ at first use and keeps the result, named by a hash of everything that went into it."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import platformdirs
+
+from circuitnn.errors import CompilerError
+
+HEADERS = Path(__file__).parent
+# Strict IEEE semantics stay on (NaN must be seen); errno and floating-point traps are what nobody here reads.
+FLAGS = (
+    "-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-exceptions", "-fPIC", "-shared"
+)  # fmt: skip
+COMPILER_HINT = "install g++ or clang, or `pip install circuitnn[compiler]`, or name a compiler in $CXX"
+
+
+def cache_folder() -> Path:
+    """Where compiled circuits are kept: $CIRCUITNN_CACHE, else the user's cache folder."""
+    given = os.environ.get("CIRCUITNN_CACHE")
+    return Path(given) if given else Path(platformdirs.user_cache_dir("circuitnn"))
+
+
+@cache
+def find_compiler() -> tuple[str, ...] | None:
+    """The command of a C++17 compiler: $CXX, the system's, or the one in the ziglang package; None if there is none."""
+    given = os.environ.get("CXX")
+    if given:
+        return tuple(given.split())
+    for name in ("c++", "g++", "clang++"):
+        if found := shutil.which(name):
+            return (found,)
+    if importlib.util.find_spec("ziglang"):
+        # zig would first build a C++ standard library, which the headers do not need.
+        return (sys.executable, "-m", "ziglang", "c++", "-nostdlib++")
+    return None
+
+
+@cache
+def _machine() -> str:
+    """What -march=native depends on, so that a cache shared between machines never serves the wrong code."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return "".join(line for line in dict.fromkeys(lines) if line.startswith(("model name", "flags", "Features")))
+    except OSError:
+        return platform.processor() + platform.machine()
+
+
+def compile_library(source: str) -> ctypes.CDLL:
+    """The shared library of `source`, compiled or from the cache.
+
+    Raises CompilerError if there is no compiler or it fails.
+    """
+    compiler = find_compiler()
+    if compiler is None:
+        raise CompilerError("no C++ compiler was found", COMPILER_HINT)
+    headers = "".join(path.read_text() for path in sorted(HEADERS.glob("*.hpp")))
+    recipe = "\0".join([source, headers, *compiler, *FLAGS, _machine(), platform.system()])
+    library = cache_folder() / f"{hashlib.sha256(recipe.encode()).hexdigest()[:32]}.so"
+    if not library.exists():
+        _compile(compiler, source, library)
+    return ctypes.CDLL(str(library))
+
+
+def _compile(compiler: tuple[str, ...], source: str, library: Path) -> None:
+    try:
+        library.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(dir=library.parent, prefix="build-")
+    except OSError as error:
+        raise CompilerError(
+            f"the cache folder {library.parent} cannot be written: {error.strerror}", "set $CIRCUITNN_CACHE"
+        ) from None
+    with folder as name:
+        text, built = Path(name) / "circuit.cpp", Path(name) / "circuit.so"
+        text.write_text(source)
+        command = [*compiler, *FLAGS, f"-I{HEADERS}", str(text), "-o", str(built)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise CompilerError(f"{compiler[0]} cannot be run: {error.strerror}", COMPILER_HINT) from None
+        if done.returncode != 0:
+            raise CompilerError(f"{' '.join(command)} failed:\n{done.stderr.strip()[-2000:]}", COMPILER_HINT)
+        # Renaming is atomic: another process sees the whole library or none.
+        built.replace(library)
