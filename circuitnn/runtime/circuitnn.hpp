@@ -121,23 +121,20 @@ struct Factors {
         return true;
     }
 
-    // b becomes the solution of J b' = b, for W right-hand sides stored side by side.
-    template <int W = 1>
-    void solve(double* b) const {
+    // b becomes the solution of J b' = b. Number: double, or a vector of right-hand sides side by side.
+    template <class Number>
+    void solve(Number* b) const {
         for (int k = 0; k < N; ++k)
-            if (pivot[k] != k)
-                for (int l = 0; l < W; ++l) {
-                    const double kept = b[k * W + l];
-                    b[k * W + l] = b[pivot[k] * W + l];
-                    b[pivot[k] * W + l] = kept;
-                }
+            if (pivot[k] != k) {
+                const Number kept = b[k];
+                b[k] = b[pivot[k]];
+                b[pivot[k]] = kept;
+            }
         for (int row = 1; row < N; ++row)
-            for (int k = 0; k < row; ++k)
-                for (int l = 0; l < W; ++l) b[row * W + l] -= lu[row][k] * b[k * W + l];
+            for (int k = 0; k < row; ++k) b[row] -= lu[row][k] * b[k];
         for (int row = N - 1; row >= 0; --row) {
-            for (int k = row + 1; k < N; ++k)
-                for (int l = 0; l < W; ++l) b[row * W + l] -= lu[row][k] * b[k * W + l];
-            for (int l = 0; l < W; ++l) b[row * W + l] *= lu[row][row];
+            for (int k = row + 1; k < N; ++k) b[row] -= lu[row][k] * b[k];
+            b[row] *= lu[row][row];
         }
     }
 

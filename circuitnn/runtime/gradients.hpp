@@ -104,26 +104,22 @@ void adjoint(int64_t length, const double* u, const double* xs, const double* ws
     for (int k = 0; k < L::size; ++k) theta_bar[k] = gradient[k];
 }
 
-// How many directions the forward mode carries side by side.
+// How many directions the forward mode carries side by side, as one vector of gcc and clang.
 constexpr int width = 8;
+typedef double Lanes __attribute__((vector_size(width * sizeof(double))));
+// The same in memory that comes from outside, which is aligned to a double only.
+typedef Lanes Outside __attribute__((aligned(sizeof(double))));
 
-// out[R, width] += matrix[R, C] in[C, width] + dmatrix[R, C, width] value[C]; the dots of `in` may be absent.
+// out[R] += matrix[R, C] in[C] + dmatrix[R, C] value[C]; the derivatives `in` may be absent.
 template <int R, int C>
-inline void multiply_add_tangent(double* out, const double* matrix, const double* in, const double* dmatrix,
-                                 const double* value) {
+inline void multiply_add_tangent(Lanes* __restrict out, const double* __restrict matrix, const Outside* __restrict in,
+                                 const Outside* __restrict dmatrix, const double* __restrict value) {
     for (int row = 0; row < R; ++row) {
-        double sum[width];
-        for (int l = 0; l < width; ++l) sum[l] = out[row * width + l];
+        Lanes sum = out[row];
         if (in)
-            for (int k = 0; k < C; ++k) {
-                const double scale = matrix[row * C + k];
-                for (int l = 0; l < width; ++l) sum[l] += scale * in[k * width + l];
-            }
-        for (int k = 0; k < C; ++k) {
-            const double scale = value[k];
-            for (int l = 0; l < width; ++l) sum[l] += scale * dmatrix[(row * C + k) * width + l];
-        }
-        for (int l = 0; l < width; ++l) out[row * width + l] = sum[l];
+            for (int k = 0; k < C; ++k) sum += matrix[row * C + k] * in[k];
+        for (int k = 0; k < C; ++k) sum += value[k] * dmatrix[row * C + k];
+        out[row] = sum;
     }
 }
 
@@ -135,14 +131,13 @@ void tangent(int64_t length, const double* u, double* x, double* w, const double
              const Options& options) {
     using L = Layout<Circuit>;
     using Devices = typename Circuit::Devices;
-    constexpr int X = L::X, U = L::U, Y = L::Y, N = L::N, M = Devices::widest, W = width;
+    constexpr int X = L::X, U = L::U, Y = L::Y, N = L::N, M = Devices::widest;
     constexpr int slots = at_least_one(N), states = at_least_one(X);
     constexpr int entries = at_least_one(Devices::coefficients) * M;
     Solver<Circuit> solver(theta, options);
     solver.start(w);
     double input[U], r[slots], f[slots] = {}, state[states], dv_dc[entries], di_dc[entries];
-    double dw[slots * W], df[slots * W], dinput[U * W] = {}, dv[slots * W], di[slots * W];
-    double dout[at_least_one(Y) * W], dnext[states * W];
+    Lanes dw[slots], df[slots] = {}, dinput[U] = {}, dv[slots], di[slots], dout[at_least_one(Y)], dnext[states];
     input[U - 1] = 1.0;
     for (int k = 0; k < X; ++k) state[k] = x[k];
     for (int64_t n = 0; n < length; ++n) {
@@ -158,75 +153,64 @@ void tangent(int64_t length, const double* u, double* x, double* w, const double
             });
         }
         for (int64_t block = 0; block < blocks; ++block) {
-            const double* d = dtheta + block * L::size * W;
-            double* dstate = dx + block * X * W;
-            const double* dots = nullptr;
+            const Outside* d = reinterpret_cast<const Outside*>(dtheta) + block * L::size;
+            Outside* dstate = reinterpret_cast<Outside*>(dx) + block * X;
+            const Outside* dots = nullptr;
             if (du) {
                 for (int k = 0; k < U - 1; ++k)
-                    for (int l = 0; l < W; ++l) dinput[k * W + l] = du[((n * (U - 1) + k) * blocks + block) * W + l];
+                    dinput[k] = reinterpret_cast<const Outside*>(du)[(n * (U - 1) + k) * blocks + block];
                 dots = dinput;
             }
             if constexpr (N > 0) {
-                for (int k = 0; k < N * W; ++k) dw[k] = 0.0;
-                multiply_add_tangent<N, X>(dw, theta + L::R_x, dstate, d + L::R_x * W, state);
-                multiply_add_tangent<N, U>(dw, theta + L::R_u, dots, d + L::R_u * W, input);
+                for (int k = 0; k < N; ++k) dw[k] = Lanes{};
+                multiply_add_tangent<N, X>(dw, theta + L::R_x, dstate, d + L::R_x, state);
+                multiply_add_tangent<N, U>(dw, theta + L::R_u, dots, d + L::R_u, input);
                 // dv, di hold V_c dc and I_c dc first, and the whole derivative once dw is known.
                 Devices::each([&](auto law, int p, int c) {
-                    using Law = decltype(law);
-                    constexpr int K = Law::coefficients;
-                    for (int k = 0; k < Law::ports; ++k) {
-                        double v_sum[W] = {}, i_sum[W] = {};
-                        for (int j = 0; j < K; ++j)
-                            for (int l = 0; l < W; ++l) {
-                                v_sum[l] += dv_dc[c * M + k * K + j] * d[(L::K + c + j) * W + l];
-                                i_sum[l] += di_dc[c * M + k * K + j] * d[(L::K + c + j) * W + l];
-                            }
-                        for (int l = 0; l < W; ++l) {
-                            dv[(p + k) * W + l] = v_sum[l];
-                            di[(p + k) * W + l] = i_sum[l];
+                    constexpr int K = decltype(law)::coefficients;
+                    for (int k = 0; k < decltype(law)::ports; ++k) {
+                        Lanes v_sum{}, i_sum{};
+                        for (int j = 0; j < K; ++j) {
+                            v_sum += dv_dc[c * M + k * K + j] * d[L::K + c + j];
+                            i_sum += di_dc[c * M + k * K + j] * d[L::K + c + j];
                         }
+                        dv[p + k] = v_sum;
+                        di[p + k] = i_sum;
                     }
                 });
-                for (int row = 0; row < N; ++row)
+                for (int row = 0; row < N; ++row) {
+                    Lanes sum = dw[row];
                     for (int k = 0; k < N; ++k) {
-                        const double Q = theta[L::Q + row * N + k];
-                        for (int l = 0; l < W; ++l)
-                            dw[row * W + l] -= Q * di[k * W + l] + d[(L::Q + row * N + k) * W + l] * solver.i[k];
-                        if constexpr (!Circuit::plain) {
-                            const double P = theta[L::P + row * N + k];
-                            for (int l = 0; l < W; ++l)
-                                dw[row * W + l] -= P * dv[k * W + l] + d[(L::P + row * N + k) * W + l] * solver.v[k];
-                        }
+                        sum -= theta[L::Q + row * N + k] * di[k] + solver.i[k] * d[L::Q + row * N + k];
+                        if constexpr (!Circuit::plain)
+                            sum -= theta[L::P + row * N + k] * dv[k] + solver.v[k] * d[L::P + row * N + k];
                     }
-                if constexpr (Circuit::plain)
-                    for (int k = 0; k < N * W; ++k) dw[k] -= dv[k];
-                solver.factors.template solve<W>(dw);
+                    dw[row] = Circuit::plain ? sum - dv[row] : sum;
+                }
+                solver.factors.solve(dw);
                 Devices::each([&](auto law, int p, int) {
                     constexpr int ports = decltype(law)::ports;
                     for (int k = p; k < p + ports; ++k)
-                        for (int column = 0; column < ports; ++column)
-                            for (int l = 0; l < W; ++l) {
-                                dv[k * W + l] += solver.dv[k * M + column] * dw[(p + column) * W + l];
-                                di[k * W + l] += solver.di[k * M + column] * dw[(p + column) * W + l];
-                            }
+                        for (int column = 0; column < ports; ++column) {
+                            dv[k] += solver.dv[k * M + column] * dw[p + column];
+                            di[k] += solver.di[k * M + column] * dw[p + column];
+                        }
                 });
                 for (int k = 0; k < N; ++k) {
                     const int position = Circuit::free_ports[k];
-                    const double* from = position < N ? dv + position * W : di + (position - N) * W;
-                    for (int l = 0; l < W; ++l) df[k * W + l] = from[l];
+                    df[k] = position < N ? dv[position] : di[position - N];
                 }
             }
-            for (int k = 0; k < Y * W; ++k) dout[k] = 0.0;
-            multiply_add_tangent<Y, X>(dout, theta + L::D, dstate, d + L::D * W, state);
-            multiply_add_tangent<Y, U>(dout, theta + L::E, dots, d + L::E * W, input);
-            multiply_add_tangent<Y, N>(dout, theta + L::F, df, d + L::F * W, f);
-            for (int k = 0; k < Y; ++k)
-                for (int l = 0; l < W; ++l) dy[((n * Y + k) * blocks + block) * W + l] = dout[k * W + l];
-            for (int k = 0; k < X * W; ++k) dnext[k] = 0.0;
-            multiply_add_tangent<X, X>(dnext, theta + L::A, dstate, d + L::A * W, state);
-            multiply_add_tangent<X, U>(dnext, theta + L::B, dots, d + L::B * W, input);
-            multiply_add_tangent<X, N>(dnext, theta + L::C, df, d + L::C * W, f);
-            for (int k = 0; k < X * W; ++k) dstate[k] = dnext[k];
+            for (int k = 0; k < Y; ++k) dout[k] = Lanes{};
+            multiply_add_tangent<Y, X>(dout, theta + L::D, dstate, d + L::D, state);
+            multiply_add_tangent<Y, U>(dout, theta + L::E, dots, d + L::E, input);
+            multiply_add_tangent<Y, N>(dout, theta + L::F, df, d + L::F, f);
+            for (int k = 0; k < Y; ++k) reinterpret_cast<Outside*>(dy)[(n * Y + k) * blocks + block] = dout[k];
+            for (int k = 0; k < X; ++k) dnext[k] = Lanes{};
+            multiply_add_tangent<X, X>(dnext, theta + L::A, dstate, d + L::A, state);
+            multiply_add_tangent<X, U>(dnext, theta + L::B, dots, d + L::B, input);
+            multiply_add_tangent<X, N>(dnext, theta + L::C, df, d + L::C, f);
+            for (int k = 0; k < X; ++k) dstate[k] = dnext[k];
         }
         Linear<Circuit>::advance(theta, input, f, state, y + n * Y);
     }

@@ -1,0 +1,191 @@
+"""Element cards: one row of data for each letter, and what each kind of card may hold after its nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from circuitnn.errors import NetlistError
+from circuitnn.netlist.formulas import closest
+from circuitnn.netlist.lexer import Card, Token, tokens
+
+_WAVEFORMS = ("sin", "pulse", "pwl", "exp", "sffm", "am", "trnoise", "trrandom", "external")
+_NONLINEAR_FORMS = ("poly", "value", "table", "vol", "cur", "laplace", "freq", "vcvs", "vccs")
+_NUMERIC = tuple("+-.0123456789")
+
+
+@dataclass
+class Fields:
+    """What an element card says, not yet looked up. A value of None is 0; an area of None is 1."""
+
+    nodes: list[Token]
+    value: Token | None = None
+    model: Token | None = None
+    area: Token | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind of element card."""
+
+    name: str
+    nodes: tuple[str, ...]
+    read: Callable[[Reader, Fields], None]
+    example: str
+
+
+class Reader:
+    """Takes the tokens of an element card one after the other."""
+
+    def __init__(self, card: Card, row: Row, is_model: Callable[[str], bool]) -> None:
+        self.card = card
+        self.row = row
+        self.is_model = is_model
+        # ngspice takes parentheses and commas in element cards for blanks.
+        self.rest = [token for token in tokens(card) if token.kind not in "(),"][1:]
+
+    @property
+    def here(self) -> Token | None:
+        return self.rest[0] if self.rest else None
+
+    @property
+    def word(self) -> str:
+        """The next token in lower case if it is a word, else ""."""
+        return self.rest[0].text.lower() if self.rest and self.rest[0].kind == "word" else ""
+
+    def at(self, index: int) -> Token | None:
+        return self.rest[index] if index < len(self.rest) else None
+
+    def assigns(self, index: int = 0) -> bool:
+        """Whether `name =` comes next."""
+        follower = self.at(index + 1)
+        return follower is not None and follower.kind == "="
+
+    def expected(self, what: str) -> NetlistError:
+        hint = f"a {self.row.name} looks like: {self.row.example}"
+        if self.here is None:
+            return self.card.error(f"expected {what}, found the end of the card", len(self.card.text), hint)
+        return self.card.error(f"expected {what}, found {self.here.text!r}", self.here.start, hint)
+
+    def node(self, what: str) -> Token:
+        if not self.word or self.assigns():
+            raise self.expected(f"the {what} node of the {self.row.name}")
+        return self.rest.pop(0)
+
+    def value(self, what: str = "a value") -> Token:
+        if self.here is None or self.here.kind not in ("word", "expression") or self.assigns():
+            raise self.expected(what)
+        return self.rest.pop(0)
+
+    def extras(self, fields: Fields, *flags: str) -> None:
+        """Instance parameters that this program does not use: noted. Anything else is an error."""
+        while self.rest:
+            if self.assigns():
+                name = self.rest.pop(0)
+                self.rest.pop(0)
+                given = [self.value().text]
+                while self.here and not self.assigns() and self.word.startswith(_NUMERIC):
+                    given.append(self.value().text)
+                if name.text.lower() == "m":
+                    hint = "write the parallel devices out, or scale the value or area"
+                    raise self.card.error("m= (parallel devices) is not supported", name.start, hint)
+                fields.notes.append(f"{name.text}={','.join(given)} ignored")
+            elif self.word in flags:
+                fields.notes.append(f"{self.rest.pop(0).text} ignored")
+            else:
+                raise self.expected("the end of the card")
+
+
+def _passive(reader: Reader, fields: Fields) -> None:
+    if reader.assigns() and reader.word == reader.card.text[0].lower():
+        del reader.rest[:2]
+    fields.value = reader.value()
+    reader.extras(fields)
+
+
+def _source(reader: Reader, fields: Fields) -> None:
+    while reader.here:
+        if reader.word == "dc":
+            del reader.rest[: 2 if reader.assigns() else 1]
+            fields.value = reader.value()
+        elif reader.word == "ac":
+            reader.rest.pop(0)
+            # Magnitude and phase matter to an analysis, not to the circuit.
+            for _ in range(2):
+                if reader.here and (reader.here.kind == "expression" or reader.word.startswith(_NUMERIC)):
+                    reader.value()
+        elif reader.word in _WAVEFORMS:
+            fields.notes.append(f"{reader.word.upper()} waveform skipped: signals come from recordings")
+            while reader.here and (reader.word not in ("dc", "ac")):
+                reader.rest.pop(0)
+        elif fields.value is None and not reader.assigns():
+            fields.value = reader.value()
+        else:
+            reader.extras(fields)
+
+
+def _controlled(reader: Reader, fields: Fields) -> None:
+    fields.value = reader.value("the gain")
+    reader.extras(fields)
+
+
+def _device(reader: Reader, fields: Fields) -> None:
+    if not reader.word or reader.assigns():
+        raise reader.expected("the name of a .model")
+    fields.model = reader.rest.pop(0)
+    if reader.here and not reader.assigns() and reader.word != "off":
+        fields.area = reader.value("the area")
+    elif reader.word == "area":
+        del reader.rest[:2]
+        fields.area = reader.value("the area")
+    reader.extras(fields, "off")
+
+
+def _transistor(reader: Reader, fields: Fields) -> None:
+    fifth = reader.at(1)
+    if fifth and fifth.kind == "word" and reader.is_model(fifth.text) and not reader.assigns(1):
+        substrate = reader.node("substrate")
+        fields.notes.append(f"substrate node {substrate.text} ignored")
+    _device(reader, fields)
+
+
+_CONTROL = ("out+", "out-", "in+", "in-")
+ROWS: Mapping[str, Row] = {
+    "R": Row("resistor", ("first", "second"), _passive, "R1 a b 4.7k"),
+    "C": Row("capacitor", ("first", "second"), _passive, "C1 a b 100n"),
+    "L": Row("inductor", ("first", "second"), _passive, "L1 a b 500m"),
+    "V": Row("voltage source", ("+", "-"), _source, "V1 plus minus DC 9"),
+    "I": Row("current source", ("+", "-"), _source, "I1 from to DC 1m"),
+    "E": Row("voltage-controlled voltage source", _CONTROL, _controlled, "E1 out+ out- in+ in- 1e5"),
+    "G": Row("voltage-controlled current source", _CONTROL, _controlled, "G1 out+ out- in+ in- 1m"),
+    "D": Row("diode", ("anode", "cathode"), _device, "D1 anode cathode MODEL"),
+    "Q": Row("bipolar transistor", ("collector", "base", "emitter"), _transistor, "Q1 c b e MODEL"),
+}
+
+
+def read_element(card: Card, is_model: Callable[[str], bool]) -> Fields:
+    """The fields of an element card (any letter but X). Raises NetlistError."""
+    letter = card.text[0].upper()
+    if letter not in ROWS:
+        known = ", ".join(f"{letter} ({row.name})" for letter, row in ROWS.items())
+        message = f"elements that begin with {card.text[0]!r} are not supported"
+        raise card.error(message, 0, f"known elements: {known}, X (subcircuit)")
+    row = ROWS[letter]
+    reader = Reader(card, row, is_model)
+    fields = Fields([])
+    for what in row.nodes:
+        if letter in "EG" and (reader.word in _NONLINEAR_FORMS or reader.assigns()):
+            raise reader.card.error(
+                f"the {reader.word.upper()} form of a {row.name} is not supported yet",
+                reader.rest[0].start,
+                f"supported is the linear form: {row.example}",
+            )
+        fields.nodes.append(reader.node(what))
+    row.read(reader, fields)
+    return fields
+
+
+def unknown(what: str, name: str, known: Mapping[str, object], define: str) -> tuple[str, str]:
+    """Message and hint for a name that is not defined."""
+    return f"unknown {what} {name!r}", closest(name.upper(), known) or f"define it: {define}"

@@ -1,0 +1,229 @@
+"""The *@ cards: what a recording drives, what is heard, what a person turns, what a fit may change."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, field, replace
+
+import numpy
+from sympy import Expr
+
+from circuitnn.circuit import GROUND, Circuit, Knob, Learnable
+from circuitnn.netlist.formulas import closest
+from circuitnn.netlist.lexer import Card
+from circuitnn.netlist.subcircuits import node_name
+from circuitnn.symbolic import Operations, evaluate
+from circuitnn.tapers import POSITION, TAPERS, VALUE
+
+KNOB_TOLERANCE = 1e-3
+_KINDS = "RCLVIEGDQ"
+_WORDS = ("input", "output", "knob", "learn", "tol")
+_OPERATIONS = Operations(numpy)
+_TOLERANCE = re.compile(r"([0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,3})?)(%?)", re.IGNORECASE)
+
+
+def knob_value(taper: str, position: float) -> float:
+    """Value of the .param of a knob at a position from 0 to 1."""
+    return float(evaluate(TAPERS[taper][0], {POSITION.name: position}, _OPERATIONS))
+
+
+def knob_position(taper: str, value: float) -> float:
+    """Position from 0 to 1 of a knob whose .param has that value."""
+    return float(evaluate(TAPERS[taper][1], {VALUE.name: value}, _OPERATIONS))
+
+
+def literal(circuit: Circuit, name: str) -> Expr:
+    """The value of the element, MODEL.param or .param of that canonical name. Raises KeyError."""
+    if name in circuit.parameters:
+        return circuit.parameters[name]
+    model, _, parameter = name.rpartition(".")
+    if model in circuit.models and parameter in circuit.models[model].parameters:
+        return circuit.models[model].parameters[parameter]
+    value = circuit.element(name).value
+    if value is None:
+        raise KeyError(name)
+    return value
+
+
+def canonical(circuit: Circuit, name: str) -> str | None:
+    """The canonical form of a name of something with a value, written in any case; None if there is none."""
+    model, _, parameter = name.rpartition(".")
+    # As written first: an element R1 and a .param r1 may stand side by side.
+    for candidate in (name, name.upper(), name.lower(), f"{model.upper()}.{parameter.lower()}"):
+        try:
+            literal(circuit, candidate)
+        except KeyError:
+            continue
+        return candidate
+    return None
+
+
+def value_names(circuit: Circuit) -> list[str]:
+    """The names of everything that has a value."""
+    return [
+        *(element.name for element in circuit.elements if element.value is not None),
+        *(f"{model.name}.{parameter}" for model in circuit.models.values() for parameter in model.parameters),
+        *circuit.parameters,
+    ]
+
+
+@dataclass(frozen=True)
+class _Word:
+    text: str
+    at: int
+
+
+@dataclass
+class Directives:
+    """Collects *@ cards while a netlist is read; `apply` gives their sense once all names are known."""
+
+    cards: list[tuple[Card, list[_Word]]] = field(default_factory=list)
+
+    def read(self, card: Card) -> None:
+        """Take a card. Raises NetlistError for an unknown one."""
+        words = [
+            _Word(match[0], match.start()) for match in re.finditer(r"[^\s,=]+(?:\s*=\s*[^\s,=]+)?", card.text[2:])
+        ]
+        words = [_Word(word.text, word.at + 2) for word in words]
+        known = "known: " + ", ".join(_WORDS)
+        if not words:
+            raise card.error("expected a word after *@", len(card.text), known)
+        if words[0].text.lower() not in _WORDS:
+            hint = closest(words[0].text.lower(), _WORDS) or known
+            raise card.error(f"unknown card *@ {words[0].text}", words[0].at, hint)
+        if len(words) == 1:
+            raise card.error(
+                f"expected something after *@ {words[0].text}", len(card.text), _EXAMPLES[words[0].text.lower()]
+            )
+        self.cards.append((card, words))
+
+    def apply(self, circuit: Circuit, notes: dict[str, None]) -> Circuit:
+        """The circuit with its ports, knobs, learnables and tolerances, and with the notes. Raises NetlistError."""
+        for card, (word, *rest) in self.cards:
+            match word.text.lower():
+                case "input":
+                    circuit = replace(circuit, inputs=circuit.inputs + self._inputs(circuit, card, rest))
+                case "output":
+                    circuit = replace(circuit, outputs=(*circuit.outputs, self._output(circuit, card, rest)))
+                case "knob":
+                    circuit = replace(circuit, knobs=(*circuit.knobs, self._knob(circuit, card, rest, notes)))
+                case "learn":
+                    circuit = replace(circuit, learn=circuit.learn + self._learn(circuit, card, rest))
+                case "tol":
+                    circuit = replace(circuit, tolerances={**circuit.tolerances, **self._kinds(card, rest)})
+        return replace(circuit, notes=tuple(notes))
+
+    def _inputs(self, circuit: Circuit, card: Card, words: list[_Word]) -> tuple[str, ...]:
+        sources = [element.name for element in circuit.elements if element.kind in "VI"]
+        found: list[str] = []
+        for word in words:
+            name = word.text.upper()
+            if name not in sources:
+                hint = closest(name, sources) or f"sources: {', '.join(sources) or 'none'}"
+                raise card.error(f"no V or I element is called {word.text!r}", word.at, hint)
+            if name in circuit.inputs or name in found:
+                raise card.error(f"{name} is an input already", word.at)
+            found.append(name)
+        return tuple(found)
+
+    def _output(self, circuit: Circuit, card: Card, words: list[_Word]) -> tuple[str, str]:
+        if len(words) > 2:
+            raise card.error("expected one node or two", words[2].at, _EXAMPLES["output"])
+        nodes = [node_name(word.text) for word in words]
+        for node, word in zip(nodes, words, strict=True):
+            if node != GROUND and node not in circuit.nodes:
+                raise card.error(
+                    f"no element is connected to a node {word.text!r}", word.at, closest(node, circuit.nodes)
+                )
+        return nodes[0], nodes[1] if len(nodes) == 2 else GROUND
+
+    def _knob(self, circuit: Circuit, card: Card, words: list[_Word], notes: dict[str, None]) -> Knob:
+        name, position, taper = words[0].text.lower(), None, "linear"
+        for word in words[1:]:
+            key, _, value = (part.strip() for part in word.text.lower().partition("="))
+            if key == "taper" and value:
+                if value not in TAPERS:
+                    raise card.error(f"unknown taper {value!r}", word.at, f"known: {', '.join(TAPERS)}")
+                taper = value
+            elif position is None and re.fullmatch(_TOLERANCE, word.text) and "%" not in word.text:
+                position = float(word.text)
+                if position > 1:
+                    raise card.error(f"expected a position from 0 to 1, found {word.text}", word.at)
+            else:
+                raise card.error(f"expected a position or taper=..., found {word.text!r}", word.at, _EXAMPLES["knob"])
+        if name not in circuit.parameters:
+            hint = closest(name, circuit.parameters) or f"define it: .param {name}=0.5"
+            raise card.error(f"no .param is called {words[0].text!r}", words[0].at, hint)
+        if any(knob.name == name for knob in circuit.knobs):
+            raise card.error(f"{name} is a knob already", words[0].at)
+        value = circuit.parameters[name]
+        if not value.is_Number or not 0 <= float(value) <= 1:
+            raise card.error(f"the .param of a knob must be a plain number from 0 to 1, found {value}", words[0].at)
+        if position is not None and abs(knob_value(taper, position) - float(value)) > KNOB_TOLERANCE:
+            notes[
+                f"{card.place}: knob {name} starts at {knob_position(taper, float(value)):.3g}, as its .param says; "
+                f"for {position:g}, write .param {name}={knob_value(taper, position):.6g}"
+            ] = None
+        return Knob(name, taper)
+
+    def _learn(self, circuit: Circuit, card: Card, words: list[_Word]) -> tuple[Learnable, ...]:
+        tolerance, names = None, []
+        for word in words:
+            key, equals, value = (part.strip() for part in word.text.partition("="))
+            if not equals:
+                names.append(word)
+            elif key.lower() == "tol":
+                tolerance = self._tolerance(card, word, value)
+            else:
+                raise card.error(f"expected names or tol=..., found {word.text!r}", word.at, _EXAMPLES["learn"])
+        taken = {learnable.name for learnable in circuit.learn}
+        found = []
+        for word in names:
+            name = self._learnable(circuit, card, word)
+            if name in taken:
+                raise card.error(f"{name} is marked to be learnt already", word.at)
+            taken.add(name)
+            found.append(Learnable(name, tolerance))
+        return tuple(found)
+
+    def _learnable(self, circuit: Circuit, card: Card, word: _Word) -> str:
+        name = canonical(circuit, word.text)
+        if name is None:
+            known = value_names(circuit)
+            by_case = {other.lower(): other for other in known}
+            near = difflib.get_close_matches(word.text.lower(), by_case, n=1)
+            hint = f"did you mean {by_case[near[0]]}?" if near else None
+            what = "no element with a value, MODEL.param of a .model card, or .param is called"
+            raise card.error(f"{what} {word.text!r}", word.at, hint or f"known: {', '.join(known[:12])}")
+        value = literal(circuit, name)
+        if not value.is_Number:
+            uses = ", ".join(sorted(used.name for used in value.free_symbols))
+            message = f"{name} is a formula of {uses}, so it has no value of its own to learn"
+            raise card.error(message, word.at, f"mark what it depends on instead: {uses}")
+        return name
+
+    def _kinds(self, card: Card, words: list[_Word]) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for word in words:
+            kind, _, value = (part.strip() for part in word.text.partition("="))
+            if len(kind) != 1 or kind.upper() not in _KINDS:
+                raise card.error(f"expected KIND=tolerance, found {word.text!r}", word.at, _EXAMPLES["tol"])
+            found[kind.upper()] = self._tolerance(card, word, value)
+        return found
+
+    def _tolerance(self, card: Card, word: _Word, text: str) -> float:
+        match = _TOLERANCE.fullmatch(text)
+        tolerance = float(match[1]) / (100 if match[2] else 1) if match else 0.0
+        if not 0 < tolerance < 1e6:
+            raise card.error(f"expected a tolerance such as 5% or 0.05, found {text!r}", word.at)
+        return tolerance
+
+
+_EXAMPLES = {
+    "input": "*@ input Vin",
+    "output": "*@ output out",
+    "knob": "*@ knob drive 0.5 taper=log",
+    "learn": "*@ learn R4 C3 DCLIP.is drive tol=10%",
+    "tol": "*@ tol R=5% C=10%",
+}

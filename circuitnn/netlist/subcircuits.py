@@ -1,0 +1,247 @@
+"""Blocks of cards (the top level and each .subckt) and their expansion to a flat list of elements and models.
+
+Flat names are those of ngspice, in our case: element R4 in instance X1 is R.X1.R4, its node n is x1.n, and a model
+DM defined inside the subcircuit is X1:DM. Names are looked up in the instance, then in whoever calls it, then in who
+calls that one, as ngspice does.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sympy import Expr, Integer
+
+from circuitnn.circuit import GROUND, DeviceModel, Element
+from circuitnn.errors import CircuitnnError
+from circuitnn.netlist.cards import read_element, unknown
+from circuitnn.netlist.definitions import Definition, assignments, first_assignment, in_order
+from circuitnn.netlist.expressions import doubt, parse_expression
+from circuitnn.netlist.formulas import Function, Term, closest, fold, number
+from circuitnn.netlist.lexer import Card, Token, tokens
+from circuitnn.units import read_value
+
+MODEL_KINDS = ("d", "npn", "pnp")
+MAX_ELEMENTS = 100_000
+MAX_INSTANCE_DEPTH = 40
+
+
+@dataclass
+class Block:
+    """The top level of a netlist, or the body of a .subckt."""
+
+    name: str = ""
+    header: Card | None = None
+    ports: tuple[str, ...] = ()
+    defaults: list[Definition] = field(default_factory=list)
+    elements: list[Card] = field(default_factory=list)
+    parameters: dict[str, Definition] = field(default_factory=dict)
+    functions: dict[str, Function] = field(default_factory=dict)
+    models: dict[str, Card] = field(default_factory=dict)
+    blocks: dict[str, Block] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What the names mean in one instance. path: "" or "X1" or "X1.X2"; nodes: port -> flat node."""
+
+    names: ChainMap[str, Term]
+    functions: ChainMap[str, Function]
+    models: ChainMap[str, tuple[Card, Scope]]
+    blocks: ChainMap[str, Block]
+    path: str = ""
+    nodes: Mapping[str, str] = field(default_factory=dict)
+
+    def model_name(self, name: str) -> str:
+        """The flat name of a model defined in this instance."""
+        return f"{self.path}:{name}" if self.path else name
+
+
+def node_name(text: str) -> str:
+    """Canonical form of a node name."""
+    lower = text.lower()
+    return GROUND if lower == "gnd" else lower
+
+
+def subcircuit_header(card: Card) -> tuple[Block, list[str]]:
+    """The still empty block of a .subckt card, and doubts about it. Raises NetlistError."""
+    start = first_assignment(card)
+    words = [token for token in tokens(card) if token.start < start and token.text.lower() != "params:"][1:]
+    if not words or any(word.kind != "word" for word in words):
+        raise card.error("expected .subckt NAME node node ...", len(card.keyword), ".subckt follower in out")
+    ports = tuple(node_name(word.text) for word in words[1:])
+    for index, port in enumerate(ports):
+        if port in ports[:index] or port == GROUND:
+            what = (
+                "ground is not a port: it is the same everywhere" if port == GROUND else f"port {port!r} is named twice"
+            )
+            raise card.error(what, words[index + 1].start)
+    defaults, doubts = assignments(card, start) if start < len(card.text) else ([], [])
+    return Block(words[0].text.upper(), card, ports, defaults), doubts
+
+
+class Expansion:
+    """Flattens a block and the subcircuits it calls. The results: elements, models, notes."""
+
+    def __init__(
+        self, top: Block, global_nodes: frozenset[str], names: Mapping[str, Term], notes: dict[str, None]
+    ) -> None:
+        self.global_nodes = global_nodes | {GROUND}
+        self.elements: dict[str, Element] = {}
+        self.models: dict[str, DeviceModel] = {}
+        self.notes = notes
+        self._cards: dict[str, Card] = {}
+        self._instances = 0
+        functions, blocks = ChainMap(top.functions), ChainMap(top.blocks)
+        scope = Scope(ChainMap(dict(names)), functions, ChainMap(), blocks)
+        self._body(top, scope, ())
+
+    def _body(self, block: Block, scope: Scope, active: tuple[Block, ...]) -> None:
+        scope.models.update({name: (card, scope) for name, card in block.models.items()})
+        for card in block.elements:
+            self._instances += 1
+            if self._instances > MAX_ELEMENTS:
+                raise card.error(f"the netlist expands to more than {MAX_ELEMENTS} elements")
+            if card.text[0] in "xX":
+                self._instance(card, scope, active)
+            else:
+                self._element(card, scope)
+
+    def _element(self, card: Card, scope: Scope) -> None:
+        fields = read_element(card, lambda name: name.upper() in scope.models)
+        name = tokens(card)[0].text.upper()
+        self._register(name, card, scope)
+        flat = f"{name[0]}.{scope.path}.{name}" if scope.path else name
+        nodes = tuple(self._node(token.text, scope) for token in fields.nodes)
+        model = None if fields.model is None else self._model(card, fields.model, scope)
+        value = None if model else Integer(0) if fields.value is None else self.value(card, fields.value, scope)
+        area = Integer(1) if fields.area is None else self.value(card, fields.area, scope)
+        if flat in self.elements:
+            raise card.error(f"the name {flat} is taken by an element of a subcircuit")
+        self.elements[flat] = Element(flat, nodes, value, model, area)
+        for note in fields.notes:
+            self.notes[f"{card.place}: {name}: {note}"] = None
+
+    def _register(self, name: str, card: Card, scope: Scope) -> None:
+        key = f"{scope.path}.{name}"
+        if key in self._cards:
+            raise card.error(
+                f"{name} is defined twice, first at {self._cards[key].place}",
+                0,
+                "element names must differ: rename one",
+            )
+        self._cards[key] = card
+
+    def _node(self, name: str, scope: Scope) -> str:
+        node = node_name(name)
+        if node in scope.nodes:
+            return scope.nodes[node]
+        return node if node in self.global_nodes or not scope.path else f"{scope.path.lower()}.{node}"
+
+    def value(self, card: Card, token: Token, scope: Scope) -> Expr:
+        """The value that a token stands for: a number, {..} or '..'. Raises NetlistError."""
+        if token.kind == "expression":
+            formula = parse_expression(card, token.start, token.start + len(token.text))
+            self.doubt(card, formula.doubts)
+            return fold(formula, scope.names, scope.functions).expression
+        try:
+            reading = read_value(token.text)
+        except CircuitnnError as error:
+            hint = error.hint
+            if token.text.lower() in scope.names:
+                hint = f"to use the .param of that name, write {{{token.text}}}"
+            raise card.error(f"expected a value, found {token.text!r}", token.start, hint) from None
+        if reading.value != reading.ngspice_value:
+            self.doubt(card, (doubt(token.text, reading.value, reading.ngspice_value),))
+        return number(reading.value)
+
+    def doubt(self, card: Card, doubts: tuple[str, ...]) -> None:
+        """Note what a reader of the card may take otherwise."""
+        for text in doubts:
+            self.notes[f"{card.place}: {text}"] = None
+
+    def _model(self, card: Card, token: Token, scope: Scope) -> str:
+        name = token.text.upper()
+        if name not in scope.models:
+            message, hint = unknown("model", token.text, scope.models, f".model {name} D(...)")
+            raise card.error(message, token.start, hint)
+        model_card, home = scope.models[name]
+        flat = home.model_name(name)
+        if flat not in self.models:
+            self.models[flat] = self._read_model(model_card, flat, home)
+        kind, letter = self.models[flat].kind, card.text[0].upper()
+        if (kind == "d") != (letter == "D"):
+            raise card.error(f"{letter} needs a {'diode' if letter == 'D' else 'transistor'} model", token.start,
+                             f"{name} is a .model of type {kind}")  # fmt: skip
+        return flat
+
+    def _read_model(self, card: Card, flat: str, scope: Scope) -> DeviceModel:
+        _, _, kind, *rest = (token for token in tokens(card) if token.kind not in "(),")
+        if kind.text.lower() not in MODEL_KINDS:
+            hint = f"supported types: {', '.join(MODEL_KINDS)}"
+            raise card.error(f"models of type {kind.text!r} are not supported", kind.start, hint)
+        parameters: dict[str, Expr] = {}
+        while rest:
+            if len(rest) < 3 or rest[0].kind != "word" or rest[1].kind != "=":
+                at = rest[0].start
+                raise card.error(f"expected name=value, found {rest[0].text!r}", at, ".model D1N4148 D(IS=2.5n N=1.75)")
+            name, _, value, *rest = rest
+            key = name.text.lower()
+            if key in parameters:
+                raise card.error(f"{name.text} is given twice", name.start)
+            if value.kind == "word" and value.text.lower() in scope.names:
+                # ngspice takes the bare name of a .param here.
+                value = Token("expression", value.text, value.start)
+            if value.kind == "string" or (value.kind == "word" and value.text[:1].isalpha()):
+                self.doubt(card, (f"{flat}: {name.text}={value.text} ignored: not a number",))
+            else:
+                parameters[key] = self.value(card, value, scope)
+        return DeviceModel(flat, kind.text.lower(), parameters)
+
+    def _instance(self, card: Card, scope: Scope, active: tuple[Block, ...]) -> None:
+        start = first_assignment(card)
+        words = [t for t in tokens(card) if t.start < start and t.text.lower() != "params:" and t.kind not in "(),"]
+        name, *nodes = words
+        if not nodes or any(word.kind != "word" for word in words):
+            raise card.error("expected X... node node ... NAME", len(name.text), "X1 in out FOLLOWER gain=2")
+        self._register(name.text.upper(), card, scope)
+        called = nodes.pop()
+        if called.text.upper() not in scope.blocks:
+            message, hint = unknown("subcircuit", called.text, scope.blocks, f".subckt {called.text} ...")
+            raise card.error(message, called.start, hint)
+        block = scope.blocks[called.text.upper()]
+        if any(block is other for other in active):
+            chain = " calls ".join([other.name for other in active] + [block.name])
+            raise card.error(f"recursive subcircuit: {chain}", called.start)
+        if len(active) >= MAX_INSTANCE_DEPTH:
+            raise card.error(f"subcircuits nested more than {MAX_INSTANCE_DEPTH} deep", called.start)
+        if len(nodes) != len(block.ports):
+            message = f"{block.name} has {len(block.ports)} nodes, found {len(nodes)}"
+            raise card.error(message, called.start, f"its nodes: {' '.join(block.ports) or 'none'}")
+        path = f"{scope.path}.{name.text}".upper().lstrip(".")
+        inner = Scope(
+            scope.names.new_child(), scope.functions.new_child(block.functions),
+            scope.models.new_child(), scope.blocks.new_child(block.blocks),
+            path, {port: self._node(token.text, scope) for port, token in zip(block.ports, nodes, strict=True)},
+        )  # fmt: skip
+        self._bind(card, start, block, scope, inner)
+        self._body(block, inner, (*active, block))
+
+    def _bind(self, card: Card, start: int, block: Block, caller: Scope, inner: Scope) -> None:
+        """Give the parameters of an instance their values: those of the call, else the defaults, then local .params."""
+        defaults = {definition.name: definition for definition in block.defaults}
+        given, doubts = assignments(card, start) if start < len(card.text) else ([], [])
+        self.doubt(card, tuple(doubts))
+        bound: dict[str, Term] = {}
+        for definition in given:
+            if definition.name not in defaults:
+                hint = closest(definition.name, defaults) or f"its parameters: {', '.join(defaults) or 'none'}"
+                raise card.error(f"{block.name} has no parameter {definition.name!r}", definition.at, hint)
+            if definition.name in bound:
+                raise card.error(f"{definition.name} is given twice", definition.at)
+            bound[definition.name] = fold(definition.formula, caller.names, caller.functions)
+        inner.names.update(bound)
+        local = {name: definition for name, definition in defaults.items() if name not in bound} | block.parameters
+        for definition in in_order(local, inner.functions):
+            inner.names[definition.name] = fold(definition.formula, inner.names, inner.functions)

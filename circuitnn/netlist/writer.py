@@ -1,0 +1,137 @@
+"""Circuit -> text that this program and ngspice read alike."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from itertools import groupby
+from pathlib import Path
+
+from circuitnn.circuit import GROUND, Circuit, Element
+from circuitnn.errors import CircuitnnError, OutputError
+from circuitnn.netlist.directives import canonical, knob_position, literal, value_names
+from circuitnn.netlist.formulas import closest, number
+from circuitnn.netlist.printing import format_expression, format_quantity
+from circuitnn.netlist.reader import ZERO_CELSIUS
+
+
+def write_netlist(circuit: Circuit, path: str | Path, values: Mapping[str, float] | None = None) -> None:
+    """Write a flat netlist, with `values` (as in format_netlist) in place of the nominal ones.
+
+    The file appears complete or not at all. Raises OutputError.
+    """
+    text, path = format_netlist(circuit, values), Path(path)
+    temporary = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        # A temporary file is private; the netlist gets the rights that a new file has here.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except (OSError, ValueError) as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written: {error}") from None
+
+
+def format_netlist(circuit: Circuit, values: Mapping[str, float] | None = None) -> str:
+    """The text of a flat netlist. values: numbers for elements (R4), model parameters (DCLIP.is) and .params (drive).
+
+    Only plain numbers can be replaced, not formulas. Raises CircuitnnError for another name.
+    """
+    nominal = {}
+    for given, value in (values or {}).items():
+        name = _replaceable(circuit, given)
+        try:
+            new = number(float(value))
+        except (ArithmeticError, ValueError):
+            raise CircuitnnError(f"{given}: {value} is not a finite number") from None
+        if float(old := literal(circuit, name)) != float(new):
+            nominal[name] = format_quantity(float(old))
+            circuit = _with_value(circuit, name, float(new))
+    lines = [circuit.title]
+    for block in (_directives(circuit), _definitions(circuit, nominal), _elements(circuit, nominal)):
+        lines += ["*", *block] if block else []
+    return "\n".join([*lines, ".end"]) + "\n"
+
+
+def _replaceable(circuit: Circuit, given: str) -> str:
+    name = canonical(circuit, given)
+    if name is None:
+        raise CircuitnnError(f"the circuit has no value called {given!r}", closest(given, value_names(circuit)))
+    if not literal(circuit, name).is_Number:
+        raise CircuitnnError(f"{name} is the formula {literal(circuit, name)}, which cannot be replaced by a number")
+    return name
+
+
+def _with_value(circuit: Circuit, name: str, value: float) -> Circuit:
+    expression = number(value)
+    if name in circuit.parameters:
+        return replace(circuit, parameters={**circuit.parameters, name: expression})
+    model, _, parameter = name.rpartition(".")
+    if model in circuit.models and parameter in circuit.models[model].parameters:
+        parameters = {**circuit.models[model].parameters, parameter: expression}
+        return replace(circuit, models={**circuit.models, model: replace(circuit.models[model], parameters=parameters)})
+    elements = tuple(replace(e, value=expression) if e.name == name else e for e in circuit.elements)
+    return replace(circuit, elements=elements)
+
+
+def _directives(circuit: Circuit) -> list[str]:
+    lines = [f"*@ input {name}" for name in circuit.inputs]
+    lines += [f"*@ output {plus}" + (f" {minus}" if minus != GROUND else "") for plus, minus in circuit.outputs]
+    for knob in circuit.knobs:
+        position = knob_position(knob.taper, float(circuit.parameters[knob.name]))
+        lines.append(f"*@ knob {knob.name} {min(max(position, 0.0), 1.0):.6g} taper={knob.taper}")
+    for tolerance, group in groupby(circuit.learn, key=lambda learnable: learnable.tolerance):
+        names = " ".join(learnable.name for learnable in group)
+        lines.append(f"*@ learn {names}" + (f" tol={_percent(tolerance)}" if tolerance is not None else ""))
+    if circuit.tolerances:
+        lines.append("*@ tol " + " ".join(f"{kind}={_percent(value)}" for kind, value in circuit.tolerances.items()))
+    return lines
+
+
+def _percent(tolerance: float) -> str:
+    text = f"{100 * tolerance:.6g}"
+    return f"{text}%" if float(text) / 100 == tolerance else repr(tolerance)
+
+
+def _definitions(circuit: Circuit, nominal: Mapping[str, str]) -> list[str]:
+    lines = []
+    celsius = Decimal(repr(circuit.temperature)) - ZERO_CELSIUS
+    if celsius != 27:
+        lines.append(f".temp {celsius.normalize():f}")
+    for name, value in circuit.parameters.items():
+        lines.append(f".param {name}={format_expression(value)}" + _comment(nominal.get(name)))
+    for model in circuit.models.values():
+        given = [f"{name.upper()}={format_expression(value)}" for name, value in model.parameters.items()]
+        line = f".model {model.name} {model.kind.upper()}" + (f"({' '.join(given)})" if given else "")
+        changed = {name: nominal.get(f"{model.name}.{name}") for name in model.parameters}
+        lines.append(line + _comment(" ".join(f"{name}={old}" for name, old in changed.items() if old)))
+    return lines
+
+
+def _comment(nominal: str | None) -> str:
+    return f" ; nominal {nominal}" if nominal else ""
+
+
+def _elements(circuit: Circuit, nominal: Mapping[str, str]) -> list[str]:
+    return [_element(e, e.name in circuit.inputs) + _comment(nominal.get(e.name)) for e in circuit.elements]
+
+
+def _element(element: Element, is_input: bool) -> str:
+    words = [element.name, *element.nodes]
+    if element.model is not None:
+        words.append(element.model)
+        if element.area != 1:
+            words.append(f"area={format_expression(element.area)}")
+    elif element.value is not None:
+        value = format_expression(element.value)
+        # With AC 1 on the inputs, an .ac card is all that a frequency response takes.
+        words.append(f"DC {value} AC 1" if is_input else value)
+    return " ".join(words)

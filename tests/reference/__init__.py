@@ -1,0 +1,1 @@
+"""Reference data made with ngspice, an independent simulator; see README.md."""
