@@ -13,6 +13,7 @@ from pathlib import Path
 from sympy import Expr, Integer, Symbol
 
 GROUND = "0"
+_ONE = Integer(1)
 
 # Relative prior widths (one standard deviation) where the netlist states no tolerance: usual part grades for R, C
 # and L; for .params and knobs a mild 20 %; for SPICE model parameters, how much they vary from part to part.
@@ -37,7 +38,7 @@ class Element:
     nodes: tuple[str, ...]
     value: Expr | None = None
     model: str | None = None
-    area: Expr = Integer(1)
+    area: Expr = _ONE
 
     @property
     def kind(self) -> str:
@@ -63,7 +64,7 @@ class Knob:
 
 @dataclass(frozen=True)
 class Learnable:
-    """Something a fit may change: "R4", "DCLIP.is" or "drive". tolerance: relative prior width, None for the default."""
+    """What a fit may change: "R4", "DCLIP.is" or "drive". tolerance: relative prior width, None for the default."""
 
     name: str
     tolerance: float | None = None

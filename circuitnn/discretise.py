@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,13 +12,13 @@ from torch import Tensor
 from circuitnn.circuit import Circuit
 from circuitnn.dk import Matrices, dense, reduce, select
 from circuitnn.kernel import Structure
-from circuitnn.mna import build_equations
-from circuitnn.operating_point import OperatingPoint, device_coefficients, evaluate_law, operating_point
+from circuitnn.mna import DIFFERENTIATED, build_equations
+from circuitnn.operating_point import OperatingPoint, device_coefficients, law_values, operating_point
 from circuitnn.schemes import TRAPEZOIDAL, Scheme
-from circuitnn.symbolic import Operations
+from circuitnn.symbolic import NUMPY, Operations
 from circuitnn.values import resolve
 
-_NUMPY, _TORCH = Operations(np), Operations(torch)
+_TORCH = Operations(torch)
 
 
 class DiscreteCircuit:
@@ -33,7 +33,7 @@ class DiscreteCircuit:
         self.scheme = scheme
         self.factor = scheme.factor * step_rate
         self.equations = build_equations(circuit)
-        values = resolve(circuit, {}, _NUMPY)
+        values = resolve(circuit, {}, NUMPY)
         c = np.array(self.equations.coefficient_values(values, self.factor), dtype=float)
         # The choice is made once, at the netlist's values, and kept while they are learned.
         self.selection = select(self.equations, c)
@@ -48,55 +48,73 @@ class DiscreteCircuit:
 
     def operating_point(self, overrides: Mapping[str, float], start: OperatingPoint | None = None) -> OperatingPoint:
         """The DC operating point, as numbers. Raises ConvergenceError."""
-        values = resolve(self.circuit, overrides, _NUMPY)
+        values = resolve(self.circuit, overrides, NUMPY)
         return operating_point(self.equations, values, self.circuit.temperature, start)
 
-    def theta(self, overrides: Mapping[str, Any], input_scale: Any = 1.0) -> Tensor:
-        """The kernel's numbers [size]. input_scale multiplies every input signal."""
-        values = resolve(self.circuit, overrides, _TORCH)
-        c = _vector(self.equations.coefficient_values(values, self.factor))
-        matrices = reduce(self.equations, self.selection, self.scheme, c, self._sources(values))
-        scale = torch.ones(self.structure.n_u + 1, dtype=torch.float64)
-        scale = torch.cat([scale[:-1] * input_scale, scale[-1:]])
-        scaled = {name: getattr(matrices, name) * scale for name in ("B", "E", "R_u")}
-        return self.structure.pack(Matrices(**(matrices._asdict() | scaled)), self._coefficients(values))
+    def theta(self, overrides: Mapping[str, Any]) -> Tensor:
+        """The kernel's numbers [size]."""
+        return self.theta_of(self.numbers(overrides))
 
     def initial_state(self, overrides: Mapping[str, Any], point: OperatingPoint) -> tuple[Tensor, Tensor, Tensor]:
         """x [n_x], w [n_n] and y [n_y] at rest, differentiable: one Newton step from `point` inside autograd."""
-        equations = self.equations
+        return self.rest_of(self.numbers(overrides), point)
+
+    def numbers(self, overrides: Mapping[str, Any]) -> Numbers:
+        """Everything that depends on the values, before any matrix is built."""
+        return Numbers(*(_vector(part) for part in self.scalars(overrides)))
+
+    def scalars(self, overrides: Mapping[str, Any]) -> tuple[list[Any], list[Any], list[Any]]:
+        """The entries of `numbers`, one by one."""
         values = resolve(self.circuit, overrides, _TORCH)
+        coefficients = list[Any]()
+        for device in self.equations.devices:
+            coefficients += device_coefficients(device, values, self.circuit.temperature, _TORCH).values()
+        c = self.equations.coefficient_values(values, self.factor)
+        return c, self.equations.source_values(values), coefficients
+
+    def theta_of(self, numbers: Numbers, input_scale: Tensor | float = 1.0) -> Tensor:
+        """The kernel's numbers [size]. input_scale multiplies every input signal."""
+        matrices = reduce(self.equations, self.selection, self.scheme, numbers.c, numbers.sources)
+        scale = torch.ones(self.structure.n_u + 1, dtype=torch.float64)
+        scale = torch.cat([scale[:-1] * input_scale, scale[-1:]])
+        scaled = {name: getattr(matrices, name) * scale for name in ("B", "E", "R_u")}
+        return self.structure.pack(Matrices(**(matrices._asdict() | scaled)), numbers.coefficients)
+
+    def rest_of(self, numbers: Numbers, point: OperatingPoint) -> tuple[Tensor, Tensor, Tensor]:
+        """initial_state, from the numbers."""
+        equations = self.equations
         N_n, N_s = torch.as_tensor(equations.N_n), torch.as_tensor(equations.N_s)
         z, w = torch.as_tensor(point.z), torch.as_tensor(point.w)
-        v, i = self._ports(values, w)
-        M = dense(equations.M, _vector(equations.coefficient_values(values, 0.0)))
-        for node in equations.undefined_at_dc:
-            M = M.index_put((torch.tensor(node), torch.tensor(node)), torch.tensor(1e-12).double(), accumulate=True)
-        residual = torch.cat([M @ z + N_n @ i - N_s @ self._sources(values), N_n.T @ z - v])
+        v, i = self._ports(numbers.coefficients, w)
+        # At DC the differentiation factor is 0.
+        static = torch.tensor([rule != DIFFERENTIATED for rule, _ in equations.coefficients], dtype=torch.float64)
+        M = dense(equations.M, numbers.c * static) + torch.diag(torch.as_tensor(equations.leak))
+        residual = torch.cat([M @ z + N_n @ i - N_s @ numbers.sources, N_n.T @ z - v])
         scale = 1.0 / np.abs(point.jacobian).max(axis=1, initial=1e-300)
         jacobian = torch.as_tensor(point.jacobian * scale[:, None])
         solution = torch.cat([z, w]) - torch.linalg.solve(jacobian, torch.as_tensor(scale) * residual)
         z, w = solution.split([len(z), len(w)])
-        G_q = dense(equations.G_q, _vector(equations.coefficient_values(values, self.factor)))
-        return G_q @ z, w, torch.as_tensor(equations.N_y) @ z
+        return dense(equations.G_q, numbers.c) @ z, w, torch.as_tensor(equations.N_y) @ z
 
-    def _sources(self, values: Mapping[str, Any]) -> Tensor:
-        return _vector(self.equations.source_values(values))
-
-    def _coefficients(self, values: Mapping[str, Any]) -> list[Tensor]:
-        found = []
+    def _ports(self, coefficients: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        v, i, position = list[Any](), list[Any](), 0
         for device in self.equations.devices:
-            found += device_coefficients(device, values, self.circuit.temperature, _TORCH).values()
-        return [torch.as_tensor(value, dtype=torch.float64) for value in found]
-
-    def _ports(self, values: Mapping[str, Any], w: Tensor) -> tuple[Tensor, Tensor]:
-        v, i = list[Any](), list[Any]()
-        for device in self.equations.devices:
-            coefficients = device_coefficients(device, values, self.circuit.temperature, _TORCH)
-            ports = slice(device.first_port, device.first_port + device.law.ports)
-            voltages, currents, _, _ = evaluate_law(device.law, w[ports], coefficients, _TORCH)
+            law = device.law
+            named = dict(zip(law.coefficients, coefficients[position : position + len(law.coefficients)], strict=True))
+            position += len(law.coefficients)
+            voltages, currents = law_values(law, w[device.first_port : device.first_port + law.ports], named, _TORCH)
             v += voltages
             i += currents
         return _vector(v), _vector(i)
+
+
+class Numbers(NamedTuple):
+    """c [n_c]: coefficients of the stamps, at the scheme's differentiation factor; sources [n_s]: volt or ampere;
+    coefficients: of all device laws, in order."""
+
+    c: Tensor
+    sources: Tensor
+    coefficients: Tensor
 
 
 def _vector(numbers: list[Any]) -> Tensor:

@@ -126,9 +126,7 @@ def reduce(equations: Equations, selection: Selection, scheme: Scheme, c: Tensor
     excitation = torch.cat([dense(equations.N_x, c), constant["N_u"], supplies], 1)
     excitation = torch.cat([excitation, torch.zeros(n, excitation.shape[1], dtype=c.dtype)])
     scale = torch.as_tensor(selection.row_scale)[:, None]
-    solution = torch.linalg.solve(
-        scale * unknown, scale * torch.cat([excitation, -ports[:, list(selection.free)]], 1)
-    )
+    solution = torch.linalg.solve(scale * unknown, scale * torch.cat([excitation, -ports[:, list(selection.free)]], 1))
     z, dependent = solution[:m], solution[m:]
 
     history = scheme.alpha * (dense(equations.G_q, c) @ z)

@@ -7,7 +7,7 @@ row-major, then the devices' coefficients.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -59,10 +59,9 @@ class Structure:
             len(law.coefficients) for law in self.laws
         )
 
-    def pack(self, matrices: Matrices, coefficients: Sequence[Tensor]) -> Tensor:
+    def pack(self, matrices: Matrices, coefficients: Tensor) -> Tensor:
         """theta [size] from the matrices and the devices' coefficients."""
-        parts = [matrix.reshape(-1) for matrix in matrices]
-        return torch.cat([*parts, torch.stack(list(coefficients))] if coefficients else parts)
+        return torch.cat([*(matrix.reshape(-1) for matrix in matrices), coefficients])
 
     def unpack(self, theta: Tensor) -> tuple[Matrices, Tensor]:
         """The matrices and the coefficients [n_c] as views of theta [size]."""
@@ -154,7 +153,7 @@ class CompiledKernel:
             return _ready(torch.nn.functional.pad(tensor.detach(), (0, blocks * WIDTH - p)))
 
         def blocked(tensor: Tensor) -> Tensor:
-            return padded(tensor).unflatten(-1, (blocks, WIDTH)).movedim(-2, 1).contiguous()
+            return torch.unflatten(padded(tensor), -1, (blocks, WIDTH)).movedim(-2, 1).contiguous()
 
         u, theta = _ready(u), _ready(theta)
         x, w = _ready(x).clone(), _ready(w).clone()
@@ -184,4 +183,3 @@ def _each(run: Callable[[int], None], batch: int) -> None:
     else:
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(run, range(batch)))
-

@@ -26,6 +26,9 @@ from circuitnn.circuit import GROUND, Circuit, Element
 from circuitnn.devices import Law
 from circuitnn.errors import CircuitError
 
+# What holds a node at DC that only capacitors connect to the rest, in siemens.
+LEAK = 1e-12
+
 # How an entry's magnitude follows from a value.
 UNITY, VALUE, RECIPROCAL, DIFFERENTIATED = "unity", "value", "reciprocal", "differentiated"
 
@@ -71,7 +74,7 @@ class Device:
 @dataclass(frozen=True)
 class Equations:
     """The stamps of a circuit. Shapes: M [m, m], N_x [m, n_x], N_u [m, n_u], N_s [m, n_s], N_n [m, n_n], N_y [n_y, m],
-    G_q [n_x, m]."""
+    G_q [n_x, m]; leak [m]: conductance to ground, at DC only, of nodes that would be undefined there."""
 
     unknowns: tuple[str, ...]
     states: tuple[str, ...]
@@ -87,7 +90,7 @@ class Equations:
     N_s: NDArray[np.float64]
     N_n: NDArray[np.float64]
     N_y: NDArray[np.float64]
-    undefined_at_dc: tuple[int, ...] = ()
+    leak: NDArray[np.float64]
 
     def coefficient_values(self, values: Mapping[str, Any], factor: Any) -> list[Any]:
         """c, in order of `coefficients`, for resolved values and a differentiation factor in 1/s."""
@@ -240,9 +243,7 @@ class _Builder:
             ports = [(minus, plus) for plus, minus in ports]
         self.device(element.name, devices.BJT, sources, ports)
 
-    def device(
-        self, name: str, law: Law, sources: Mapping[str, tuple[str, ...]], ports: list[tuple[int, int]]
-    ) -> None:
+    def device(self, name: str, law: Law, sources: Mapping[str, tuple[str, ...]], ports: list[tuple[int, int]]) -> None:
         self.devices.append(Device(name, law, len(self.ports), sources))
         for variable, (plus, minus) in zip(law.variables, ports, strict=True):
             self.ports.append((f"{name}.{variable.name}", plus, minus))
@@ -274,8 +275,13 @@ class _Builder:
             N_s=self.incidence(self.sources.values()),
             N_n=self.incidence(_difference(plus, minus) for _, plus, minus in self.ports),
             N_y=self.incidence(dict(pair) for pair in outputs).T.copy(),
-            undefined_at_dc=tuple(self.node_index[node] for node in topology.without_dc_path(self.circuit)),
+            leak=self.leak(),
         )
+
+    def leak(self) -> NDArray[np.float64]:
+        leak = np.zeros(len(self.unknowns))
+        leak[[self.node_index[node] for node in topology.without_dc_path(self.circuit)]] = LEAK
+        return leak
 
     def node(self, name: str) -> int:
         if name not in self.node_index:

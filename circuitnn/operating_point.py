@@ -13,14 +13,11 @@ from sympy import Symbol
 from circuitnn.devices import TEMPERATURE, Law
 from circuitnn.errors import CircuitError, ConvergenceError
 from circuitnn.mna import Device, Equations
-from circuitnn.symbolic import Operations, evaluate
+from circuitnn.symbolic import NUMPY, Operations, evaluate
 
-# What holds a node that only capacitors connect to the rest, in siemens.
-LEAK = 1e-12
 MAX_ITERATIONS = 200
 # Convergence: largest last step of a port variable, in volt.
 TOLERANCE = 1e-12
-_NUMPY = Operations(np)
 
 
 @dataclass(frozen=True)
@@ -41,23 +38,39 @@ def device_coefficients(
     return {symbol: evaluate(rule, parameters, operations) for symbol, rule in device.law.coefficients.items()}
 
 
+def law_values(
+    law: Law, w: Any, coefficients: Mapping[Symbol, Any], operations: Operations
+) -> tuple[list[Any], list[Any]]:
+    """V(w) and I(w) as lists of scalars, for w indexable along its first axis."""
+    named = _named(law, w, coefficients)
+    voltages, currents = (
+        [evaluate(expression, named, operations) for expression in side] for side in (law.voltages, law.currents)
+    )
+    return voltages, currents
+
+
+def law_jacobians(
+    law: Law, w: Any, coefficients: Mapping[Symbol, Any], operations: Operations
+) -> tuple[list[list[Any]], list[list[Any]]]:
+    """dV/dw and dI/dw as rows of scalars."""
+    named = _named(law, w, coefficients)
+    dv, di = (
+        [[evaluate(jacobian[row, k], named, operations) for k in range(law.ports)] for row in range(law.ports)]
+        for jacobian in (law.voltage_jacobian, law.current_jacobian)
+    )
+    return dv, di
+
+
+def _named(law: Law, w: Any, coefficients: Mapping[Symbol, Any]) -> dict[str, Any]:
+    named = {symbol.name: value for symbol, value in coefficients.items()}
+    return named | {symbol.name: w[k] for k, symbol in enumerate(law.variables)}
+
+
 def evaluate_law(
     law: Law, w: Any, coefficients: Mapping[Symbol, Any], operations: Operations
 ) -> tuple[list[Any], list[Any], list[list[Any]], list[list[Any]]]:
-    """V(w), I(w) and their Jacobians dV/dw, dI/dw as lists of scalars, for w indexable along its first axis."""
-    values = {symbol.name: value for symbol, value in coefficients.items()}
-    values |= {symbol.name: w[k] for k, symbol in enumerate(law.variables)}
-
-    def all_of(expressions: Any) -> list[Any]:
-        return [evaluate(expression, values, operations) for expression in expressions]
-
-    n = law.ports
-    return (
-        all_of(law.voltages),
-        all_of(law.currents),
-        [all_of(law.voltage_jacobian[row, :]) for row in range(n)],
-        [all_of(law.current_jacobian[row, :]) for row in range(n)],
-    )
+    """V(w), I(w), dV/dw and dI/dw."""
+    return *law_values(law, w, coefficients, operations), *law_jacobians(law, w, coefficients, operations)
 
 
 def limit_step(law: Law, coefficients: Mapping[Symbol, Any], old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
@@ -106,13 +119,12 @@ def operating_point(
 class _Problem:
     def __init__(self, equations: Equations, values: Mapping[str, float], temperature: float) -> None:
         self.equations = equations
-        self.coefficients = [device_coefficients(d, values, temperature, _NUMPY) for d in equations.devices]
+        self.coefficients = [device_coefficients(d, values, temperature, NUMPY) for d in equations.devices]
         c = np.array(equations.coefficient_values(values, 0.0), dtype=float)
         m, n = len(equations.unknowns), len(equations.ports)
         self.linear = np.zeros((m + n, m + n))
         self.linear[:m, :m] = equations.M.dense(c)
-        for node in equations.undefined_at_dc:
-            self.linear[node, node] += LEAK
+        self.linear[:m, :m] += np.diag(equations.leak)
         self.linear[m:, :m] = equations.N_n.T
         self.right_side = np.zeros(m + n)
         self.right_side[:m] = equations.N_s @ np.array(equations.source_values(values), dtype=float)
@@ -126,7 +138,7 @@ class _Problem:
         v, i, dv, di = (np.zeros(w.shape), gmin * w, np.zeros((w.size, w.size)), gmin * np.eye(w.size))
         for device, coefficients in zip(self.equations.devices, self.coefficients, strict=True):
             ports = slice(device.first_port, device.first_port + device.law.ports)
-            voltages, currents, dv_dw, di_dw = evaluate_law(device.law, w[ports], coefficients, _NUMPY)
+            voltages, currents, dv_dw, di_dw = evaluate_law(device.law, w[ports], coefficients, NUMPY)
             v[ports] = voltages
             i[ports] += currents
             dv[ports, ports] = dv_dw
@@ -139,9 +151,7 @@ class _Problem:
         jacobian[m:, m:] -= dv
         return residual, jacobian
 
-    def newton(
-        self, start: NDArray[np.float64], gmin: float = 0.0, source: float = 1.0
-    ) -> NDArray[np.float64] | None:
+    def newton(self, start: NDArray[np.float64], gmin: float = 0.0, source: float = 1.0) -> NDArray[np.float64] | None:
         """The solution from `start`, or None if it does not converge."""
         m, unknowns = self.m, start.copy()
         for _ in range(MAX_ITERATIONS):

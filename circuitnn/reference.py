@@ -104,7 +104,8 @@ class _Lane:
 
     def ports(self, w: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """v, i [n_n] and their block-diagonal Jacobians [n_n, n_n] at w."""
-        v, i, dv, di = [], [], [], []
+        v, i = list[Tensor](), list[Tensor]()
+        dv, di = list[Tensor](), list[Tensor]()
         for law, ports, coefficients in self.devices:
             parts = evaluate_law(law, w[ports], coefficients, _TORCH)
             v += parts[0]

@@ -129,12 +129,8 @@ class _Simulation(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, du: Any, dx: Any, dw: Any, dtheta: Any, *_: Any) -> Any:
         u, x, w, theta = ctx.saved_tensors
-        du, dx, dtheta = (
-            torch.zeros_like(t) if d is None else d for t, d in ((u, du), (x, dx), (theta, dtheta))
-        )
-        dy, dx_final = _tangent(
-            u, x, w, theta, du.unsqueeze(-1), dx.unsqueeze(-1), dtheta.unsqueeze(-1), ctx.kernel
-        )
+        du, dx, dtheta = (torch.zeros_like(t) if d is None else d for t, d in ((u, du), (x, dx), (theta, dtheta)))
+        dy, dx_final = _tangent(u, x, w, theta, du.unsqueeze(-1), dx.unsqueeze(-1), dtheta.unsqueeze(-1), ctx.kernel)
         return dy.squeeze(-1), dx_final.squeeze(-1), None, None, None, None
 
     @staticmethod

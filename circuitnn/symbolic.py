@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import sympy
 from sympy.logic.boolalg import BooleanFalse, BooleanTrue
 
@@ -12,19 +13,19 @@ from sympy.logic.boolalg import BooleanFalse, BooleanTrue
 EXPONENT_LIMIT = 80.0
 
 
-class clamped_exp(sympy.Function):  # noqa: N801 - printed by its name in formulas and in C++
+class clamped_exp(sympy.Function):  # type: ignore[misc]  # noqa: N801 - printed by its name in formulas and in C++
     """exp(min(x, EXPONENT_LIMIT))."""
 
     nargs = 1
 
 
-class ramp(sympy.Function):  # noqa: N801
+class ramp(sympy.Function):  # type: ignore[misc]  # noqa: N801
     """max(x - EXPONENT_LIMIT, 0)."""
 
     nargs = 1
 
 
-class limited_exp(sympy.Function):  # noqa: N801
+class limited_exp(sympy.Function):  # type: ignore[misc]  # noqa: N801
     """exp(x) up to EXPONENT_LIMIT, then its tangent: continuous with its first derivative, never infinite."""
 
     nargs = 1
@@ -34,44 +35,64 @@ class limited_exp(sympy.Function):  # noqa: N801
 
 
 class Operations:
-    """The elementary functions of one number type. `xp` is numpy or torch; both spell these functions alike."""
+    """The elementary functions of one array type. `xp` is numpy or torch; both spell these functions alike.
+
+    Plain numbers stay plain numbers, in double precision and without the cost of an array each.
+    """
 
     def __init__(self, xp: Any) -> None:
-        def unary(name: str) -> Any:
-            return getattr(xp, name)
-
-        def clamped(x: Any) -> Any:
-            return xp.exp(xp.clip(x, None, EXPONENT_LIMIT))
-
-        def over(x: Any) -> Any:
-            return xp.clip(x - EXPONENT_LIMIT, 0.0, None)
-
-        self.functions: dict[type, Any] = {
-            sympy.exp: unary("exp"), sympy.log: unary("log"), sympy.sin: unary("sin"), sympy.cos: unary("cos"),
-            sympy.tan: unary("tan"), sympy.asin: unary("arcsin"), sympy.acos: unary("arccos"), sympy.atan: unary("arctan"),
-            sympy.sinh: unary("sinh"), sympy.cosh: unary("cosh"), sympy.tanh: unary("tanh"),
-            sympy.Abs: unary("abs"), sympy.sign: unary("sign"), sympy.floor: unary("floor"),
-            clamped_exp: clamped, ramp: over,
-            limited_exp: lambda x: clamped(x) * (1.0 + over(x)),
-        }  # fmt: skip
-        self.where = xp.where
-        self.maximum = xp.maximum
-        self.minimum = xp.minimum
         self._xp = xp
+
+    def apply(self, function: type, x: Any) -> Any:
+        """function(x) for a sympy function class. Raises TypeError if it is not supported."""
+        if function not in _NAMES and function not in (clamped_exp, ramp, limited_exp):
+            raise TypeError(f"no rule to evaluate {function.__name__}")
+        if isinstance(x, float | int):
+            return float(_elementary(np, function, np.float64(x)))
+        return _elementary(self._xp, function, x)
 
     def array(self, x: Any) -> Any:
         """x as an array; a plain number becomes double precision, never torch's default of single."""
         return self._xp.asarray(x, dtype=self._xp.float64) if isinstance(x, float | int) else x
 
+    def pick(self, smallest: bool, x: Any, y: Any) -> Any:
+        """The smaller or the larger of two numbers."""
+        xp = self._xp
+        return (xp.minimum if smallest else xp.maximum)(self.array(x), self.array(y))
+
+    def where(self, condition: Any, x: Any, y: Any) -> Any:
+        """x where the condition holds, else y."""
+        if isinstance(condition, bool | np.bool_):
+            return x if condition else y
+        return self._xp.where(condition, self.array(x), self.array(y))
+
+
+NUMPY = Operations(np)
+
+_NAMES = {
+    sympy.exp: "exp", sympy.log: "log", sympy.sin: "sin", sympy.cos: "cos", sympy.tan: "tan", sympy.asin: "arcsin",
+    sympy.acos: "arccos", sympy.atan: "arctan", sympy.sinh: "sinh", sympy.cosh: "cosh", sympy.tanh: "tanh",
+    sympy.Abs: "abs", sympy.sign: "sign", sympy.floor: "floor",
+}  # fmt: skip
+
+
+def _elementary(xp: Any, function: type, x: Any) -> Any:
+    if function in _NAMES:
+        return getattr(xp, _NAMES[function])(x)
+    over = xp.clip(x - EXPONENT_LIMIT, 0.0, None)
+    if function is ramp:
+        return over
+    clamped = xp.exp(xp.clip(x, None, EXPONENT_LIMIT))
+    return clamped if function is clamped_exp else clamped * (1.0 + over)
+
 
 def evaluate(expression: sympy.Basic, values: Mapping[str, Any], operations: Operations) -> Any:
-    """Value of `expression` with each symbol replaced by values[name]. Numbers stay Python floats until they meet an array.
+    """Value of `expression` with each symbol replaced by values[name].
 
-    Raises KeyError for an unknown symbol, TypeError for a function that is not supported.
+    Numbers stay Python floats until they meet an array. Raises KeyError for an unknown symbol and TypeError for a
+    function that is not supported.
     """
     cache: dict[sympy.Basic, Any] = {}
-
-    array = operations.array
 
     def walk(node: sympy.Basic) -> Any:
         if node in cache:
@@ -81,9 +102,9 @@ def evaluate(expression: sympy.Basic, values: Mapping[str, Any], operations: Ope
 
     def compute(node: sympy.Basic) -> Any:
         if node.is_Symbol:
-            return values[node.name]  # type: ignore[attr-defined]
+            return values[node.name]
         if node.is_Number or node.is_NumberSymbol:
-            return float(node)  # type: ignore[arg-type]
+            return float(node)
         if isinstance(node, BooleanTrue | BooleanFalse):
             return bool(node)
         arguments = [walk(argument) for argument in node.args] if not isinstance(node, sympy.Piecewise) else []
@@ -101,16 +122,15 @@ def evaluate(expression: sympy.Basic, values: Mapping[str, Any], operations: Ope
                     return 1.0 / base
                 return base**exponent
             case sympy.Max() | sympy.Min():
-                pick = operations.maximum if isinstance(node, sympy.Max) else operations.minimum
-                result = array(arguments[0])
+                result = arguments[0]
                 for other in arguments[1:]:
-                    result = pick(result, array(other))
+                    result = operations.pick(isinstance(node, sympy.Min), result, other)
                 return result
             case sympy.Piecewise():
                 *cases, last = [(walk(value), walk(condition)) for value, condition in node.args]
                 result = last[0]
                 for value, condition in reversed(cases):
-                    result = operations.where(array(condition), array(value), array(result))
+                    result = operations.where(condition, value, result)
                 return result
             case sympy.StrictLessThan():
                 return arguments[0] < arguments[1]
@@ -124,9 +144,6 @@ def evaluate(expression: sympy.Basic, values: Mapping[str, Any], operations: Ope
                 return arguments[0] == arguments[1]
             case sympy.Unequality():
                 return arguments[0] != arguments[1]
-        function = operations.functions.get(type(node))
-        if function is None:
-            raise TypeError(f"no rule to evaluate {type(node).__name__}")
-        return function(array(arguments[0]))
+        return operations.apply(type(node), arguments[0])
 
     return walk(expression)

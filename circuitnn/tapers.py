@@ -7,8 +7,11 @@ potentiometers state; the antilogarithmic law is its mirror image; the S law is 
 from __future__ import annotations
 
 from types import MappingProxyType
+from typing import Any
 
 import sympy
+
+from circuitnn.symbolic import NUMPY, Operations, evaluate
 
 POSITION = sympy.Symbol("position", real=True)
 VALUE = sympy.Symbol("value", real=True)
@@ -26,3 +29,13 @@ TAPERS = MappingProxyType(
         "s": ((1.0 - sympy.cos(sympy.pi * POSITION)) / 2.0, sympy.acos(1.0 - 2.0 * VALUE) / sympy.pi),
     }
 )
+
+
+def value_at(taper: str, position: Any, operations: Operations = NUMPY) -> Any:
+    """Value of a knob's .param at a position from 0 to 1 (a number, or an array of `operations`)."""
+    return evaluate(TAPERS[taper][0], {POSITION.name: position}, operations)
+
+
+def position_at(taper: str, value: Any, operations: Operations = NUMPY) -> Any:
+    """Position from 0 to 1 of a knob whose .param has that value."""
+    return evaluate(TAPERS[taper][1], {VALUE.name: value}, operations)

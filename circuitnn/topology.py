@@ -37,7 +37,8 @@ def _branches(element: Element) -> Iterable[tuple[str, str]]:
             collector, base, emitter = element.nodes
             return ((base, emitter), (base, collector))
         case _:
-            return (element.nodes[:2],)
+            plus, minus, *_ = element.nodes
+            return ((plus, minus),)
 
 
 def check(circuit: Circuit) -> None:

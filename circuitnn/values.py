@@ -9,7 +9,6 @@ from sympy import Expr
 
 from circuitnn.circuit import Circuit
 from circuitnn.symbolic import Operations, evaluate
-from circuitnn.tapers import TAPERS
 
 
 def resolve(circuit: Circuit, overrides: Mapping[str, Any], operations: Operations) -> dict[str, Any]:
@@ -40,15 +39,3 @@ def literal_values(circuit: Circuit) -> dict[str, float]:
         found |= {f"{model.name}.{name}": expression for name, expression in model.parameters.items()}
     found |= circuit.parameters
     return {name: float(value) for name, value in found.items() if value is not None and value.is_number}
-
-
-def knob_value(circuit: Circuit, name: str, position: Any, operations: Operations) -> Any:
-    """The .param value of a knob at `position` (0 to 1), through its taper."""
-    knob = next(knob for knob in circuit.knobs if knob.name == name)
-    return evaluate(TAPERS[knob.taper][0], {"position": position}, operations)
-
-
-def knob_position(circuit: Circuit, name: str, value: Any, operations: Operations) -> Any:
-    """The position (0 to 1) at which the knob's .param has that value."""
-    knob = next(knob for knob in circuit.knobs if knob.name == name)
-    return evaluate(TAPERS[knob.taper][1], {"value": value}, operations)

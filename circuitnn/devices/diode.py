@@ -71,9 +71,7 @@ DIODE_PAIR = Law(
     name="diode_pair",
     variables=voltage,
     voltages=voltage,
-    currents=(
-        forward * (limited_exp(slope * v) - 1.0) - reverse * (limited_exp(-slope * v) - 1.0) + 2.0 * GMIN * v,
-    ),
+    currents=(forward * (limited_exp(slope * v) - 1.0) - reverse * (limited_exp(-slope * v) - 1.0) + 2.0 * GMIN * v,),
     coefficients={
         slope: _slope,
         forward: _forward,

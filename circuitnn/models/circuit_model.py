@@ -18,7 +18,8 @@ from circuitnn.operating_point import OperatingPoint
 from circuitnn.oversampling import FACTORS, HALF_LENGTH, downsample, upsample
 from circuitnn.simulate import kernel_id, simulate
 from circuitnn.symbolic import Operations
-from circuitnn.values import knob_value, literal_values
+from circuitnn.tapers import value_at
+from circuitnn.values import literal_values
 
 _TORCH = Operations(torch)
 
@@ -36,9 +37,9 @@ class CircuitState(NamedTuple):
 class CircuitModel(nn.Module):
     """A discretised circuit, float64: y, state = model(u, state=None, knobs=None), like nn.LSTM(batch_first=True).
 
-    sample_rate: of u and y, in Hz. oversample: 1, 2, 4 or 8; the circuit runs at sample_rate * oversample, and y is
-    `latency` samples late (0 without oversampling). learn: "marked" (the netlist's *@ learn cards), "all", or names.
-    compiled: True or False to demand the C++ core or the torch reference; by default the core where there is a compiler.
+    sample_rate: of u and y, in Hz. oversample: 1, 2, 4, 8, 16 or 32; the circuit runs at sample_rate * oversample, and
+    y is `latency` samples late (0 without oversampling). learn: "marked" (the netlist's *@ learn cards), "all", or
+    names. compiled: True or False demands the C++ core or the torch reference; None: the core where a compiler is.
 
     `free` [number of learnables] is the one parameter: 0 where a value is the netlist's; see learnables.Coordinate.
     """
@@ -67,7 +68,7 @@ class CircuitModel(nn.Module):
         self.coordinates: tuple[Coordinate, ...] = coordinates(circuit, learn)
         self.discrete = DiscreteCircuit(circuit, sample_rate * oversample)
         self.free = nn.Parameter(torch.zeros(len(self.coordinates), dtype=torch.float64))
-        self._compiled = compiled
+        self.compiled = compiled
         self._point: OperatingPoint | None = None
 
     @property
@@ -78,7 +79,7 @@ class CircuitModel(nn.Module):
     @property
     def kernel(self) -> int:
         """The compiled core (or its reference), built at first use."""
-        return kernel_id(self.discrete.structure, self._compiled)
+        return kernel_id(self.discrete.structure, self.compiled)
 
     def learned(self, free: Tensor | None = None) -> dict[str, Tensor]:
         """The learnable values by name, SI units (knobs: the .param's value), differentiable in `free`."""
@@ -87,7 +88,8 @@ class CircuitModel(nn.Module):
 
     def component_values(self) -> dict[str, float]:
         """Every independent value of the circuit by name, in SI units, learnable or not, at its present value."""
-        return literal_values(self.circuit) | {name: float(value) for name, value in self.learned(self.free.detach()).items()}
+        learned = self.learned(self.free.detach())
+        return literal_values(self.circuit) | {name: float(value) for name, value in learned.items()}
 
     def set_values(self, values: Mapping[str, float]) -> None:
         """Set learnable values by name (SI units). Raises CircuitnnError for a name that is not learnable."""
@@ -102,7 +104,7 @@ class CircuitModel(nn.Module):
         self, knobs: Mapping[str, float | Tensor] | None = None, free: Tensor | None = None
     ) -> dict[str, Tensor]:
         """Learned values, with the .params of the given knob positions (0 to 1, scalars) in their place."""
-        known = [knob.name for knob in self.circuit.knobs]
+        known = {knob.name: knob.taper for knob in self.circuit.knobs}
         values = self.learned(free)
         for name, position in (knobs or {}).items():
             if name not in known:
@@ -110,7 +112,7 @@ class CircuitModel(nn.Module):
             position = torch.as_tensor(position, dtype=torch.float64)
             if not bool(((position >= 0.0) & (position <= 1.0)).all()):
                 raise CircuitnnError(f"knob {name} is at {position}; positions go from 0 to 1")
-            values[name] = knob_value(self.circuit, name, position, _TORCH)
+            values[name] = value_at(known[name], position, _TORCH)
         return values
 
     def operating_point(self, overrides: Mapping[str, Tensor]) -> OperatingPoint:
@@ -159,6 +161,7 @@ class CircuitModel(nn.Module):
 
     def render(self, u: Tensor, knobs: Mapping[str, float | Tensor] | None = None) -> Tensor:
         """The output for a whole signal u [batch, time, n_inputs], from rest, with the latency taken out."""
+        y: Tensor
         y, _ = self(torch.nn.functional.pad(u, (0, 0, 0, self.latency)), knobs=knobs)
         return y[:, self.latency :]
 

@@ -6,31 +6,18 @@ import difflib
 import re
 from dataclasses import dataclass, field, replace
 
-import numpy
 from sympy import Expr
 
 from circuitnn.circuit import GROUND, Circuit, Knob, Learnable
 from circuitnn.netlist.formulas import closest
 from circuitnn.netlist.lexer import Card
 from circuitnn.netlist.subcircuits import node_name
-from circuitnn.symbolic import Operations, evaluate
-from circuitnn.tapers import POSITION, TAPERS, VALUE
+from circuitnn.tapers import TAPERS, position_at, value_at
 
 KNOB_TOLERANCE = 1e-3
 _KINDS = "RCLVIEGDQ"
 _WORDS = ("input", "output", "knob", "learn", "tol")
-_OPERATIONS = Operations(numpy)
 _TOLERANCE = re.compile(r"([0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,3})?)(%?)", re.IGNORECASE)
-
-
-def knob_value(taper: str, position: float) -> float:
-    """Value of the .param of a knob at a position from 0 to 1."""
-    return float(evaluate(TAPERS[taper][0], {POSITION.name: position}, _OPERATIONS))
-
-
-def knob_position(taper: str, value: float) -> float:
-    """Position from 0 to 1 of a knob whose .param has that value."""
-    return float(evaluate(TAPERS[taper][1], {VALUE.name: value}, _OPERATIONS))
 
 
 def literal(circuit: Circuit, name: str) -> Expr:
@@ -160,10 +147,10 @@ class Directives:
         value = circuit.parameters[name]
         if not value.is_Number or not 0 <= float(value) <= 1:
             raise card.error(f"the .param of a knob must be a plain number from 0 to 1, found {value}", words[0].at)
-        if position is not None and abs(knob_value(taper, position) - float(value)) > KNOB_TOLERANCE:
+        if position is not None and abs(value_at(taper, position) - float(value)) > KNOB_TOLERANCE:
             notes[
-                f"{card.place}: knob {name} starts at {knob_position(taper, float(value)):.3g}, as its .param says; "
-                f"for {position:g}, write .param {name}={knob_value(taper, position):.6g}"
+                f"{card.place}: knob {name} starts at {position_at(taper, float(value)):.3g}, as its .param says; "
+                f"for {position:g}, write .param {name}={value_at(taper, position):.6g}"
             ] = None
         return Knob(name, taper)
 

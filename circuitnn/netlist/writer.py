@@ -12,10 +12,11 @@ from pathlib import Path
 
 from circuitnn.circuit import GROUND, Circuit, Element
 from circuitnn.errors import CircuitnnError, OutputError
-from circuitnn.netlist.directives import canonical, knob_position, literal, value_names
+from circuitnn.netlist.directives import canonical, literal, value_names
 from circuitnn.netlist.formulas import closest, number
 from circuitnn.netlist.printing import format_expression, format_quantity
 from circuitnn.netlist.reader import ZERO_CELSIUS
+from circuitnn.tapers import position_at
 
 
 def write_netlist(circuit: Circuit, path: str | Path, values: Mapping[str, float] | None = None) -> None:
@@ -86,7 +87,7 @@ def _directives(circuit: Circuit) -> list[str]:
     lines = [f"*@ input {name}" for name in circuit.inputs]
     lines += [f"*@ output {plus}" + (f" {minus}" if minus != GROUND else "") for plus, minus in circuit.outputs]
     for knob in circuit.knobs:
-        position = knob_position(knob.taper, float(circuit.parameters[knob.name]))
+        position = position_at(knob.taper, float(circuit.parameters[knob.name]))
         lines.append(f"*@ knob {knob.name} {min(max(position, 0.0), 1.0):.6g} taper={knob.taper}")
     for tolerance, group in groupby(circuit.learn, key=lambda learnable: learnable.tolerance):
         names = " ".join(learnable.name for learnable in group)

@@ -21,7 +21,8 @@ from circuitnn.errors import CompilerError
 HEADERS = Path(__file__).parent
 # Strict IEEE semantics stay on (NaN must be seen); errno and floating-point traps are what nobody here reads.
 FLAGS = (
-    "-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-exceptions", "-fPIC", "-shared"
+    "-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-exceptions",
+    "-mprefer-vector-width=512", "-fPIC", "-shared"
 )  # fmt: skip
 COMPILER_HINT = "install g++ or clang, or `pip install circuitnn[compiler]`, or name a compiler in $CXX"
 

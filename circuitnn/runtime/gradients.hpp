@@ -144,9 +144,8 @@ void tangent(int64_t length, const double* u, double* x, double* w, const double
         for (int k = 0; k < U - 1; ++k) input[k] = u[n * (U - 1) + k];
         if constexpr (N > 0) {
             Linear<Circuit>::right_side(theta, state, input, r);
+            // The factors are those of the last iterate, a Newton step below the tolerance away from the solution.
             if (!solver.solve(r, statistics)) statistics.fail(n, solver.worst);
-            solver.evaluate(solver.w);
-            solver.linearise();
             solver.free_quantities(f);
             Devices::each([&](auto law, int p, int c) {
                 law.coefficient_jacobian(solver.w + p, theta + L::K + c, dv_dc + c * M, di_dc + c * M);

@@ -1,0 +1,92 @@
+"""What a fit returns: values with error bars, nuisances, and what it takes to repeat or judge it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from circuitnn.circuit import Circuit
+
+Signal = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FittedRecording:
+    """One recording and the model's rendering of it.
+
+    gain: digital full scale per volt of the model's output (negative: inverted polarity); delay: samples by which the
+    wet is late; confidence: of the alignment (1: a guess); target, output [time]: the wet recording on the model's time
+    axis, and the model's output times gain, over the samples that both cover; input [time]: the dry signal there.
+    """
+
+    name: str
+    knobs: Mapping[str, float]
+    gain: float
+    delay: float
+    confidence: float
+    esr: float
+    esr_gain_free: float
+    esr_preemphasis: float
+    input: Signal = field(repr=False)
+    target: Signal = field(repr=False)
+    output: Signal = field(repr=False)
+
+    @property
+    def polarity(self) -> int:
+        return 1 if self.gain > 0 else -1
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A product of powers of values, prod(value ** exponent), and its relative standard error. Knob positions enter by
+    the odds p / (1 - p)."""
+
+    exponents: Mapping[str, float]
+    stderr: float
+
+    def __str__(self) -> str:
+        largest = max(abs(e) for e in self.exponents.values())
+        parts = [
+            name if abs(e / largest - 1.0) < 0.05 else f"{name}^{e / largest:.2g}" for name, e in self.exponents.items()
+        ]
+        return f"{' * '.join(parts)} to {100.0 * self.stderr / largest:.2g} %"
+
+
+@dataclass(frozen=True)
+class Identifiability:
+    """What the recordings could tell. undetermined: values whose standard error is more than half their prior width, so
+    that the netlist's tolerance speaks, not the recording; determined, worst: the best and worst determined
+    combinations."""
+
+    undetermined: tuple[str, ...]
+    determined: tuple[Combination, ...]
+    worst: tuple[Combination, ...]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """values, stderr, nominal: learnable values by name, their standard errors and the netlist's, in SI units;
+    prior_stderr: the standard errors that the netlist's tolerances alone would give. input_level: volt at digital full scale, with its standard error (0 if it was given). esr, esr_gain_free: over all recordings,
+    squared errors over squared targets, with the fitted gain and with the best one. errors: relative squared error
+    after each step; reason: why the fit ended; failures: steps of the last simulation that did not converge."""
+
+    circuit: Circuit = field(repr=False)
+    sample_rate: float
+    oversample: int
+    nominal: Mapping[str, float]
+    values: Mapping[str, float]
+    stderr: Mapping[str, float]
+    prior_stderr: Mapping[str, float]
+    input_level: float
+    input_level_stderr: float
+    recordings: tuple[FittedRecording, ...]
+    esr: float
+    esr_gain_free: float
+    identifiability: Identifiability
+    errors: tuple[float, ...]
+    reason: str
+    failures: int
+    seconds: float

@@ -1,0 +1,55 @@
+"""Error bars that allow for what the model gets wrong, and what the recordings cannot tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from circuitnn.fit.problem import Evaluation, Problem
+from circuitnn.fit.result import Combination, Identifiability
+
+Matrix = NDArray[np.float64]
+
+# A value is told by the recordings if its standard error is below this part of its prior width.
+TOLD = 0.5
+# Combinations listed each way, and the part of the largest exponent below which a name is left out.
+LISTED, NEGLIGIBLE = 3, 0.15
+
+
+def covariance(problem: Problem, evaluation: Evaluation) -> Matrix:
+    """Covariance [p, p] of the shared unknowns: prior and Godambe information together.
+
+    With H the curvature of the data's term and S the covariance of its gradient, summed over blocks of time, the data
+    inform by H S^-1 H (Godambe 1960): the textbook H where the model is true and errors are white, far less where
+    errors are correlated or the model is not exactly true. The prior's information adds to it.
+    """
+    # Residuals are measured in units of their own mean square, as in the objective.
+    weight = float(problem.samples) / max(evaluation.error, 1e-300)
+    H, scores = weight * evaluation.H, weight * evaluation.scores
+    # A few blocks cannot span all directions; there the textbook information stands in.
+    S = scores.T @ scores + len(H) / len(scores) * H + 1e-12 * np.trace(H) * np.eye(len(H))
+    information = H @ np.linalg.solve(S, H)
+    return np.asarray(np.linalg.inv(0.5 * (information + information.T) + np.diag(problem.widths**-2.0)), dtype=float)
+
+
+def identifiability(names: Sequence[str], spread: Matrix, widths: NDArray[np.float64]) -> Identifiability:
+    """From the covariance in log coordinates: single values first, then the principal combinations."""
+    deviations = np.sqrt(np.diag(spread))
+    eigenvalues, vectors = np.linalg.eigh(spread)
+    combinations = []
+    for value, vector in zip(eigenvalues, vectors.T, strict=True):
+        largest = np.abs(vector).max()
+        kept = {
+            name: float(e)
+            for name, e in sorted(zip(names, vector, strict=True), key=lambda pair: -abs(pair[1]))
+            if abs(e) > NEGLIGIBLE * largest
+        }
+        sign = 1.0 if next(iter(kept.values())) > 0 else -1.0
+        combinations.append(Combination({name: sign * e for name, e in kept.items()}, float(np.sqrt(max(value, 0.0)))))
+    return Identifiability(
+        undetermined=tuple(name for name, d, width in zip(names, deviations, widths, strict=True) if d > TOLD * width),
+        determined=tuple(combinations[:LISTED]),
+        worst=tuple(reversed(combinations[-LISTED:])),
+    )
