@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         OutputError,
         RecordingError,
     )
-    from circuitnn.fit import FitResult, fit
+    from circuitnn.fitting import FitResult, fit
     from circuitnn.models.circuit_model import CircuitModel, CircuitState
     from circuitnn.netlist import parse_netlist, read_netlist, write_netlist
 
@@ -37,12 +37,12 @@ _HOMES = {
     "CompilerError": "circuitnn.errors",
     "ConvergenceError": "circuitnn.errors",
     "ConvergenceWarning": "circuitnn.errors",
-    "FitResult": "circuitnn.fit",
+    "FitResult": "circuitnn.fitting",
     "NetlistError": "circuitnn.errors",
     "OutputError": "circuitnn.errors",
     "Recording": "circuitnn.audio",
     "RecordingError": "circuitnn.errors",
-    "fit": "circuitnn.fit",
+    "fit": "circuitnn.fitting",
     "parse_netlist": "circuitnn.netlist",
     "read_netlist": "circuitnn.netlist",
     "write_netlist": "circuitnn.netlist",
@@ -73,7 +73,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'circuitnn' has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)
-    # Importing the package circuitnn.fit binds the name `fit` to it; the function is what is public.
+    # Importing the package circuitnn.fitting binds the name `fit` to it; the function is what is public.
     globals()[name] = value
     return value
 

@@ -86,7 +86,7 @@ def coordinates(circuit: Circuit, learn: str | Sequence[str]) -> tuple[Coordinat
         names = [canonical.get(name.lower(), name) for name in learn]
     if missing := [name for name in names if name not in literals]:
         raise CircuitnnError(
-            f"{', '.join(missing)} cannot be learned: no element value, model parameter or .param that is a plain number",
+            f"{', '.join(missing)} cannot be learned: no element value, model parameter or .param with a plain number",
             f"learnable here: {', '.join(literals)}",
         )
     return tuple(_coordinate(circuit, name, literals[name]) for name in dict.fromkeys(names))

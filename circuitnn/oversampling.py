@@ -59,6 +59,8 @@ def filter_blocks(
     signal [batch, time, channels]; history [batch, n, channels]: the samples before; the new one is returned too.
     """
     batch, time, channels = signal.shape
+    if time == 0:
+        return signal, history
     extended = torch.cat([history, signal], 1)
     blocks = -(-time // (_BLOCK * unit))
     padding = blocks * _BLOCK * unit - time

@@ -17,6 +17,7 @@ from circuitnn.kernel import REPORT_SIZE, CompiledKernel, Run, Structure
 from circuitnn.reference import ReferenceKernel
 
 _NO_VMAP = "vmap over the signal or the model of a simulation is not supported: use the batch dimension"
+ops: Any = torch.ops.circuitnn
 _kernels: list[CompiledKernel | ReferenceKernel] = []
 
 
@@ -39,16 +40,31 @@ def kernel_id(structure: Structure, compiled: bool | None = None) -> int:
     return len(_kernels) - 1
 
 
-@torch.library.custom_op("circuitnn::simulate", mutates_args=())
-def _simulate(
-    u: Tensor, x: Tensor, w: Tensor, theta: Tensor, kernel: int, keep: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+# Defined by schema: the decorator torch.library.custom_op would import all of torch's compiler at the first call.
+torch.library.define(
+    "circuitnn::simulate",
+    "(Tensor u, Tensor x, Tensor w, Tensor theta, int kernel, bool keep)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+)
+torch.library.define(
+    "circuitnn::adjoint",
+    "(Tensor u, Tensor xs, Tensor ws, Tensor theta, Tensor y_bar, Tensor x_bar, int kernel)"
+    " -> (Tensor, Tensor, Tensor)",
+)
+torch.library.define(
+    "circuitnn::tangent",
+    "(Tensor u, Tensor x, Tensor w, Tensor theta, Tensor du, Tensor dx, Tensor dtheta, int kernel) -> (Tensor, Tensor)",
+)
+
+
+@torch.library.impl("circuitnn::simulate", "CPU")
+def _(u: Tensor, x: Tensor, w: Tensor, theta: Tensor, kernel: int, keep: bool) -> tuple[Tensor, ...]:
     run = _kernels[kernel].simulate(u, x, w, theta, keep)
     return run.y, run.x, run.w, run.xs, run.ws, run.report
 
 
-@_simulate.register_fake
-def _(u: Tensor, x: Tensor, w: Tensor, theta: Tensor, kernel: int, keep: bool) -> Any:
+@torch.library.register_fake("circuitnn::simulate")
+def _(u: Tensor, x: Tensor, w: Tensor, theta: Tensor, kernel: int, keep: bool) -> tuple[Tensor, ...]:
     run = _kernels[kernel].structure
     batch, time, _ = u.shape
     kept = time if keep else 0
@@ -58,32 +74,28 @@ def _(u: Tensor, x: Tensor, w: Tensor, theta: Tensor, kernel: int, keep: bool) -
     )  # fmt: skip
 
 
-@torch.library.custom_op("circuitnn::adjoint", mutates_args=())
-def _adjoint(
-    u: Tensor, xs: Tensor, ws: Tensor, theta: Tensor, y_bar: Tensor, x_bar: Tensor, kernel: int
-) -> tuple[Tensor, Tensor, Tensor]:
+@torch.library.impl("circuitnn::adjoint", "CPU")
+def _(u: Tensor, xs: Tensor, ws: Tensor, theta: Tensor, y_bar: Tensor, x_bar: Tensor, kernel: int) -> Any:
     return _kernels[kernel].adjoint(u, xs, ws, theta, y_bar, x_bar)
 
 
-@_adjoint.register_fake
+@torch.library.register_fake("circuitnn::adjoint")
 def _(u: Tensor, xs: Tensor, ws: Tensor, theta: Tensor, y_bar: Tensor, x_bar: Tensor, kernel: int) -> Any:
     return torch.empty_like(u), torch.empty_like(x_bar), theta.new_empty(u.shape[0], theta.shape[1])
 
 
-@torch.library.custom_op("circuitnn::tangent", mutates_args=())
-def _tangent(
-    u: Tensor, x: Tensor, w: Tensor, theta: Tensor, du: Tensor, dx: Tensor, dtheta: Tensor, kernel: int
-) -> tuple[Tensor, Tensor]:
+@torch.library.impl("circuitnn::tangent", "CPU")
+def _(u: Tensor, x: Tensor, w: Tensor, theta: Tensor, du: Tensor, dx: Tensor, dtheta: Tensor, kernel: int) -> Any:
     _, dy, dx_final = _kernels[kernel].tangent(u, x, w, theta, du, dx, dtheta)
     return dy, dx_final
 
 
-@_tangent.register_fake
+@torch.library.register_fake("circuitnn::tangent")
 def _(u: Tensor, x: Tensor, w: Tensor, theta: Tensor, du: Tensor, dx: Tensor, dtheta: Tensor, kernel: int) -> Any:
     return u.new_empty(*u.shape[:2], _kernels[kernel].structure.n_y, dx.shape[-1]), torch.empty_like(dx)
 
 
-@_tangent.register_vmap
+@torch.library.register_vmap("circuitnn::tangent")
 def _(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
     """Directions that vmap stacks (as jacfwd does) run side by side in one pass. Only directions may be stacked."""
     *primals, du, dx, dtheta, kernel = arguments
@@ -96,7 +108,7 @@ def _(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
         return tensor.movedim(dim, -1).flatten(-2)
 
     directions = [flat(t, dim) for t, dim in zip((du, dx, dtheta), in_dims[4:7], strict=True)]
-    dy, dx_final = _tangent(*primals, *directions, kernel)
+    dy, dx_final = ops.tangent(*primals, *directions, kernel)
     return (dy.unflatten(-1, (-1, info.batch_size)), dx_final.unflatten(-1, (-1, info.batch_size))), (
         dy.dim(),
         dx_final.dim(),
@@ -106,7 +118,7 @@ def _(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
 class _Simulation(torch.autograd.Function):
     @staticmethod
     def forward(u: Tensor, x: Tensor, w: Tensor, theta: Tensor, kernel: int, keep: bool) -> Any:
-        return _simulate(u, x, w, theta, kernel, keep)
+        return ops.simulate(u, x, w, theta, kernel, keep)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -121,7 +133,7 @@ class _Simulation(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:
         u, xs, ws, theta = ctx.saved_tensors
         y_bar, x_bar = grads[:2]
-        u_bar, x0_bar, theta_bar = _adjoint(u, xs, ws, theta, y_bar.contiguous(), x_bar.contiguous(), ctx.kernel)
+        u_bar, x0_bar, theta_bar = ops.adjoint(u, xs, ws, theta, y_bar.contiguous(), x_bar.contiguous(), ctx.kernel)
         if theta.shape[0] == 1:
             theta_bar = theta_bar.sum(0, keepdim=True)
         return u_bar, x0_bar, None, theta_bar, None, None
@@ -130,12 +142,12 @@ class _Simulation(torch.autograd.Function):
     def jvp(ctx: Any, du: Any, dx: Any, dw: Any, dtheta: Any, *_: Any) -> Any:
         u, x, w, theta = ctx.saved_tensors
         du, dx, dtheta = (torch.zeros_like(t) if d is None else d for t, d in ((u, du), (x, dx), (theta, dtheta)))
-        dy, dx_final = _tangent(u, x, w, theta, du.unsqueeze(-1), dx.unsqueeze(-1), dtheta.unsqueeze(-1), ctx.kernel)
+        dy, dx_final = ops.tangent(u, x, w, theta, du.unsqueeze(-1), dx.unsqueeze(-1), dtheta.unsqueeze(-1), ctx.kernel)
         return dy.squeeze(-1), dx_final.squeeze(-1), None, None, None, None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
-        # jacfwd stacks directions only, and those go through the rule of `_tangent`.
+        # jacfwd stacks directions only, and those go through the rule of the tangent op.
         raise NotImplementedError(_NO_VMAP)
 
 
@@ -145,7 +157,7 @@ def simulate(u: Tensor, x: Tensor, w: Tensor, theta: Tensor, kernel: int) -> Run
     Differentiable in u, x and theta; w is only where Newton's method starts.
     """
     keep = torch.is_grad_enabled() and (u.requires_grad or x.requires_grad or theta.requires_grad)
-    return Run(*_Simulation.apply(u, x, w, theta, kernel, keep))
+    return Run(*_Simulation.apply(u, x, w, theta, kernel, keep))  # type: ignore[no-untyped-call]
 
 
 def tangent(

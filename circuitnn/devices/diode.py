@@ -83,7 +83,7 @@ DIODE_PAIR = Law(
     junctions=(Junction(0, slope, critical, symmetric=True),),
 )
 
-# SPICE's breakdown branch: the current -IBV exp(-(v + BV)/(n V_T)) takes over below -BV.
+# SPICE's breakdown branch: the current -IBV exp(-(v + BV)/(n V_T)) takes over below -BV, whatever the area.
 BREAKDOWN_DIODE = Law(
     name="breakdown_diode",
     variables=voltage,
@@ -94,7 +94,7 @@ BREAKDOWN_DIODE = Law(
     coefficients={
         slope: _slope,
         forward: _forward,
-        knee_current: parameter("ibv") * parameter("area"),
+        knee_current: parameter("ibv"),
         knee_voltage: parameter("bv"),
         critical: critical_voltage(_slope, _forward),
     },

@@ -121,6 +121,8 @@ class CircuitModel(nn.Module):
         self._point = self.discrete.operating_point(numbers, self._point)
         return self._point
 
+    # Nothing in here gains from tracing: the work is one opaque operation, and its set-up is numpy and formulas.
+    @torch.compiler.disable
     def forward(
         self, u: Tensor, state: CircuitState | None = None, knobs: Mapping[str, float | Tensor] | None = None
     ) -> tuple[Tensor, CircuitState]:

@@ -65,8 +65,8 @@ class _Reader:
 
     def circuit(self, lines: list[Line], path: Path | None) -> Circuit:
         first = lines[0]
-        # A leading star makes the title a comment for people; it is no part of it.
-        title = first.text.strip().lstrip("*").strip()
+        # Leading stars make the title a comment for people; they are no part of it.
+        title = first.text.strip().lstrip("* \t")
         if first.text.lstrip().startswith(("*@", ".")):
             self.notes[f"{first.file} line 1: the first line is always the title, so it was not read as a card"] = None
         self.read(list(cards(lines[1:])))

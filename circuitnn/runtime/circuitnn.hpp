@@ -19,7 +19,7 @@
 
 namespace circuitnn {
 
-// exp(x) for x <= 709, to 2 units in the last place; below -708 it stays at exp(-708), so nothing becomes denormal.
+// exp(x) for x <= 709, to 4 units in the last place; below -708 it stays at exp(-708), so nothing becomes denormal.
 // Cody-Waite reduction to |r| <= ln(2)/2 and a Taylor polynomial of degree 12, whose remainder is 1.7e-16.
 inline double exponential(double x) {
     x = x < -708.0 ? -708.0 : x;
@@ -33,7 +33,7 @@ inline double exponential(double x) {
     const double high = (1.0 / 40320 + r * (1.0 / 362880)) + r2 * (1.0 / 3628800 + r * (1.0 / 39916800)) +
                         r4 * (1.0 / 479001600);
     const double value = low + r8 * high;
-    int64_t bits, scale;
+    uint64_t bits, scale;
     memcpy(&bits, &t, sizeof bits);
     memcpy(&scale, &value, sizeof scale);
     scale += bits << 52;
@@ -77,7 +77,7 @@ struct DeviceList {
     // visit(law, first port, first coefficient)
     template <class Visit>
     static inline void each(Visit&& visit) {
-        int port = 0, coefficient = 0;
+        [[maybe_unused]] int port = 0, coefficient = 0;
         ((visit(Laws{}, port, coefficient), port += Laws::ports, coefficient += Laws::coefficients), ...);
     }
 };

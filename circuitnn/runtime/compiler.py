@@ -22,7 +22,7 @@ HEADERS = Path(__file__).parent
 # Strict IEEE semantics stay on (NaN must be seen); errno and floating-point traps are what nobody here reads.
 FLAGS = (
     "-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-exceptions",
-    "-mprefer-vector-width=512", "-fPIC", "-shared"
+    "-fPIC", "-shared",
 )  # fmt: skip
 COMPILER_HINT = "install g++ or clang, or `pip install circuitnn[compiler]`, or name a compiler in $CXX"
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from circuitnn.fit.problem import Evaluation, Point, Problem
+from circuitnn.fitting.problem import Evaluation, Point, Problem
+from circuitnn.fitting.result import INTERRUPTED
 
 Vector = NDArray[np.float64]
 
@@ -74,5 +75,5 @@ def minimise(
                 reason = "converged"
                 break
     except KeyboardInterrupt:
-        reason = "interrupted"
+        reason = INTERRUPTED
     return Descent(here, tuple(errors), reason)

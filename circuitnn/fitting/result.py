@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from circuitnn.circuit import Circuit
 
 Signal = NDArray[np.float64]
+
+# The reason of a fit that Ctrl-C ended.
+INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
@@ -69,9 +73,11 @@ class Identifiability:
 @dataclass(frozen=True)
 class FitResult:
     """values, stderr, nominal: learnable values by name, their standard errors and the netlist's, in SI units;
-    prior_stderr: the standard errors that the netlist's tolerances alone would give. input_level: volt at digital full scale, with its standard error (0 if it was given). esr, esr_gain_free: over all recordings,
-    squared errors over squared targets, with the fitted gain and with the best one. errors: relative squared error
-    after each step; reason: why the fit ended; failures: steps of the last simulation that did not converge."""
+    prior_stderr: the standard errors that the netlist's tolerances alone would give. input_level: volt at digital full
+    scale, with its standard error (0 if it was given). esr, esr_gain_free: over all recordings, squared errors over
+    squared targets, with the fitted gain and with the best one. errors: relative squared error after each step; reason:
+    why the fit ended; failures: steps of the last simulation that did not converge. seconds: what the fit took.
+    """
 
     circuit: Circuit = field(repr=False)
     sample_rate: float
@@ -90,3 +96,15 @@ class FitResult:
     reason: str
     failures: int
     seconds: float
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the fit; the values are the best so far."""
+        return self.reason == INTERRUPTED
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write a run folder: report.html, fitted.cir, run.json, and the recordings' WAVs. Raises OutputError."""
+        # A convenience of the public interface; everything else here knows nothing of files.
+        from circuitnn.runs import save_run
+
+        save_run(self, folder)

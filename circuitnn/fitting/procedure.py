@@ -13,12 +13,12 @@ import torch
 from circuitnn import metrics
 from circuitnn.audio import Recording
 from circuitnn.errors import CircuitnnError, RecordingError
-from circuitnn.fit.alignment import DOUBTFUL, align
-from circuitnn.fit.least_squares import minimise
-from circuitnn.fit.problem import Evaluation, Problem
-from circuitnn.fit.result import FitResult, FittedRecording
-from circuitnn.fit.search import find_start
-from circuitnn.fit.uncertainty import covariance, identifiability
+from circuitnn.fitting.alignment import DOUBTFUL, align
+from circuitnn.fitting.least_squares import minimise
+from circuitnn.fitting.problem import Evaluation, Problem
+from circuitnn.fitting.result import FitResult, FittedRecording
+from circuitnn.fitting.search import find_start
+from circuitnn.fitting.uncertainty import covariance, identifiability
 from circuitnn.models.circuit_model import CircuitModel
 
 Progress = Callable[[str, int, float], None]

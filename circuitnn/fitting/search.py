@@ -12,10 +12,11 @@ from scipy.stats import qmc
 from torch import Tensor
 
 from circuitnn.audio import Recording
-from circuitnn.fit.alignment import best_lag
-from circuitnn.fit.least_squares import minimise
-from circuitnn.fit.observation import Observation
-from circuitnn.fit.problem import LEVEL_NAME, LEVEL_WIDTH, Point, Problem, setting
+from circuitnn.fitting.alignment import best_lag
+from circuitnn.fitting.least_squares import Descent, minimise
+from circuitnn.fitting.observation import Observation
+from circuitnn.fitting.problem import LEVEL_NAME, LEVEL_WIDTH, Point, Problem, setting
+from circuitnn.fitting.result import INTERRUPTED
 from circuitnn.metrics import preemphasise
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.simulate import simulate
@@ -84,14 +85,22 @@ def find_start(
         descents = []
         for _, position, lags in ranked[:FINALISTS]:
             point = Point(trials[position], np.array([d for _, d in parts]) + lags)
-            descents.append(minimise(problem, point, EXCERPT_WEIGHT, SHORT_FIT))
+            descents.append(_short_fit(problem, point, EXCERPT_WEIGHT, SHORT_FIT))
         best = min(descents, key=lambda descent: descent.evaluation.error).evaluation.point
     # All values, at the full rate, still on the excerpts: most of the way for a fraction of the cost.
     if any(len(r.wet) > 2 * len(part.wet) for r, (part, _) in zip(recordings, parts, strict=True)):
         full = Problem(model, [part for part, _ in parts], list(best.delays), input_level, output_gain)
-        best = minimise(full, best, independent_part * full.samples, APPROACH).evaluation.point
+        best = _short_fit(full, best, independent_part * full.samples, APPROACH).evaluation.point
     moved = best.delays - np.array([d for _, d in parts])
     return Point(best.shared, np.array(delays) + moved)
+
+
+def _short_fit(problem: Problem, start: Point, samples: float, iterations: int) -> Descent:
+    """A step on the way: an interrupted one has no result worth keeping."""
+    descent = minimise(problem, start, samples, iterations)
+    if descent.reason == INTERRUPTED:
+        raise KeyboardInterrupt
+    return descent
 
 
 def _unknown(problem: Problem) -> list[int]:

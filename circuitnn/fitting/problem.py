@@ -19,7 +19,7 @@ from torch import Tensor
 
 from circuitnn.audio import Recording
 from circuitnn.discretise import Numbers
-from circuitnn.fit.observation import Linearisation, Matrix, Normal, Observation
+from circuitnn.fitting.observation import Linearisation, Matrix, Normal, Observation
 from circuitnn.models.circuit_model import CircuitModel
 
 Vector = NDArray[np.float64]

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from circuitnn.audio import Recording
 from circuitnn.errors import RecordingError
-from circuitnn.fit.alignment import HALF_LENGTH as SHIFT_MARGIN
-from circuitnn.fit.alignment import fractional_advance
+from circuitnn.fitting.alignment import HALF_LENGTH as SHIFT_MARGIN
+from circuitnn.fitting.alignment import fractional_advance
 from circuitnn.metrics import PREEMPHASIS
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.oversampling import HALF_LENGTH, downsample, filter_blocks, toeplitz, upsample

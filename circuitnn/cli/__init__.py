@@ -1,0 +1,23 @@
+"""The command line: parses, calls, prints. Every command has its own file."""
+
+from __future__ import annotations
+
+import click
+
+from circuitnn.cli.console import ReportingGroup
+from circuitnn.cli.evaluate_command import evaluate
+from circuitnn.cli.fit_command import fit
+from circuitnn.cli.inspect_command import inspect
+from circuitnn.cli.simulate_command import simulate
+
+__all__ = ["main"]
+
+
+@click.group(cls=ReportingGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="circuitnn")
+def main() -> None:
+    """SPICE netlists as differentiable, compiled audio circuit models, fitted to recordings."""
+
+
+for command in (inspect, simulate, fit, evaluate):
+    main.add_command(command)

@@ -1,0 +1,154 @@
+"""Whole files through a model in bounded memory, and how far the result is from a recording that was not fitted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from circuitnn import metrics
+from circuitnn.audio import Recording
+from circuitnn.errors import CircuitError, ConvergenceError, RecordingError
+from circuitnn.fitting.observation import Observation
+from circuitnn.models.circuit_model import CircuitModel
+from circuitnn.oversampling import downsample, upsample
+from circuitnn.simulate import simulate
+
+Signal = NDArray[np.float64]
+
+# Seconds that are simulated at a time.
+CHUNK_SECONDS = 5.0
+# The longest window of the multi-resolution STFT; a shorter signal has none.
+LONGEST_WINDOW = 2048
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """output [time], in volt; failures: steps that did not converge; seconds: what the computation took."""
+
+    output: Signal
+    failures: int
+    seconds: float
+
+
+def render(
+    model: CircuitModel, signal: Signal, level: float = 1.0, progress: Callable[[float], None] | None = None
+) -> Rendering:
+    """The model's output for signal [time] times `level` (volt at digital full scale), from rest, latency taken out.
+
+    progress: called with the seconds of audio done. Memory beyond input and output does not grow with their length.
+    Raises CircuitError unless the model has one input and one output, ConvergenceError if the output is not finite.
+    """
+    structure = model.discrete.structure
+    if structure.n_u != 1 or structure.n_y != 1:
+        raise CircuitError(f"expected one input and one output, found {structure.n_u} and {structure.n_y}")
+    kernel, factor, latency, rate = model.kernel, model.oversample, model.latency, model.sample_rate
+    failures, output = 0, np.empty(len(signal))
+    with torch.no_grad():
+        overrides = model.overrides()
+        theta = model.discrete.theta(overrides)[None]
+        x, w, rest = (part[None] for part in model.discrete.initial_state(overrides, model.operating_point(overrides)))
+        up = torch.zeros(1, latency, 1, dtype=torch.float64)
+        down = rest[:, None].expand(-1, latency * factor, -1)
+        chunk = max(1, round(CHUNK_SECONDS * rate))
+        # What is compiled or loaded at first use is not the model's speed.
+        simulate(torch.zeros(1, 1, 1, dtype=torch.float64), x, w, theta, kernel)
+        began = time.perf_counter()
+        for start in range(0, len(signal) + latency, chunk):
+            part = signal[start : start + chunk]
+            tail = min(start + chunk, len(signal) + latency) - start - len(part)
+            u = torch.as_tensor(np.concatenate([part * level, np.zeros(tail)]))[None, :, None]
+            if factor > 1:
+                u, up = upsample(u, up, factor)
+            run = simulate(u, x, w, theta, kernel)
+            x, w, y = run.x, run.w, run.y
+            if factor > 1:
+                y, down = downsample(y, down, factor)
+            failures += int(run.report[0, 1])
+            made = y[0, max(latency - start, 0) :, 0].numpy()
+            first = max(start - latency, 0)
+            output[first : first + len(made)] = made
+            if progress is not None:
+                progress(min(start + chunk, len(signal)) / rate)
+    broken = np.flatnonzero(~np.isfinite(output))
+    if len(broken):
+        raise ConvergenceError(
+            f"the output is not finite from sample {broken[0]} on",
+            "the circuit may be unstable: look for an amplifier with positive feedback, or lower the input level",
+        )
+    return Rendering(output, failures, time.perf_counter() - began)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics of one recording over the samples that both signals cover, in digital full scale. mr_stft: None for a
+    signal that is shorter than the longest window; energies: of target and pre-emphasised target, for pooling."""
+
+    name: str
+    samples: int
+    esr: float
+    esr_gain_free: float
+    esr_preemphasis: float
+    mae: float
+    mr_stft: float | None
+    energy: float
+    preemphasised_energy: float
+    failures: int
+    seconds: float
+    audio_seconds: float
+
+
+def evaluate(
+    model: CircuitModel, recording: Recording, delay: float, level: float = 1.0, gain: float = 1.0
+) -> Evaluation:
+    """Compare the model with a recording whose wet is late by `delay` samples.
+
+    level: volt at digital full scale of the dry; gain: digital full scale of the wet per volt of the output. Raises
+    RecordingError if the recording's rate is not the model's or too little of it overlaps at that delay.
+    """
+    if recording.sample_rate != model.sample_rate:
+        raise RecordingError(
+            f"{recording.name}: expected {model.sample_rate:g} Hz, as the run was fitted at, found "
+            f"{recording.sample_rate} Hz",
+            "resample dry and wet",
+        )
+    observation = Observation(model, recording, delay)
+    begin, end = observation.span(delay)
+    target = observation.target(delay)
+    rendering = render(model, recording.dry, level)
+    output = gain * rendering.output[begin:end]
+    return Evaluation(
+        name=recording.name,
+        samples=end - begin,
+        esr=metrics.esr(output, target),
+        esr_gain_free=metrics.esr_gain_free(output, target),
+        esr_preemphasis=metrics.esr_preemphasis(output, target),
+        mae=metrics.mae(output, target),
+        mr_stft=metrics.mr_stft(output, target) if len(target) >= LONGEST_WINDOW else None,
+        energy=float(np.sum(target**2)),
+        preemphasised_energy=float(np.sum(metrics.preemphasise(target) ** 2)),
+        failures=rendering.failures,
+        seconds=rendering.seconds,
+        audio_seconds=len(recording.dry) / recording.sample_rate,
+    )
+
+
+def pool(evaluations: Sequence[Evaluation]) -> dict[str, float | None]:
+    """One number per metric: squared errors over squared targets, the mean error per sample, the mean STFT distance,
+    and seconds of audio per second of computation."""
+    energy = sum(e.energy for e in evaluations)
+    samples = sum(e.samples for e in evaluations)
+    distances = [e.mr_stft for e in evaluations if e.mr_stft is not None]
+    return {
+        "esr": sum(e.esr * e.energy for e in evaluations) / energy,
+        "esr_gain_free": sum(e.esr_gain_free * e.energy for e in evaluations) / energy,
+        "esr_preemphasis": sum(e.esr_preemphasis * e.preemphasised_energy for e in evaluations)
+        / sum(e.preemphasised_energy for e in evaluations),
+        "mae": sum(e.mae * e.samples for e in evaluations) / samples,
+        "mr_stft": sum(distances) / len(distances) if distances else None,
+        "real_time_factor": sum(e.audio_seconds for e in evaluations) / sum(e.seconds for e in evaluations),
+    }

@@ -1,0 +1,359 @@
+"""Run directories: a fit on disk, complete or not there at all, and readable by the next version.
+
+run.json      format "circuitnn-run", version 1: values, standard errors, nuisances, settings
+fitted.cir    the netlist with the fitted values; nominal.cir: the one that the fit started from
+wet_<k>.wav   the model's rendering of recording k times its gain; target_<k>.wav: the recording on the same axis
+report.html   for people
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import statistics
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from circuitnn.audio import write_wav
+from circuitnn.circuit import Circuit
+from circuitnn.errors import CircuitnnError, OutputError
+from circuitnn.netlist import format_netlist, read_netlist
+
+if TYPE_CHECKING:
+    from circuitnn.fitting.result import Combination, FitResult, FittedRecording
+
+FORMAT, VERSION = "circuitnn-run", 1
+# A run.json holds a few kilobytes; one of this size was not written here.
+MAX_BYTES = 10_000_000
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files of one recording, and their lengths in samples."""
+
+    dry: str
+    wet: str
+    dry_samples: int
+    wet_samples: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What it takes to repeat a fit. fixed: `--set` settings as written; input_level [V at digital full scale] and
+    output_gain [full scale per volt]: None where they were estimated; sources: one per recording."""
+
+    learn: str = "marked"
+    fixed: tuple[str, ...] = ()
+    input_level: float | None = None
+    output_gain: float | None = None
+    sources: tuple[Source, ...] = ()
+
+
+def summary(result: FitResult) -> dict[str, Any]:
+    """A fit as plain data: numbers, text, lists and mappings."""
+    found = result.identifiability
+    return {
+        "sample_rate": float(result.sample_rate),
+        "oversample": result.oversample,
+        "nominal": _floats(result.nominal),
+        "values": _floats(result.values),
+        "stderr": _floats(result.stderr),
+        "prior_stderr": _floats(result.prior_stderr),
+        "input_level": float(result.input_level),
+        "input_level_stderr": float(result.input_level_stderr),
+        "recordings": [_recording(recording) for recording in result.recordings],
+        "esr": float(result.esr),
+        "esr_gain_free": float(result.esr_gain_free),
+        "identifiability": {
+            "undetermined": list(found.undetermined),
+            "determined": [_combination(c) for c in found.determined],
+            "worst": [_combination(c) for c in found.worst],
+        },
+        "errors": [float(error) for error in result.errors],
+        "reason": result.reason,
+        "failures": result.failures,
+        "seconds": float(result.seconds),
+    }
+
+
+def _floats(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items()}
+
+
+def _recording(recording: FittedRecording) -> dict[str, Any]:
+    numbers = ("gain", "delay", "confidence", "esr", "esr_gain_free", "esr_preemphasis")
+    return {
+        "name": recording.name,
+        "knobs": _floats(recording.knobs),
+        "polarity": recording.polarity,
+        "samples": len(recording.target),
+        **{name: float(getattr(recording, name)) for name in numbers},
+    }
+
+
+def _combination(combination: Combination) -> dict[str, Any]:
+    return {
+        "text": str(combination),
+        "exponents": _floats(combination.exponents),
+        "stderr": float(combination.stderr),
+    }
+
+
+def finite(data: Any) -> Any:
+    """data with NaN and infinity, which JSON does not have, replaced by None, to any depth."""
+    if isinstance(data, Mapping):
+        return {key: finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
+def check_target(folder: str | os.PathLike[str]) -> None:
+    """Raise OutputError unless a run can be saved in `folder`: before the long work, not after. Leaves no trace."""
+    folder = Path(folder)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "run.json").is_file():
+        raise OutputError(f"{folder}: the folder holds something else than a run", "choose a new one by --out")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: expected a folder, found a file", "choose another one by --out")
+    existing = next(parent for parent in folder.absolute().parents if parent.exists())
+    try:
+        tempfile.TemporaryDirectory(dir=existing, prefix=".circuitnn-").cleanup()
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror}", "choose another one by --out") from None
+
+
+def free_folder(name: str) -> Path:
+    """runs/NAME, or runs/NAME-2, runs/NAME-3, ... where that is taken."""
+    folder, count = Path("runs") / name, 1
+    while folder.exists():
+        count += 1
+        folder = Path("runs") / f"{name}-{count}"
+    return folder
+
+
+def save_run(result: FitResult, folder: str | os.PathLike[str], settings: Settings | None = None) -> None:
+    """Write a run directory; a run that is there already is replaced. Raises OutputError."""
+    from circuitnn.report.page import render_report
+
+    folder, settings = Path(folder), settings or Settings()
+    check_target(folder)
+    text = json.dumps(finite(_document(result, settings)), indent=2, ensure_ascii=False) + "\n"
+    report = render_report(result, settings)
+    try:
+        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=".circuitnn-"))
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror}") from None
+    try:
+        built = work / "new"
+        built.mkdir()
+        (built / "fitted.cir").write_text(format_netlist(result.circuit, _floats(result.values)), encoding="utf-8")
+        (built / "nominal.cir").write_text(format_netlist(result.circuit), encoding="utf-8")
+        for k, recording in enumerate(result.recordings):
+            write_wav(built / f"wet_{k}.wav", recording.output, round(result.sample_rate))
+            write_wav(built / f"target_{k}.wav", recording.target, round(result.sample_rate))
+        (built / "report.html").write_text(report, encoding="utf-8")
+        (built / "run.json").write_text(text, encoding="utf-8")
+        _put_in_place(built, folder, work / "old")
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error}") from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _put_in_place(built: Path, folder: Path, old: Path) -> None:
+    """Rename `built` to `folder`. What was there goes to `old`, and comes back if that fails."""
+    replaced = folder.exists()
+    if replaced:
+        folder.rename(old)
+    try:
+        built.rename(folder)
+    except BaseException:
+        if replaced:
+            old.rename(folder)
+        raise
+
+
+def _document(result: FitResult, settings: Settings) -> dict[str, Any]:
+    path = result.circuit.path
+    document: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "circuitnn": version("circuitnn"),
+        "netlist": {
+            "path": None if path is None else str(path),
+            "sha256": hashlib.sha256(format_netlist(result.circuit).encode()).hexdigest(),
+        },
+        "settings": {
+            "learn": settings.learn,
+            "set": list(settings.fixed),
+            "input_level": settings.input_level,
+            "output_gain": settings.output_gain,
+        },
+    }
+    document |= summary(result)
+    for entry, source in zip(document["recordings"], settings.sources, strict=False):
+        entry |= {
+            "dry": source.dry,
+            "wet": source.wet,
+            "dry_samples": source.dry_samples,
+            "wet_samples": source.wet_samples,
+        }
+    return document
+
+
+@dataclass(frozen=True)
+class RunRecording:
+    """gain: digital full scale per volt; delay: samples by which the wet is late; length_difference: samples by which
+    the dry file was longer than the wet one, None if that was not written down."""
+
+    name: str
+    gain: float
+    delay: float
+    length_difference: int | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A fit that was saved. circuit: with the fitted values; values and stderr in SI units; input_level: volt at
+    digital full scale."""
+
+    folder: Path
+    circuit: Circuit
+    sample_rate: float
+    oversample: int
+    values: Mapping[str, float]
+    stderr: Mapping[str, float | None]
+    input_level: float
+    recordings: tuple[RunRecording, ...]
+    esr: float
+    reason: str
+
+    @cached_property
+    def delay(self) -> float:
+        """The median delay of its recordings, in samples."""
+        return statistics.median(recording.delay for recording in self.recordings)
+
+    @cached_property
+    def gain(self) -> float:
+        """The mean output gain of its recordings, in digital full scale per volt."""
+        return statistics.fmean(recording.gain for recording in self.recordings)
+
+
+def load_run(folder: str | os.PathLike[str]) -> Run:
+    """Read a run directory. Raises CircuitnnError for one that is missing, broken or of a later format."""
+    folder = Path(folder)
+    path = folder / "run.json"
+    data = _Reader(str(path), "", _read_json(path))
+    if data.value.get("format") != FORMAT:
+        raise data.wrong("format", FORMAT)
+    if data.integer("version") > VERSION:
+        raise CircuitnnError(
+            f"{path}: version {data.integer('version')} of the format, but this program knows {VERSION}",
+            "install a newer circuitnn",
+        )
+    recordings = tuple(
+        RunRecording(entry.text("name"), entry.number("gain"), entry.number("delay"), _length_difference(entry))
+        for entry in data.entries("recordings")
+    )
+    if not recordings:
+        raise data.wrong("recordings", "at least one recording")
+    return Run(
+        folder=folder,
+        circuit=read_netlist(folder / "fitted.cir"),
+        sample_rate=data.number("sample_rate"),
+        oversample=data.integer("oversample"),
+        values={name: number for name, number in data.numbers("values").items() if number is not None},
+        stderr=data.numbers("stderr"),
+        input_level=data.number("input_level"),
+        recordings=recordings,
+        esr=data.number("esr"),
+        reason=data.text("reason"),
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise CircuitnnError(
+            f"{path.parent}: not a run: there is no run.json", "runs are made by `circuitnn fit`"
+        ) from None
+    except OSError as error:
+        raise CircuitnnError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(raw) > MAX_BYTES:
+        raise CircuitnnError(f"{path}: more than {MAX_BYTES // 1_000_000} MB is no run.json")
+    try:
+        data = json.loads(raw, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise CircuitnnError(f"{path}: not valid JSON: {error}", "fit again; the file is damaged") from None
+    if not isinstance(data, dict):
+        raise CircuitnnError(f"{path}: expected a JSON object, found {type(data).__name__}")
+    return data
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a JSON number")
+
+
+def _length_difference(entry: _Reader) -> int | None:
+    if "dry_samples" not in entry.value:
+        return None
+    return entry.integer("dry_samples") - entry.integer("wet_samples")
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Typed access to a JSON object that may hold anything. path, where: for messages."""
+
+    path: str
+    where: str
+    value: Mapping[str, Any]
+
+    def wrong(self, key: str, expected: str) -> CircuitnnError:
+        found = json.dumps(self.value[key])[:60] if key in self.value else "nothing"
+        return CircuitnnError(
+            f"{self.path}: {self.where}{key}: expected {expected}, found {found}", "fit again; the file is damaged"
+        )
+
+    def number(self, key: str) -> float:
+        value = self.value.get(key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e300:
+            raise self.wrong(key, "a number")
+        return float(value)
+
+    def integer(self, key: str) -> int:
+        value = self.value.get(key)
+        if isinstance(value, bool) or not isinstance(value, int) or abs(value) > 2**53:
+            raise self.wrong(key, "an integer")
+        return value
+
+    def text(self, key: str) -> str:
+        value = self.value.get(key)
+        if not isinstance(value, str):
+            raise self.wrong(key, "a text")
+        return value
+
+    def numbers(self, key: str) -> dict[str, float | None]:
+        """A mapping of names to numbers or null."""
+        value = self.value.get(key)
+        if not isinstance(value, dict):
+            raise self.wrong(key, "an object")
+        inner = _Reader(self.path, f"{self.where}{key}.", value)
+        return {name: None if entry is None else inner.number(name) for name, entry in value.items()}
+
+    def entries(self, key: str) -> Sequence[_Reader]:
+        """A list of objects."""
+        value = self.value.get(key)
+        if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+            raise self.wrong(key, "a list of objects")
+        return [_Reader(self.path, f"{self.where}{key}[{k}].", entry) for k, entry in enumerate(value)]

@@ -1,0 +1,146 @@
+"""One gradient of the TS-808 clipper over one second at 96 kHz: this package against a plain torch loop, side by side.
+
+    python tests/benchmarks/gradient_speed.py [--peer-steps 2000] [--repeats 5]
+
+The peer is what one writes by hand for this circuit: the same reduced model (same theta), states as a torch vector,
+Newton's method on the one diode-pair voltage to a tolerance of 1e-9 V without a graph, then one step inside autograd,
+which gives exact gradients by the implicit function theorem and keeps the graph short. It runs a shorter excerpt, and
+its time is scaled linearly; a loop's time per step does not fall with length. Both gradients are compared before any
+figure is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from circuitnn.discretise import DiscreteCircuit
+from circuitnn.models.circuit_model import CircuitModel
+from circuitnn.netlist import read_netlist
+from circuitnn.simulate import simulate, tangent
+
+RATE = 96000
+NETLIST = Path(__file__).parents[2] / "netlists" / "ts808_clipper.cir"
+
+
+def guitar_like(steps: int) -> Tensor:
+    """A plucked chord with a peak of about 0.3 V [1, steps, 1]: the diodes clip hard."""
+    t = np.arange(steps) / RATE
+    tones = sum(np.sin(2 * np.pi * f * t + f) / k for k in (1, 2, 3, 4, 5) for f in (110.0 * k, 164.8 * k, 220.0 * k))
+    return torch.as_tensor(0.12 * tones * np.exp(-2.0 * t))[None, :, None]
+
+
+def torch_loop(model: DiscreteCircuit, u: Tensor, x: Tensor, w: Tensor, theta: Tensor) -> Tensor:
+    """The reduced model as a torch loop: u [steps, 1], x [n_x], w [1], theta [size] -> y [steps, n_y]."""
+    matrices, coefficients = model.structure.unpack(theta)
+    A, B, C, D, E, F, R_x, R_u, _, Q = matrices
+    names = [symbol.name for symbol in model.structure.laws[0].coefficients]
+    c = dict(zip(names, coefficients, strict=True))
+    slope, forward, reverse = c["slope"], c["forward"], c["reverse"]
+    k = Q[0, 0]
+    # One product with the state, one with the current; what depends on neither is done for all samples at once.
+    from_state, from_current = torch.cat([A, D, R_x]), torch.cat([C, F])[:, 0]
+    drive = torch.cat([u, torch.ones_like(u)], 1) @ torch.cat([B, E, R_u]).T
+    n_x, n_xy = A.shape[0], A.shape[0] + D.shape[0]
+    slope_, forward_, reverse_, k_ = (float(value.detach()) for value in (slope, forward, reverse, k))
+    voltage, ys = float(w), []
+    for base in drive.unbind():
+        linear = torch.addmv(base, from_state, x)
+        r = linear[n_xy]
+        right = float(r.detach())
+        for _ in range(100):
+            up, down = math.exp(slope_ * voltage), math.exp(-slope_ * voltage)
+            current = forward_ * (up - 1.0) - reverse_ * (down - 1.0) + 2e-12 * voltage
+            conductance = slope_ * (forward_ * up + reverse_ * down) + 2e-12
+            step = (voltage + k_ * current - right) / (1.0 + k_ * conductance)
+            voltage -= max(-0.1, min(0.1, step))
+            if abs(step) < 1e-9:
+                break
+        # One Newton step from the solution, with a constant Jacobian: v has the derivatives of the exact solution.
+        residual = voltage + k * (forward * torch.expm1(slope * voltage) - reverse * torch.expm1(-slope * voltage)) - r
+        v = voltage - (residual + k * (2e-12 * voltage)) / (1.0 + k_ * conductance)
+        i = forward * torch.expm1(slope * v) - reverse * torch.expm1(-slope * v) + 2e-12 * v
+        state = torch.addcmul(linear[:n_xy], from_current, i)
+        x = state[:n_x]
+        ys.append(state[n_x:])
+    return torch.stack(ys)
+
+
+def median_time(work: Callable[[], object], repeats: int) -> float:
+    """Seconds, after one run to warm up."""
+    work()
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer-steps", type=int, default=2000)
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    circuit, steps, peer_steps = read_netlist(NETLIST), RATE, arguments.peer_steps
+    model = CircuitModel(circuit, RATE, oversample=1)
+    discrete, kernel = model.discrete, model.kernel
+    u = guitar_like(steps)
+
+    with torch.no_grad():
+        values = model.overrides()
+        theta = discrete.theta(values)
+        x, w, _ = discrete.initial_state(values, model.operating_point(values))
+
+    def ours(time_: int = steps) -> Tensor:
+        """Gradient of the output's energy in all learnable values, forward and backward, MNA and all."""
+        model.free.grad = None
+        model(u[:, :time_])[0].square().sum().backward()
+        assert model.free.grad is not None
+        return model.free.grad
+
+    def peer() -> Tensor:
+        free = model.free.detach().requires_grad_()
+        y = torch_loop(discrete, u[0, :peer_steps], x, w, discrete.theta(model.overrides(free=free)))
+        (gradient,) = torch.autograd.grad(y.square().sum(), free)
+        return gradient
+
+    torch.testing.assert_close(peer(), ours(peer_steps), rtol=1e-7, atol=0.0)
+    peer_time = median_time(peer, max(1, arguments.repeats // 2)) / peer_steps
+    our_time = median_time(ours, arguments.repeats) / steps
+
+    p, one = len(model.coordinates), theta[None]
+    start = (x[None], w[None])
+    kept = theta[None].clone().requires_grad_()
+    simulated = median_time(lambda: simulate(u, *start, one, kernel), arguments.repeats) / steps
+    run = simulate(u, *start, kept, kernel)
+    y_bar, x_bar = torch.ones_like(run.y), torch.zeros_like(run.x)
+    adjoint = median_time(
+        lambda: torch.ops.circuitnn.adjoint(u, run.xs, run.ws, one, y_bar, x_bar, kernel), arguments.repeats
+    ) / steps  # fmt: skip
+    dtheta = torch.func.jacfwd(lambda free: discrete.theta(model.overrides(free=free)))(model.free.detach())[None]
+    dx = torch.zeros(1, len(x), p, dtype=torch.float64)
+    forward_mode = median_time(lambda: tangent(u, *start, one, dx, dtheta, kernel), arguments.repeats) / steps
+
+    iterations = float(run.report[0, 0]) / steps
+    print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    print(f"{NETLIST.name} at {RATE} Hz, {p} learnable values, {iterations:.2f} Newton iterations a step")
+    print(f"simulate                     {1e9 * simulated:12.1f} ns/step")
+    print(f"adjoint                      {1e9 * adjoint:12.1f} ns/step")
+    print(f"tangent ({p} directions, run included) {1e9 * forward_mode:6.1f} ns/step")
+    print(f"gradient, forward + backward {1e9 * our_time:12.1f} ns/step  ({our_time * steps:.4f} s for {steps} steps)")
+    print(f"plain torch loop             {1e9 * peer_time:12.1f} ns/step  (measured over {peer_steps} steps, scaled)")
+    print(f"ratio                        {peer_time / our_time:12.0f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Small circuits, one for each kind of element and each way of eliminating it, that many tests run through.
+
+`CASES` maps a name to a `Case`. Every node is an output, so that a test sees the whole solution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from circuitnn.circuit import Circuit
+from circuitnn.discretise import DiscreteCircuit
+from circuitnn.netlist import parse_netlist
+from circuitnn.schemes import TRAPEZOIDAL, Scheme
+
+
+@dataclass(frozen=True)
+class Case:
+    """netlist: the cards. amplitude: peak of the input [V or A] at which every device conducts strongly at times.
+    plain: whether all port currents can be free (the classic DK-method)."""
+
+    netlist: str
+    amplitude: float = 1.0
+    plain: bool = True
+    inputs: int = 1
+
+    @cached_property
+    def circuit(self) -> Circuit:
+        return parse(self.netlist)
+
+
+def parse(cards: str) -> Circuit:
+    """The circuit of some cards. Without an output card every node is an output, in order of appearance."""
+    circuit = parse_netlist(f"test\n{cards}\n.end\n")
+    if circuit.outputs:
+        return circuit
+    outputs = "\n".join(f"*@ output {node}" for node in circuit.nodes)
+    return parse_netlist(f"test\n{cards}\n{outputs}\n.end\n")
+
+
+SILICON = ".model DS D(IS=2.52n N=1.752)"
+
+CASES = {
+    "rc": Case("Vin in 0 0\nR1 in out 10k\nC1 out 0 10n\n*@ input Vin"),
+    "rlc": Case("Vin in 0 0\nR1 in a 1k\nL1 a out 50m\nC1 out 0 20n\nR2 out 0 22k\n*@ input Vin"),
+    "single_diode": Case(f"Vin in 0 0\nR1 in out 2.2k\nC1 out 0 10n\nD1 out 0 DS\n{SILICON}\n*@ input Vin", 2.0),
+    "antiparallel": Case(
+        "Vin in 0 0\nR1 in out 2.2k\nC1 out 0 10n\nD1 out 0 DS area=2\nD2 0 out DS\nD3 0 out DS\n"
+        f"{SILICON}\n*@ input Vin",
+        2.0,
+    ),
+    "series_diodes": Case(
+        f"Vin in 0 0\nR1 in out 2.2k\nC1 out 0 10n\nD1 out up DS\nD2 up 0 DS\nD3 0 out DS\n{SILICON}\n*@ input Vin",
+        3.0,
+        plain=False,
+    ),
+    "breakdown": Case(
+        "Vin in 0 0\nR1 in out 1k\nC1 out 0 10n\nD1 0 out DZ\n.model DZ D(IS=1n N=1.3 BV=3.3 IBV=1m)\n*@ input Vin", 6.0
+    ),
+    "series_resistance": Case(
+        "Vin in 0 0\nR1 in out 1k\nC1 out 0 10n\nD1 out 0 DR\n.model DR D(IS=1n N=1.5 RS=20 EG=1.2 XTI=2)\n"
+        ".temp 50\n*@ input Vin",
+        3.0,
+    ),
+    "npn": Case(
+        "Vcc vcc 0 9\nVin in 0 0\nC1 in b 1u\nR1 vcc b 100k\nR2 b 0 15k\nRc vcc c 4.7k\nRe e 0 470\nCe e 0 1u\n"
+        "Q1 c b e QN area=1.5\n.model QN NPN(IS=10f BF=200 BR=3 NF=1.05 NR=1.1 VAF=60)\n*@ input Vin",
+        1.0,
+    ),
+    "pnp": Case(
+        "Vee vee 0 9\nVin in 0 0\nC1 in b 1u\nR1 vee b 15k\nR2 b 0 100k\nRc 0 c 4.7k\nRe vee e 470\n"
+        "Q1 c b e QP\n.model QP PNP(IS=20f BF=150 BR=2 VAF=40 XTB=1.5)\n.temp 40\n*@ input Vin",
+        2.0,
+    ),
+    "inductor_and_diode": Case(
+        "Vin in 0 0\nR1 in a 100\nL1 a out 20m\nC1 out 0 47n\nR2 out 0 4.7k\nD1 out 0 DG\nD2 0 out DG\n"
+        ".model DG D(IS=200n N=1.3)\n*@ input Vin",
+        1.0,
+    ),
+    "current_sources": Case(
+        f"Iin 0 out 0\nI1 0 out 0.2m\nR1 out 0 10k\nC1 out 0 100n\nD1 out 0 DS\n{SILICON}\n*@ input Iin", 1e-3
+    ),
+    "amplifier": Case(
+        "Vin in 0 0\nC2 in p 1u\nR5 p 0 10k\nE1 out 0 p m 200k\nR4 m n1 4.7k\nC3 n1 0 47n\nR6 m out 100k\n"
+        f"C4 m out 51p\nD1 m out DS\nD2 out m DS\n{SILICON}\n*@ input Vin",
+        0.3,
+    ),
+    "transconductance": Case(
+        f"Vin in 0 0\nR1 in a 1k\nC1 a 0 33n\nG1 0 out a 0 1m\nR2 out 0 4.7k\nD1 out 0 DS\nD2 0 out DS\n{SILICON}\n"
+        "*@ input Vin",
+        2.0,
+    ),
+    "zero_ohm": Case(
+        "Vin in 0 0\nR1 in a 2.2k\nR0 a out 0\nC1 out 0 10n\nD1 a b DS\nRb b 0 0\nD2 0 a DS\n"
+        f"{SILICON}\n*@ input Vin",
+        2.0,
+    ),
+    "two_inputs": Case(
+        "V1 a 0 0\nV2 b 0 0\nR1 a out 10k\nR2 b out 22k\nC1 out 0 4.7n\nR3 out x 1k\nD1 x y DS\nR4 y 0 100\n"
+        f"{SILICON}\n*@ input V1 V2",
+        3.0,
+        inputs=2,
+    ),
+}  # fmt: skip
+
+LINEAR = ("rc", "rlc")
+NONLINEAR = tuple(name for name in CASES if name not in LINEAR)
+RATE = 96000.0
+
+
+@cache
+def discrete(name: str, rate: float = RATE, scheme: Scheme = TRAPEZOIDAL) -> DiscreteCircuit:
+    """A case, discretised at `rate` Hz."""
+    return DiscreteCircuit(CASES[name].circuit, rate, scheme)
+
+
+def start(model: DiscreteCircuit) -> tuple[Tensor, Tensor, Tensor]:
+    """theta [1, size], x [1, n_x] and w [1, n_n] at rest, detached."""
+    x, w, _ = model.initial_state({}, model.operating_point({}))
+    return model.theta({}).detach()[None], x.detach()[None], w.detach()[None]
+
+
+def excitation(name: str, time: int, batch: int = 1, seed: int = 0) -> Tensor:
+    """A smooth random signal [batch, time, n_u] with the case's peak: three sinusoids below 8 kHz at RATE."""
+    case, rng = CASES[name], np.random.default_rng(seed)
+    n = np.arange(time)[None, :, None, None]
+    shape = (batch, 1, case.inputs, 3)
+    signal: NDArray[np.float64] = np.sin(
+        2 * np.pi * rng.uniform(0.002, 0.08, shape) * n + rng.uniform(0.0, 6.28, shape)
+    ).sum(-1)
+    return torch.as_tensor(case.amplitude / 2.0 * signal)
