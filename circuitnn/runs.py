@@ -28,33 +28,11 @@ from circuitnn.errors import CircuitnnError, OutputError
 from circuitnn.netlist import format_netlist, read_netlist
 
 if TYPE_CHECKING:
-    from circuitnn.fitting.result import Combination, FitResult, FittedRecording
+    from circuitnn.fitting.result import Combination, FitResult, FittedRecording, Settings
 
 FORMAT, VERSION = "circuitnn-run", 1
 # A run.json holds a few kilobytes; one of this size was not written here.
 MAX_BYTES = 10_000_000
-
-
-@dataclass(frozen=True)
-class Source:
-    """The files of one recording, and their lengths in samples."""
-
-    dry: str
-    wet: str
-    dry_samples: int
-    wet_samples: int
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What it takes to repeat a fit. fixed: `--set` settings as written; input_level [V at digital full scale] and
-    output_gain [full scale per volt]: None where they were estimated; sources: one per recording."""
-
-    learn: str = "marked"
-    fixed: tuple[str, ...] = ()
-    input_level: float | None = None
-    output_gain: float | None = None
-    sources: tuple[Source, ...] = ()
 
 
 def summary(result: FitResult) -> dict[str, Any]:
@@ -141,6 +119,7 @@ def free_folder(name: str) -> Path:
 
 def save_run(result: FitResult, folder: str | os.PathLike[str], settings: Settings | None = None) -> None:
     """Write a run directory; a run that is there already is replaced. Raises OutputError."""
+    from circuitnn.fitting.result import Settings
     from circuitnn.report.page import render_report
 
     folder, settings = Path(folder), settings or Settings()

@@ -13,10 +13,10 @@ import pytest
 import soundfile
 from test_runs import SOURCES, example_result
 
+from circuitnn.fitting.result import Settings
 from circuitnn.report import words
 from circuitnn.report.figures import worst_moment
 from circuitnn.report.page import SHOWN, render_report
-from circuitnn.runs import Settings
 
 
 @pytest.fixture(scope="module")

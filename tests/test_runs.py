@@ -13,8 +13,9 @@ import pytest
 from circuitnn.audio import read_wav
 from circuitnn.errors import CircuitnnError, OutputError
 from circuitnn.fitting import Combination, FitResult, FittedRecording, Identifiability
+from circuitnn.fitting.result import Settings, Source
 from circuitnn.netlist import parse_netlist, read_netlist
-from circuitnn.runs import Settings, Source, check_target, finite, free_folder, load_run, save_run, summary
+from circuitnn.runs import check_target, finite, free_folder, load_run, save_run, summary
 
 NETLIST = """Clipper <b> & sons
 *@ input Vin

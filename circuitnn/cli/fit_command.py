@@ -48,7 +48,8 @@ def fit(
 
     Values given by --set stay as they are. Ctrl-C ends the fit with the best values so far.
     """
-    from circuitnn.runs import Settings, Source, check_target, free_folder, save_run, summary
+    from circuitnn.fitting.result import Settings, Source
+    from circuitnn.runs import check_target, free_folder, save_run, summary
 
     nonzero("--input-level", input_level, positive=True)
     nonzero("--output-gain", output_gain, positive=False)

@@ -16,9 +16,10 @@ Vector = NDArray[np.float64]
 
 # No coordinate moves further than this in one step: a factor of e for a positive value.
 LARGEST_STEP = 1.0
-# The fit ends when a step improves the objective (log posterior, natural units) by less than this.
-SMALLEST_GAIN = 0.1
-DAMPING, DAMPING_UP, DAMPING_DOWN, LARGEST_DAMPING = 1e-3, 8.0, 0.2, 1e8
+# The fit ends when a step promises to improve the objective (log posterior, natural units) by less than this, or does:
+# half a unit is one standard deviation along one direction.
+SMALLEST_GAIN = 0.5
+DAMPING, DAMPING_UP, DAMPING_DOWN, LARGEST_DAMPING = 1e-3, 8.0, 0.2, 1e5
 # Below this relative error (-140 dB) the arithmetic, not the model, decides.
 ERROR_FLOOR = 1e-14
 
@@ -57,6 +58,10 @@ def minimise(
             weight = samples / max(here.error, ERROR_FLOOR)
             H = weight * here.H + np.diag(widths**-2.0)
             b = weight * here.b + offset / widths**2
+            # The Newton decrement: what the whole undamped step would gain.
+            if 0.5 * float(b @ np.linalg.solve(H, b)) < SMALLEST_GAIN:
+                reason = "converged"
+                break
             before = objective(here.error, offset, widths, samples)
             while True:
                 step = -np.linalg.solve(H + damping * np.diag(np.diag(H)), b)
@@ -66,7 +71,7 @@ def minimise(
                 if math.isfinite(after) and after < before:
                     break
                 damping *= DAMPING_UP
-                if damping > LARGEST_DAMPING or float(np.abs(step / widths).max(initial=0.0)) < 1e-6:
+                if damping > LARGEST_DAMPING:
                     return Descent(here, tuple(errors), "no step improves the fit")
             here = there
             errors.append(here.error)

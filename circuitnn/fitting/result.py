@@ -108,3 +108,25 @@ class FitResult:
         from circuitnn.runs import save_run
 
         save_run(self, folder)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files of one recording, and their lengths in samples."""
+
+    dry: str
+    wet: str
+    dry_samples: int
+    wet_samples: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What it takes to repeat a fit. fixed: `--set` settings as written; input_level [V at digital full scale] and
+    output_gain [full scale per volt]: None where they were estimated; sources: one per recording."""
+
+    learn: str = "marked"
+    fixed: tuple[str, ...] = ()
+    input_level: float | None = None
+    output_gain: float | None = None
+    sources: tuple[Source, ...] = ()

@@ -16,8 +16,7 @@ from markupsafe import Markup
 from circuitnn.report import figures, words
 
 if TYPE_CHECKING:
-    from circuitnn.fitting.result import FitResult, FittedRecording
-    from circuitnn.runs import Settings
+    from circuitnn.fitting.result import FitResult, FittedRecording, Settings
 
 # Recordings that get figures and sound, the worst first; a page must stay small enough to be sent around.
 SHOWN = 4
