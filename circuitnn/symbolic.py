@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial, reduce
 from typing import Any
 
 import numpy as np
@@ -44,9 +46,7 @@ class Operations:
         self._xp = xp
 
     def apply(self, function: type, x: Any) -> Any:
-        """function(x) for a sympy function class. Raises TypeError if it is not supported."""
-        if function not in _NAMES and function not in (clamped_exp, ramp, limited_exp):
-            raise TypeError(f"no rule to evaluate {function.__name__}")
+        """function(x) for a supported sympy function class."""
         if isinstance(x, float | int):
             return float(_elementary(np, function, np.float64(x)))
         return _elementary(self._xp, function, x)
@@ -92,58 +92,85 @@ def evaluate(expression: sympy.Basic, values: Mapping[str, Any], operations: Ope
     Numbers stay Python floats until they meet an array. Raises KeyError for an unknown symbol and TypeError for a
     function that is not supported.
     """
-    cache: dict[sympy.Basic, Any] = {}
+    results = list[Any]()
+    for function, payload in _program(expression):
+        if function is _NUMBER:
+            results.append(payload)
+        elif function is _SYMBOL:
+            results.append(values[payload])
+        else:
+            results.append(function(operations, *[results[k] for k in payload]))
+    return results[-1]
 
-    def walk(node: sympy.Basic) -> Any:
-        if node in cache:
-            return cache[node]
-        cache[node] = result = compute(node)
-        return result
 
-    def compute(node: sympy.Basic) -> Any:
-        if node.is_Symbol:
-            return values[node.name]
-        if node.is_Number or node.is_NumberSymbol:
-            return float(node)
-        if isinstance(node, BooleanTrue | BooleanFalse):
-            return bool(node)
-        arguments = [walk(argument) for argument in node.args] if not isinstance(node, sympy.Piecewise) else []
-        match node:
-            case sympy.Add():
-                return sum(arguments[1:], arguments[0])
-            case sympy.Mul():
-                result = arguments[0]
-                for factor in arguments[1:]:
-                    result = result * factor
-                return result
-            case sympy.Pow():
-                base, exponent = arguments
-                if exponent == -1:
-                    return 1.0 / base
-                return base**exponent
-            case sympy.Max() | sympy.Min():
-                result = arguments[0]
-                for other in arguments[1:]:
-                    result = operations.pick(isinstance(node, sympy.Min), result, other)
-                return result
-            case sympy.Piecewise():
-                *cases, last = [(walk(value), walk(condition)) for value, condition in node.args]
-                result = last[0]
-                for value, condition in reversed(cases):
-                    result = operations.where(condition, value, result)
-                return result
-            case sympy.StrictLessThan():
-                return arguments[0] < arguments[1]
-            case sympy.LessThan():
-                return arguments[0] <= arguments[1]
-            case sympy.StrictGreaterThan():
-                return arguments[0] > arguments[1]
-            case sympy.GreaterThan():
-                return arguments[0] >= arguments[1]
-            case sympy.Equality():
-                return arguments[0] == arguments[1]
-            case sympy.Unequality():
-                return arguments[0] != arguments[1]
-        return operations.apply(type(node), arguments[0])
+Step = Callable[..., Any]
+_NUMBER: Step = float
+_SYMBOL: Step = str
 
-    return walk(expression)
+
+@lru_cache(maxsize=4096)
+def _program(expression: sympy.Basic) -> tuple[tuple[Step, Any], ...]:
+    """The expression as steps, each (function, positions of its arguments among the earlier results).
+
+    Walking a sympy tree costs more than the arithmetic in it; the walk is done once.
+    """
+    steps = list[tuple[Step, Any]]()
+    known: dict[sympy.Basic, int] = {}
+
+    def visit(node: sympy.Basic) -> int:
+        if node not in known:
+            step = _step(node, visit)
+            known[node] = len(steps)
+            steps.append(step)
+        return known[node]
+
+    visit(expression)
+    return tuple(steps)
+
+
+def _step(node: sympy.Basic, visit: Callable[[sympy.Basic], int]) -> tuple[Step, Any]:
+    if node.is_Symbol:
+        return _SYMBOL, node.name
+    if node.is_Number or node.is_NumberSymbol:
+        return _NUMBER, float(node)
+    if isinstance(node, BooleanTrue | BooleanFalse):
+        return _NUMBER, bool(node)
+    if isinstance(node, sympy.Piecewise):
+        return _piecewise, [visit(part) for case in node.args for part in case]
+    for kind, function in _RULES.items():
+        if issubclass(type(node), kind):
+            return function, [visit(argument) for argument in node.args]
+    if type(node) not in _NAMES and type(node) not in (clamped_exp, ramp, limited_exp):
+        raise TypeError(f"no rule to evaluate {type(node).__name__}")
+    return partial(_apply, type(node)), [visit(argument) for argument in node.args]
+
+
+def _apply(function: type, operations: Operations, x: Any) -> Any:
+    return operations.apply(function, x)
+
+
+def _power(_: Operations, base: Any, exponent: Any) -> Any:
+    return 1.0 / base if isinstance(exponent, float) and exponent == -1.0 else base**exponent
+
+
+def _piecewise(operations: Operations, *parts: Any) -> Any:
+    """parts: value, condition, value, condition, ... of which the last condition counts as true."""
+    *cases, (result, _) = zip(parts[::2], parts[1::2], strict=True)
+    for value, condition in reversed(cases):
+        result = operations.where(condition, value, result)
+    return result
+
+
+_RULES: dict[type, Step] = {
+    sympy.Add: lambda _, first, *rest: sum(rest, first),
+    sympy.Mul: lambda _, *factors: reduce(operator.mul, factors),
+    sympy.Pow: _power,
+    sympy.Max: lambda operations, *items: reduce(partial(operations.pick, False), items),
+    sympy.Min: lambda operations, *items: reduce(partial(operations.pick, True), items),
+    sympy.StrictLessThan: lambda _, x, y: x < y,
+    sympy.LessThan: lambda _, x, y: x <= y,
+    sympy.StrictGreaterThan: lambda _, x, y: x > y,
+    sympy.GreaterThan: lambda _, x, y: x >= y,
+    sympy.Equality: lambda _, x, y: x == y,
+    sympy.Unequality: lambda _, x, y: x != y,
+}
