@@ -110,6 +110,8 @@ def test_what_cannot_be_fitted_is_refused() -> None:
         fit(model, [replace(recording, sample_rate=48000)])
     with pytest.raises(CircuitnnError, match="nothing to learn"):
         fit(CircuitModel(model.circuit, 44100, learn=[]), [recording])
+    with pytest.raises(CircuitnnError, match="input_level is -1"):
+        fit(model, [recording], input_level=-1.0)
     with pytest.raises(CircuitnnError, match="knob"):
         fit(model, [replace(recording, knobs={"volume": 0.5})])
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from circuitnn.errors import ConvergenceError
 from circuitnn.fitting.problem import Evaluation, Point, Problem
 from circuitnn.fitting.result import INTERRUPTED
 
@@ -66,8 +67,12 @@ def minimise(
             while True:
                 step = -np.linalg.solve(H + damping * np.diag(np.diag(H)), b)
                 step *= min(1.0, LARGEST_STEP / float(np.abs(step).max(initial=1e-300)))
-                there = problem.evaluate(problem.moved(here, step))
-                after = objective(there.error, there.point.shared - origin, widths, samples)
+                after = math.inf
+                try:
+                    there = problem.evaluate(problem.moved(here, step))
+                    after = objective(there.error, there.point.shared - origin, widths, samples)
+                except ConvergenceError:
+                    pass  # no operating point there: as bad as a step can be
                 if math.isfinite(after) and after < before:
                     break
                 damping *= DAMPING_UP

@@ -47,6 +47,9 @@ def fit(
     """
     began = time.perf_counter()
     _check(model, recordings)
+    for name, level in (("input_level", input_level), ("output_gain", output_gain)):
+        if level is not None and not (np.isfinite(level) and level != 0.0 and (level > 0.0 or name == "output_gain")):
+            raise CircuitnnError(f"{name} is {level}; expected a number above 0 (an inverting output may be below)")
     recordings = [replace(r, dry=np.asarray(r.dry, float), wet=np.asarray(r.wet, float)) for r in recordings]
     alignments = [align(r.dry, r.wet, r.sample_rate) for r in recordings]
     for recording, alignment in zip(recordings, alignments, strict=True):
