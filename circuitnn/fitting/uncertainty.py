@@ -33,7 +33,9 @@ def covariance(problem: Problem, evaluation: Evaluation) -> Matrix:
     # A few blocks cannot span all directions; there the textbook information stands in. What discretisation gets wrong
     # hides from the residual, because the values absorb it: it counts as an error that is correlated over a block.
     hidden = DISCRETISATION_ERROR / max(evaluation.error, 1e-300) * problem.samples / len(scores)
-    S = scores.T @ scores + (len(H) / len(scores) + hidden) * H + 1e-12 * np.trace(H) * np.eye(len(H))
+    S = scores.T @ scores + (len(H) / len(scores) + hidden) * H
+    # Directions that the recordings cannot tell have neither curvature nor variance; the ridge keeps S regular there.
+    S += 1e-12 * np.trace(S) * np.eye(len(S))
     information = H @ np.linalg.solve(S, H)
     return np.asarray(np.linalg.inv(0.5 * (information + information.T) + np.diag(problem.widths**-2.0)), dtype=float)
 
