@@ -33,7 +33,7 @@ def set_option(command: Command) -> Command:
 
 def oversample_option(command: Command) -> Command:
     """`--oversample`."""
-    return click.option("--oversample", type=int, default=4, show_default=True, help="1, 2, 4 or 8.")(command)
+    return click.option("--oversample", type=int, default=4, show_default=True, help="1, 2, 4, 8, 16 or 32.")(command)
 
 
 def nonzero(option: str, value: float | None, *, positive: bool) -> None:

@@ -85,7 +85,7 @@ class Observation:
             raise RecordingError(
                 f"{recording.name}: at a delay of {delay:.0f} samples only {max(end - begin, 0)} of "
                 f"{len(recording.wet)} wet samples have a dry counterpart",
-                "check that dry and wet belong to the same take",
+                "check that dry and wet belong to the same take, and last longer than a few hundredths of a second",
             )
 
     def span(self, delay: float) -> tuple[int, int]:
@@ -112,11 +112,10 @@ class Observation:
         output = np.zeros(len(self.recording.dry))
         grams = []
         x, w, dx = point.x[None], point.w[None], point.dx[None]
-        memory = 2 * HALF_LENGTH * factor if factor > 1 else 0
-        history = torch.cat([point.rest[:1, None], point.drest[:1]], 1).expand(memory, -1)[None]
+        history = torch.cat([point.rest[:1, None], point.drest[:1]], 1).expand(2 * HALF_LENGTH * factor, -1)[None]
         weighting = weighting_filter()
-        memory = weighting.shape[1] - weighting.shape[0]
-        past, settling = torch.zeros(1, memory, directions + 3, dtype=torch.float64), memory
+        settling = weighting.shape[1] - weighting.shape[0]
+        past = torch.zeros(1, settling, directions + 3, dtype=torch.float64)
         chunk = int(CHUNK_SECONDS * model.sample_rate)
         failures = 0
         for start in range(0, self.input.shape[1] // factor, chunk):
