@@ -1,87 +1,188 @@
 """C++ source of one reduced circuit: its sizes and its device laws, printed from their symbolic form."""
 
+# ruff: noqa: N802, N815 - methods named as sympy's printer calls them
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import sympy
+from sympy.logic.boolalg import Boolean
 from sympy.printing.cxx import CXX17CodePrinter
+from sympy.printing.precedence import PRECEDENCE
 
 from circuitnn.devices import Law
 from circuitnn.symbolic import clamped_exp, limited_exp, ramp
 
+# Functions of the run-time header, which work on one number and on several side by side.
+_FUNCTIONS = {
+    sympy.exp: "exponential",
+    sympy.log: "logarithm",
+    sympy.tanh: "hyperbolic_tangent",
+    sympy.Abs: "absolute",
+    sympy.sign: "signum",
+    clamped_exp: "clamped_exp",
+    ramp: "ramp",
+}
+
+
+_MUL = PRECEDENCE["Mul"]
+# Integer powers up to this are printed as products.
+_LONGEST_PRODUCT = 8
+
 
 class _Printer(CXX17CodePrinter):  # type: ignore[misc]
-    """C++ that calls the run-time header's own exponential."""
+    """C++ for any number type `Real` with elements `S`: every constant has the element's type, every function is the
+    header's own."""
 
-    def _print_exp(self, expression: sympy.Expr) -> str:
-        return f"circuitnn::exponential({self._print(expression.args[0])})"
+    def _print_Function(self, expression: sympy.Expr) -> str:
+        name = _FUNCTIONS.get(expression.func)
+        if name is None:
+            raise NotImplementedError(f"no C++ for the function {expression.func}")
+        return f"circuitnn::{name}<Real>({self._print(expression.args[0])})"
 
-    def _print_clamped_exp(self, expression: sympy.Expr) -> str:
-        return f"circuitnn::clamped_exp({self._print(expression.args[0])})"
+    _print_exp = _print_log = _print_tanh = _print_Abs = _print_sign = _print_Function
+    _print_clamped_exp = _print_ramp = _print_Function
 
-    def _print_ramp(self, expression: sympy.Expr) -> str:
-        return f"circuitnn::ramp({self._print(expression.args[0])})"
+    def _print_Float(self, number: sympy.Float) -> str:
+        return f"S({float(number)!r})"
+
+    def _print_Integer(self, number: sympy.Integer) -> str:
+        return f"S({int(number)})"
+
+    def _print_Rational(self, number: sympy.Rational) -> str:
+        return f"S({int(number.p)}.0 / {int(number.q)}.0)"
+
+    def _print_NumberSymbol(self, number: sympy.NumberSymbol) -> str:
+        return f"S({float(number)!r})"
+
+    def _print_Pow(self, expression: sympy.Pow) -> str:
+        base, exponent = expression.args
+        factor = self.parenthesize(base, _MUL + 1)
+        if exponent.is_negative:
+            return f"S(1) / {self.parenthesize(sympy.Pow(base, -exponent), _MUL + 1)}"
+        if exponent.is_Integer and exponent <= _LONGEST_PRODUCT:
+            return " * ".join([factor] * int(exponent))
+        if exponent in (sympy.Rational(1, 2), 0.5):
+            return f"circuitnn::square_root<Real>({self._print(base)})"
+        return f"circuitnn::power<Real>({self._print(base)}, {self._print(exponent)})"
+
+    def _extremum(self, name: str, expression: sympy.Expr) -> str:
+        first, *rest = expression.args
+        other = self._print(rest[0]) if len(rest) == 1 else self._extremum(name, expression.func(*rest, evaluate=False))
+        return f"circuitnn::{name}<Real>({self._real(first)}, {other if len(rest) > 1 else self._real(rest[0])})"
+
+    def _print_Max(self, expression: sympy.Max) -> str:
+        return self._extremum("maximum", expression)
+
+    def _print_Min(self, expression: sympy.Min) -> str:
+        return self._extremum("minimum", expression)
+
+    def _real(self, expression: sympy.Expr) -> str:
+        """As a Real even where it is a plain number."""
+        text = self._print(expression)
+        return f"circuitnn::all_lanes<Real>({text})" if expression.is_number else text
+
+    def _print_Relational(self, relation: sympy.core.relational.Relational) -> str:
+        return f"({self._real(relation.lhs)} {relation.rel_op} {self._real(relation.rhs)})"
+
+    def _print_And(self, condition: sympy.And) -> str:
+        return "(" + " & ".join(self._print(c) for c in condition.args) + ")"
+
+    def _print_Or(self, condition: sympy.Or) -> str:
+        return "(" + " | ".join(self._print(c) for c in condition.args) + ")"
+
+    def _print_Not(self, condition: sympy.Not) -> str:
+        return f"circuitnn::negate({self._print(condition.args[0])})"
+
+    def _print_Piecewise(self, expression: sympy.Piecewise) -> str:
+        *choices, (last, _) = expression.args
+        text = self._real(last)
+        for value, condition in reversed(choices):
+            text = f"circuitnn::select<Real>({self._print(condition)}, {self._real(value)}, {text})"
+        return text
 
 
 def _assignments(targets: Sequence[str], expressions: Sequence[sympy.Expr], indent: str) -> str:
     """C++ statements that compute all expressions, common parts once. Both halves of a limited exponential share it."""
     printer = _Printer()
-    shared = [e.replace(limited_exp, lambda x: clamped_exp(x) * (1.0 + ramp(x))) for e in expressions]
+    shared = [sympy.sympify(e).replace(limited_exp, lambda x: clamped_exp(x) * (1.0 + ramp(x))) for e in expressions]
     temporaries, results = sympy.cse(shared, symbols=sympy.numbered_symbols("t"))
-    lines = [f"const double {symbol} = {printer.doprint(value)};" for symbol, value in temporaries]
-    lines += [f"{target} = {printer.doprint(value)};" for target, value in zip(targets, results, strict=True)]
+    lines = [f"const {_type(value)} {symbol} = {printer.doprint(value)};" for symbol, value in temporaries]
+    lines += [f"{target} = {printer._real(value)};" for target, value in zip(targets, results, strict=True)]
     return "\n".join(indent + line for line in lines)
 
 
+def _type(value: sympy.Basic) -> str:
+    return "circuitnn::MaskOf<Real>" if isinstance(value, Boolean) else "Real"
+
+
 def _names(law: Law) -> str:
-    lines = [f"[[maybe_unused]] const double {x} = w_[{k}];" for k, x in enumerate(law.variables)]
-    lines += [f"[[maybe_unused]] const double {x} = c_[{k}];" for k, x in enumerate(law.coefficients)]
+    lines = ["using S = circuitnn::ScalarOf<Real>;"]
+    lines += [f"[[maybe_unused]] const Real {x} = w_[{k}];" for k, x in enumerate(law.variables)]
+    lines += [f"[[maybe_unused]] const Real {x} = c_[{k}];" for k, x in enumerate(law.coefficients)]
     return "\n".join(f"        {line}" for line in lines)
 
 
 def law_source(law: Law) -> str:
-    """The C++ struct of a device law: ports, coefficients, evaluate, coefficient_jacobian, limit."""
+    """The C++ struct of a device law: ports, coefficients, evaluate, differentiate, limit."""
     n, k = law.ports, len(law.coefficients)
-    blocks = [(f"dv_[{row} * m_ + {column}]", f"di_[{row} * m_ + {column}]") for row in range(n) for column in range(n)]
-    targets = [*(f"v_[{j}]" for j in range(n)), *(f"i_[{j}]" for j in range(n))]
-    targets += [dv for dv, _ in blocks] + [di for _, di in blocks]
-    values = [*law.voltages, *law.currents, *law.voltage_jacobian, *law.current_jacobian]
-    gradients = [*law.voltage_coefficient_jacobian, *law.current_coefficient_jacobian]
-    gradient_targets = [f"{x}[{j}]" for x in ("dv_", "di_") for j in range(n * k)]
+    targets = [f"i_[{j}]" for j in range(n)]
+    values = [*law.currents, *law.current_jacobian]
+    targets += [f"di_[{row} * m_ + {column}]" for row in range(n) for column in range(n)]
+    gradients = [*law.current_coefficient_jacobian]
+    gradient_targets = [f"di_dc_[{j}]" for j in range(n * k)]
+    if not law.voltage_is_variable:
+        targets += [f"v_[{j}]" for j in range(n)]
+        targets += [f"dv_[{row} * m_ + {column}]" for row in range(n) for column in range(n)]
+        values += [*law.voltages, *law.voltage_jacobian]
+        gradients += [*law.voltage_coefficient_jacobian]
+        gradient_targets += [f"dv_dc_[{j}]" for j in range(n * k)]
     positions = {symbol: position for position, symbol in enumerate(law.coefficients)}
+    slopes = {junction.variable: positions[junction.slope] for junction in law.junctions}
     limits = "\n".join(
-        f"        after[{junction.variable}] = circuitnn::limit_junction(before[{junction.variable}], "
-        f"after[{junction.variable}], c_[{positions[junction.slope]}], c_[{positions[junction.critical]}], "
-        f"{str(junction.symmetric).lower()});"
+        f"        after[{junction.variable}] = circuitnn::limit_junction<{str(junction.symmetric).lower()}, Real>("
+        f"before[{junction.variable}], after[{junction.variable}], c_[{positions[junction.slope]}], "
+        f"c_[{positions[junction.critical]}]);"
         for junction in law.junctions
     )
     return f"""struct {law.name} {{
     static constexpr int ports = {n}, coefficients = {k};
     static constexpr bool voltage_is_variable = {str(law.voltage_is_variable).lower()};
+    static constexpr bool junctions_only = {str(len(slopes) == n).lower()};
+    // The coefficient that is the slope of each variable's exponential, -1 without one.
+    static constexpr int slopes[] = {{{", ".join(str(slopes.get(j, -1)) for j in range(n))}}};
 
-    static inline void evaluate(const double* w_, const double* c_, double* v_, double* i_, double* dv_,
-                                double* di_, int m_) {{
+    template <class Real>
+    CIRCUITNN_INLINE static inline void evaluate(const Real* w_, [[maybe_unused]] const Real* c_, [[maybe_unused]] Real* v_, Real* i_,
+                                [[maybe_unused]] Real* dv_, Real* di_, int m_) {{
 {_names(law)}
 {_assignments(targets, values, "        ")}
     }}
 
-    static inline void coefficient_jacobian(const double* w_, const double* c_, double* dv_, double* di_) {{
+    template <class Real>
+    CIRCUITNN_INLINE static inline void differentiate(const Real* w_, [[maybe_unused]] const Real* c_, [[maybe_unused]] Real* v_,
+                                     Real* i_, [[maybe_unused]] Real* dv_, Real* di_, int m_,
+                                     [[maybe_unused]] Real* dv_dc_, [[maybe_unused]] Real* di_dc_) {{
 {_names(law)}
-{_assignments(gradient_targets, gradients, "        ")}
+{_assignments(targets + gradient_targets, values + gradients, "        ")}
     }}
 
-    static inline void limit([[maybe_unused]] const double* before, double* after, const double* c_) {{
+    template <class Real>
+    CIRCUITNN_INLINE static inline void limit([[maybe_unused]] const Real* before, [[maybe_unused]] Real* after,
+                             [[maybe_unused]] const Real* c_) {{
 {limits}
     }}
 }};
 """
 
 
-def circuit_source(n_x: int, n_u: int, n_y: int, laws: Sequence[Law], free: Sequence[int], plain: bool) -> str:
+def circuit_source(
+    n_x: int, n_u: int, n_y: int, stages: Sequence[Sequence[Law]], free: Sequence[int], plain: bool
+) -> str:
     """The generated part of a compiled circuit. It holds the structure only: values come in at run time."""
-    distinct = {law.name: law for law in laws}
+    distinct = {law.name: law for stage in stages for law in stage}
     positions = ", ".join(map(str, free or [0]))
+    sequence = ", ".join(f"circuitnn::Stage<{', '.join(law.name for law in stage)}>" for stage in stages)
     return f"""// Generated by circuitnn.
 #include "gradients.hpp"
 
@@ -92,10 +193,8 @@ struct Circuit {{
     static constexpr int n_x = {n_x}, n_u = {n_u}, n_y = {n_y};
     static constexpr int free_ports[] = {{{positions}}};
     static constexpr bool plain = {str(plain).lower()};
-    using Devices = circuitnn::DeviceList<{", ".join(law.name for law in laws)}>;
+    using Stages = circuitnn::Sequence<{sequence}>;
 }};
 
 }}  // namespace
-
-CIRCUITNN_EXPORT(Circuit)
 """

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from circuitnn.circuit import Circuit
-from circuitnn.dk import Matrices, dense, reduce, select
+from circuitnn.dk import Matrices, dense, reduce, retuning, select
+from circuitnn.errors import CircuitError
 from circuitnn.kernel import Structure
 from circuitnn.mna import DIFFERENTIATED, build_equations
 from circuitnn.operating_point import OperatingPoint, device_coefficients, law_values, operating_point
 from circuitnn.schemes import TRAPEZOIDAL, Scheme
+from circuitnn.stages import decompose
 from circuitnn.symbolic import NUMPY, Operations
 from circuitnn.values import resolve
 
@@ -32,18 +34,19 @@ class DiscreteCircuit:
         self.circuit = circuit
         self.scheme = scheme
         self.factor = scheme.factor * step_rate
-        self.equations = build_equations(circuit)
+        equations = build_equations(circuit)
         values = resolve(circuit, {}, NUMPY)
-        c = np.array(self.equations.coefficient_values(values, self.factor), dtype=float)
+        c = np.array(equations.coefficient_values(values, self.factor), dtype=float)
         # The choice is made once, at the netlist's values, and kept while they are learned.
-        self.selection = select(self.equations, c)
+        self.equations, self.selection, stages = decompose(equations, select(equations, c))
         self.structure = Structure(
-            n_x=len(self.equations.states),
+            n_x=scheme.memory * len(self.equations.states),
             n_u=len(self.equations.inputs),
             n_y=len(circuit.outputs),
             laws=tuple(device.law for device in self.equations.devices),
             free=self.selection.free,
             plain=self.selection.plain,
+            stages=stages,
         )
 
     def operating_point(self, overrides: Mapping[str, float], start: OperatingPoint | None = None) -> OperatingPoint:
@@ -72,6 +75,23 @@ class DiscreteCircuit:
         c = self.equations.coefficient_values(values, self.factor)
         return c, self.equations.source_values(values), coefficients
 
+    def theta_along(self, overrides: Mapping[str, Any], points: int) -> Tensor:
+        """The kernel's numbers [points, size] where overrides may be tensors [points], as of a knob that moves.
+
+        Raises CircuitError if a capacitor, an inductor or a source would move.
+        """
+        c, sources, coefficients = (
+            torch.stack([torch.as_tensor(x, dtype=torch.float64).expand(points) for x in part], 1)
+            if part
+            else torch.zeros(points, 0, dtype=torch.float64)
+            for part in self.scalars(overrides)
+        )
+        if bool((sources != sources[0]).any()):
+            raise CircuitError("a source cannot move while the circuit runs", "a knob that moves may set resistors")
+        moving = torch.nonzero((c != c[0]).any(0)).flatten().tolist()
+        model = retuning(self.equations, self.selection, self.scheme, c[0], sources[0], moving)
+        return self.structure.pack(model.at((c - c[0])[:, moving]), coefficients)
+
     def theta_of(self, numbers: Numbers, input_scale: Tensor | float = 1.0) -> Tensor:
         """The kernel's numbers [size]. input_scale multiplies every input signal."""
         matrices = reduce(self.equations, self.selection, self.scheme, numbers.c, numbers.sources)
@@ -94,7 +114,8 @@ class DiscreteCircuit:
         jacobian = torch.as_tensor(point.jacobian * scale[:, None])
         solution = torch.cat([z, w]) - torch.linalg.solve(jacobian, torch.as_tensor(scale) * residual)
         z, w = solution.split([len(z), len(w)])
-        return dense(equations.G_q, numbers.c) @ z, w, torch.as_tensor(equations.N_y) @ z
+        q = dense(equations.G_q, numbers.c) @ z
+        return self.scheme.at_rest(q), w, torch.as_tensor(equations.N_y) @ z
 
     def _ports(self, coefficients: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
         v, i, position = list[Any](), list[Any](), 0

@@ -13,6 +13,7 @@ The constant 1 carries the supplies. i is positive into the + terminal of the de
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -115,7 +116,73 @@ def reduce(equations: Equations, selection: Selection, scheme: Scheme, c: Tensor
 
     Differentiable in c and s. Linear in the size of the circuit but for one dense solve of order m + n_n.
     """
-    m, n, n_x, n_u = (len(x) for x in (equations.unknowns, equations.ports, equations.states, equations.inputs))
+    rows, _ = _rows(equations, selection, scheme, c, s, c.new_zeros(len(equations.unknowns), 0))
+    return _matrices(equations, selection, rows)
+
+
+@dataclass(frozen=True)
+class Retuning:
+    """The reduced model as a function of few coefficients, by the Woodbury identity (Holters and Zoelzer 2011, section
+    3): each changes M by a rank-one matrix, so all of the model follows from one system of their number, k.
+
+    base [rows, columns], H [rows, k], G [k, columns], Z [k, k]: rows (x', y, dependent port quantities), columns
+    (x, u, 1, f). With D = diag(change of the coefficients): rows = base - H (1 + D Z)^-1 D G.
+    """
+
+    equations: Equations
+    selection: Selection
+    base: Tensor
+    H: Tensor
+    G: Tensor
+    Z: Tensor
+
+    def at(self, change: Tensor) -> Matrices:
+        """The reduced model where the coefficients have changed by change [..., k]."""
+        identity = torch.eye(self.Z.shape[0], dtype=self.Z.dtype)
+        update = torch.linalg.solve(identity + change.unsqueeze(-1) * self.Z, change.unsqueeze(-1) * self.G)
+        return _matrices(self.equations, self.selection, self.base - self.H @ update)
+
+
+def retuning(
+    equations: Equations, selection: Selection, scheme: Scheme, c: Tensor, s: Tensor, moving: Sequence[int]
+) -> Retuning:
+    """The reduced model around c [n_c] for changes of the coefficients `moving`; differentiable in c and s.
+
+    Raises CircuitError if one of them is not a resistance or a gain.
+    """
+    pairs = [_rank_one(equations, k) for k in moving]
+    left = np.array([a for a, _ in pairs]).reshape(len(pairs), len(equations.unknowns))
+    right = np.array([b for _, b in pairs]).reshape(len(pairs), len(equations.unknowns))
+    rows, z = _rows(equations, selection, scheme, c, s, torch.as_tensor(left.T.copy()))
+    own = torch.as_tensor(right) @ z
+    columns = rows.shape[1] - len(pairs)
+    # The columns of the extra excitations stand before those of the free quantities.
+    order = [*range(columns - len(selection.free)), *range(rows.shape[1] - len(selection.free), rows.shape[1])]
+    extra = slice(columns - len(selection.free), rows.shape[1] - len(selection.free))
+    return Retuning(equations, selection, rows[:, order], rows[:, extra], own[:, order], own[:, extra])
+
+
+def _rank_one(equations: Equations, coefficient: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """a and b [m] such that M changes by a b^T with the coefficient."""
+    unit = np.zeros(len(equations.coefficients))
+    unit[coefficient] = 1.0
+    matrix = equations.M.dense(unit)
+    if not equations.N_x.dense(unit).any() and not equations.G_q.dense(unit).any() and matrix.any():
+        row, column = np.unravel_index(np.argmax(np.abs(matrix)), matrix.shape)
+        a, b = matrix[:, column] / matrix[row, column], matrix[row]
+        if np.array_equal(np.outer(a, b), matrix):
+            return a, b
+    raise CircuitError(
+        f"{equations.coefficients[coefficient][1]} cannot move while the circuit runs",
+        "a knob that moves may set resistors and gains, not capacitors, inductors or sources",
+    )
+
+
+def _rows(
+    equations: Equations, selection: Selection, scheme: Scheme, c: Tensor, s: Tensor, extra: Tensor
+) -> tuple[Tensor, Tensor]:
+    """x', y and the dependent port quantities as rows, by (x, u, 1, extra excitations [m, k], f), and z likewise."""
+    m, n, n_x = len(equations.unknowns), len(equations.ports), len(equations.states)
     constant = {name: torch.as_tensor(getattr(equations, name)) for name in ("N_u", "N_s", "N_n", "N_y")}
     M, N_n = dense(equations.M, c), constant["N_n"]
     ports = torch.cat(
@@ -123,23 +190,30 @@ def reduce(equations: Equations, selection: Selection, scheme: Scheme, c: Tensor
     )
     unknown = torch.cat([torch.cat([M, N_n.T]), ports[:, list(selection.dependent)]], 1)
     supplies = (constant["N_s"] @ s)[:, None]
-    excitation = torch.cat([dense(equations.N_x, c), constant["N_u"], supplies], 1)
+    excitation = torch.cat([scheme.excitation(dense(equations.N_x, c)), constant["N_u"], supplies, extra], 1)
     excitation = torch.cat([excitation, torch.zeros(n, excitation.shape[1], dtype=c.dtype)])
     scale = torch.as_tensor(selection.row_scale)[:, None]
     solution = torch.linalg.solve(scale * unknown, scale * torch.cat([excitation, -ports[:, list(selection.free)]], 1))
     z, dependent = solution[:m], solution[m:]
+    history = scheme.history(dense(equations.G_q, c) @ z, n_x)
+    return torch.cat([history, constant["N_y"] @ z, dependent]), z
 
-    history = scheme.alpha * (dense(equations.G_q, c) @ z)
-    history = history - scheme.beta * torch.eye(n_x, history.shape[1], dtype=c.dtype)
-    output = constant["N_y"] @ z
+
+def _matrices(equations: Equations, selection: Selection, rows: Tensor) -> Matrices:
+    """The matrices from rows (x', y, dependent port quantities) [..., rows, columns] by (x, u, 1, f)."""
+    n, n_u = len(equations.ports), len(equations.inputs)
+    n_x = rows.shape[-1] - n_u - 1 - n
+    n_y = len(equations.N_y)
+    history, output, dependent = rows.split([n_x, n_y, n], -2)
     split = [n_x, n_u + 1, n]
-    A, B, C = history.split(split, 1)
-    D, E, F = output.split(split, 1)
+    A, B, C = history.split(split, -1)
+    D, E, F = output.split(split, -1)
     # Rows that determine a current are scaled to volts, so that pivoting compares like with like.
-    row_scale = torch.tensor([CURRENT_SCALE if k >= n else 1.0 for k in selection.dependent], dtype=c.dtype)[:, None]
-    R_x, R_u, minus_free = (row_scale * dependent).split(split, 1)
-    both = torch.zeros(n, 2 * n, dtype=c.dtype)
-    both = both.index_copy(1, torch.tensor(selection.free, dtype=torch.int64), -minus_free)
-    both = both.index_copy(1, torch.tensor(selection.dependent, dtype=torch.int64), torch.diag(row_scale[:, 0]))
-    P, Q = both.split([n, n], 1)
+    row_scale = torch.tensor([CURRENT_SCALE if k >= n else 1.0 for k in selection.dependent], dtype=rows.dtype)
+    R_x, R_u, minus_free = (row_scale[:, None] * dependent).split(split, -1)
+    both = torch.zeros(*rows.shape[:-2], n, 2 * n, dtype=rows.dtype)
+    both = both.index_copy(-1, torch.tensor(selection.free, dtype=torch.int64), -minus_free)
+    own = torch.diag(row_scale).expand(*rows.shape[:-2], n, n)
+    both = both.index_copy(-1, torch.tensor(selection.dependent, dtype=torch.int64), own)
+    P, Q = both.split([n, n], -1)
     return Matrices(A, B, C, D, E, F, R_x, R_u, P, Q)

@@ -15,8 +15,7 @@ from circuitnn.audio import Recording
 from circuitnn.errors import CircuitError, ConvergenceError, RecordingError
 from circuitnn.fitting.observation import Observation
 from circuitnn.models.circuit_model import CircuitModel
-from circuitnn.oversampling import downsample, upsample
-from circuitnn.simulate import simulate
+from circuitnn.simulate import history_at_rest, simulate
 
 Signal = NDArray[np.float64]
 
@@ -52,8 +51,7 @@ def render(
         overrides = model.overrides()
         theta = model.discrete.theta(overrides)[None]
         x, w, rest = (part[None] for part in model.discrete.initial_state(overrides, model.operating_point(overrides)))
-        up = torch.zeros(1, latency, 1, dtype=torch.float64)
-        down = rest[:, None].expand(-1, latency * factor, -1)
+        up, down = None, history_at_rest(rest, factor)
         chunk = max(1, round(CHUNK_SECONDS * rate))
         # What is compiled or loaded at first use is not the model's speed.
         simulate(torch.zeros(1, 1, 1, dtype=torch.float64), x, w, theta, kernel)
@@ -62,13 +60,8 @@ def render(
             part = signal[start : start + chunk]
             tail = min(start + chunk, len(signal) + latency) - start - len(part)
             u = torch.as_tensor(np.concatenate([part * level, np.zeros(tail)]))[None, :, None]
-            if factor > 1:
-                u, up = upsample(u, up, factor)
-            run = simulate(u, x, w, theta, kernel)
-            x, w, y = run.x, run.w, run.y
-            if factor > 1:
-                y, down = downsample(y, down, factor)
-            failures += int(run.report[0, 1])
+            y, x, w, up, down, report = simulate(u, x, w, theta, kernel, factor, up, down)
+            failures += int(report[0, 1])
             made = y[0, max(latency - start, 0) :, 0].numpy()
             first = max(start - latency, 0)
             output[first : first + len(made)] = made

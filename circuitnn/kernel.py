@@ -1,7 +1,8 @@
 """One reduced circuit as something that runs: compiled where a C++ compiler can be had, else plain torch.
 
 A kernel knows the structure only. Its numbers are one vector theta: the reduced matrices A B C D E F R_x R_u P Q,
-row-major, then the devices' coefficients.
+row-major, then the devices' coefficients. theta comes as [1 or batch, points, size]: one point for numbers that stay,
+or one every `hold` steps (and one at the end) between which they move linearly.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,17 +23,21 @@ from circuitnn.devices import Law
 from circuitnn.dk import Matrices
 from circuitnn.runtime.compiler import compile_library
 
-# Directions that the compiled forward mode carries side by side (`width` in gradients.hpp).
-WIDTH = 8
-# Failures that one run lists (`Statistics::listed` in circuitnn.hpp).
-LISTED = 8
-REPORT_SIZE = 2 + 2 * LISTED
+# Recordings or directions that run side by side in one vector register (lanes of a DoubleLanes in numerics.hpp).
+LANES = 8
+# The report of a recording (`Statistics` in circuitnn.hpp): iterations, failures, rescues, a histogram of iterations,
+# and (sample, port) of the first failures.
+BINS, LISTED = 16, 8
+HISTOGRAM = slice(3, 3 + BINS)
+PLACES = slice(3 + BINS, 3 + BINS + 2 * LISTED)
+REPORT_SIZE = PLACES.stop
 
 
 @dataclass(frozen=True)
 class Structure:
     """Sizes of a reduced circuit, the laws of its devices in port order, and the positions of the free port
-    quantities in (v, i). plain: the free ones are all the currents."""
+    quantities in (v, i). plain: the free ones are all the currents. stages: how many devices each ordered sub-problem
+    has."""
 
     n_x: int
     n_u: int
@@ -38,6 +45,7 @@ class Structure:
     laws: tuple[Law, ...]
     free: tuple[int, ...]
     plain: bool
+    stages: tuple[int, ...]
 
     @property
     def n_n(self) -> int:
@@ -60,8 +68,8 @@ class Structure:
         )
 
     def pack(self, matrices: Matrices, coefficients: Tensor) -> Tensor:
-        """theta [size] from the matrices and the devices' coefficients."""
-        return torch.cat([*(matrix.reshape(-1) for matrix in matrices), coefficients])
+        """theta [..., size] from the matrices [..., rows, columns] and the devices' coefficients [..., n_c]."""
+        return torch.cat([*(matrix.flatten(-2) for matrix in matrices), coefficients], -1)
 
     def unpack(self, theta: Tensor) -> tuple[Matrices, Tensor]:
         """The matrices and the coefficients [n_c] as views of theta [size]."""
@@ -73,8 +81,8 @@ class Structure:
 @dataclass(frozen=True)
 class Run:
     """What a simulation returns. y [batch, time, n_y]; x [batch, n_x], w [batch, n_n]: final state and devices'
-    variables; xs, ws [batch, time, ...]: before each sample, and its solution; report [batch, REPORT_SIZE]:
-    iterations, samples not converged, then (sample, port) of the first of them."""
+    variables; report [batch, REPORT_SIZE]. xs, ws [groups, kept, n_x or n_n, lanes]: what the adjoint starts from,
+    for each `every`-th step the state before it, and its solution (every = 1) or the one before it (every > 1)."""
 
     y: Tensor
     x: Tensor
@@ -82,6 +90,12 @@ class Run:
     xs: Tensor
     ws: Tensor
     report: Tensor
+
+
+class _Batch(ctypes.Structure):
+    """`Batch` of circuitnn.hpp."""
+
+    _fields_ = [(name, ctypes.c_int64) for name in ("count", "length", "stride", "points", "hold")]  # noqa: RUF012
 
 
 def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:
@@ -92,94 +106,175 @@ def _ready(tensor: Tensor) -> Tensor:
     return tensor.detach().to(torch.float64).contiguous()
 
 
+def lanes_for(batch: int) -> int:
+    """How many recordings of a batch run side by side: each core takes one alone as long as there are cores enough."""
+    return 1 if batch <= torch.get_num_threads() else LANES
+
+
 class CompiledKernel:
-    """The C++ core behind ctypes. Recordings of a batch run on all cores; ctypes releases the interpreter lock."""
+    """The C++ core behind ctypes. Groups of recordings run on all cores; ctypes releases the interpreter lock."""
 
     def __init__(self, structure: Structure) -> None:
         self.structure = structure
-        s = structure
-        self._library = compile_library(circuit_source(s.n_x, s.n_u, s.n_y, s.laws, s.free, s.plain))
-        for name in ("circuitnn_simulate", "circuitnn_adjoint", "circuitnn_tangent"):
-            getattr(self._library, name).restype = None
+        s, laws = structure, iter(structure.laws)
+        stages = [[next(laws) for _ in range(count)] for count in s.stages]
+        self._source = circuit_source(s.n_x, s.n_u, s.n_y, stages, s.free, s.plain)
+        self._functions = dict[str, Any]()
+        self._compiling = Lock()
+        # The one that every use needs: where it cannot be compiled nothing can.
+        self._function("simulate", 1)
 
-    def simulate(self, u: Tensor, x: Tensor, w: Tensor, theta: Tensor, keep: bool) -> Run:
-        """u [batch, time, n_u], x [batch, n_x], w [batch, n_n], theta [1 or batch, size]. keep: fill xs and ws."""
+    def _function(self, name: str, lanes: int) -> Any:
+        """The compiled simulate, adjoint or tangent, built at first use: most uses need only some of them."""
+        export = name.upper() + ("_LANES" if lanes > 1 else "")
+        with self._compiling:
+            if export not in self._functions:
+                library = compile_library(f"{self._source}\nCIRCUITNN_{export}(Circuit)\n")
+                library.circuitnn_function.restype = None
+                self._functions[export] = library.circuitnn_function
+        return self._functions[export]
+
+    def _batch(self, u: Tensor, theta: Tensor, hold: int, first: int, lanes: int) -> _Batch:
+        """The recordings first, first + 1, ... of u [batch, time, n_u]."""
+        batch, time, _ = u.shape
+        stride = theta[0].numel() if len(theta) > 1 else 0
+        return _Batch(min(lanes, batch - first), time, stride, theta.shape[1], hold)
+
+    def simulate(self, u: Tensor, x: Tensor, w: Tensor, theta: Tensor, every: int = 0, hold: int = 1) -> Run:
+        """u [batch, time, n_u], x [batch, n_x], w [batch, n_n], theta [1 or batch, points, size]. every: keep xs and ws
+        at each `every`-th step (0: nothing)."""
         s, (batch, time, _) = self.structure, u.shape
+        lanes = lanes_for(batch)
         u, theta = _ready(u), _ready(theta)
         x, w = _ready(x).clone(), _ready(w).clone()
         y = u.new_empty(batch, time, s.n_y)
-        xs = u.new_empty(batch, time if keep else 0, s.n_x)
-        ws = u.new_empty(batch, time if keep else 0, s.n_n)
+        groups, kept = -(-batch // lanes), -(-time // every) if every else 0
+        xs, ws = u.new_empty(groups, kept, s.n_x, lanes), u.new_empty(groups, kept, s.n_n, lanes)
         report = torch.zeros(batch, REPORT_SIZE, dtype=torch.int64)
+        function = self._function("simulate", lanes)
 
-        def run(k: int) -> None:
-            self._library.circuitnn_simulate(
-                ctypes.c_int64(time), _pointer(u[k]), _pointer(x[k]), _pointer(w[k]), _pointer(theta[k % len(theta)]),
-                _pointer(y[k]), _pointer(xs[k] if keep else None), _pointer(ws[k] if keep else None),
-                _pointer(report[k]),
+        def run(group: int) -> None:
+            k = group * lanes
+            function(
+                ctypes.byref(self._batch(u, theta, hold, k, lanes)), _pointer(u[k]), _pointer(x[k]), _pointer(w[k]),
+                _pointer(theta[k % len(theta)]), _pointer(y[k]), _pointer(xs[group] if every else None),
+                _pointer(ws[group] if every else None), ctypes.c_int64(every), _pointer(report[k]),
             )  # fmt: skip
 
-        _each(run, batch)
+        _each(run, groups)
         return Run(y, x, w, xs, ws, report)
 
     def adjoint(
-        self, u: Tensor, xs: Tensor, ws: Tensor, theta: Tensor, y_bar: Tensor, x_bar: Tensor
+        self,
+        u: Tensor,
+        xs: Tensor,
+        ws: Tensor,
+        theta: Tensor,
+        y_bar: Tensor,
+        x_bar: Tensor,
+        every: int = 1,
+        hold: int = 1,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients with respect to u, the initial x, and theta [batch, size] of each lane."""
+        """Gradients with respect to u, the initial x, and theta [batch, points, size] of each recording, from the xs
+        and ws that a run has kept at each `every`-th step."""
         s, (batch, time, _) = self.structure, u.shape
-        u, xs, ws, theta, y_bar = _ready(u), _ready(xs), _ready(ws), _ready(theta), _ready(y_bar)
-        x_bar = _ready(x_bar).clone()
-        u_bar, theta_bar = torch.empty_like(u), u.new_empty(batch, s.size)
+        u, theta, y_bar = _ready(u), _ready(theta), _ready(y_bar)
+        if every > 1:
+            xs, ws = self._resume(u, xs, ws, theta, every, hold)
+        xs, ws, x_bar = _ready(xs), _ready(ws), _ready(x_bar).clone()
+        u_bar, theta_bar = torch.empty_like(u), u.new_zeros(batch, theta.shape[1], s.size)
+        lanes = xs.shape[-1]
+        function = self._function("adjoint", lanes)
 
-        def run(k: int) -> None:
-            self._library.circuitnn_adjoint(
-                ctypes.c_int64(time), _pointer(u[k]), _pointer(xs[k]), _pointer(ws[k]),
+        def run(group: int) -> None:
+            k = group * lanes
+            function(
+                ctypes.byref(self._batch(u, theta, hold, k, lanes)), _pointer(u[k]), _pointer(xs[group]), _pointer(ws[group]),
                 _pointer(theta[k % len(theta)]), _pointer(y_bar[k]), _pointer(x_bar[k]), _pointer(u_bar[k]),
                 _pointer(theta_bar[k]),
             )  # fmt: skip
 
-        _each(run, batch)
+        _each(run, len(xs))
         return u_bar, x_bar, theta_bar
 
+    def _resume(self, u: Tensor, xs: Tensor, ws: Tensor, theta: Tensor, every: int, hold: int) -> tuple[Tensor, Tensor]:
+        """All of xs and ws from what was kept: every stretch between two kept states runs at the same time, side by
+        side, since each one's start is known."""
+        s, (batch, time, n_u), (groups, kept, _, lanes) = self.structure, u.shape, xs.shape
+
+        def stretches(tensor: Tensor) -> Tensor:
+            recordings = tensor.permute(0, 3, 1, 2).reshape(groups * lanes, kept, -1)[:batch]
+            return recordings.reshape(batch * kept, -1)
+
+        padded = torch.nn.functional.pad(u, (0, 0, 0, kept * every - time)).reshape(batch * kept, every, n_u)
+        if theta.shape[1] > 1:
+            # The points of each stretch, its last one being the first of the next.
+            steps = every // hold
+            theta = torch.cat([theta, theta[:, -1:].expand(-1, kept * steps + 1 - theta.shape[1], -1)], 1)
+            theta = theta.unfold(1, steps + 1, steps).movedim(-1, 2).expand(batch, -1, -1, -1).flatten(0, 1)
+        elif len(theta) > 1:
+            theta = theta.repeat_interleave(kept, 0)
+        run = self.simulate(padded, stretches(xs), stretches(ws), theta, 1, hold)
+
+        def whole(tensor: Tensor, size: int) -> Tensor:
+            parts = tensor.permute(0, 3, 1, 2).reshape(-1, every, size)[: batch * kept]
+            recordings = parts.reshape(batch, kept * every, size)[:, :time]
+            recordings = torch.cat([recordings, recordings[-1:].expand(groups * lanes - batch, -1, -1)])
+            return recordings.reshape(groups, lanes, time, size).permute(0, 2, 3, 1)
+
+        return whole(run.xs, s.n_x), whole(run.ws, s.n_n)
+
     def tangent(
-        self, u: Tensor, x: Tensor, w: Tensor, theta: Tensor, du: Tensor | None, dx: Tensor, dtheta: Tensor
+        self,
+        u: Tensor,
+        x: Tensor,
+        w: Tensor,
+        theta: Tensor,
+        du: Tensor | None,
+        dx: Tensor,
+        dtheta: Tensor,
+        hold: int = 1,
     ) -> tuple[Run, Tensor, Tensor]:
         """The run, and its derivatives in p directions: du [batch, time, n_u, p] or None, dx [batch, n_x, p],
-        dtheta [1 or batch, size, p] -> dy [batch, time, n_y, p], dx of the final state [batch, n_x, p]."""
+        dtheta [1 or batch, points, size, p] -> dy [batch, time, n_y, p], dx of the final state [batch, n_x, p]."""
         s, (batch, time, _), p = self.structure, u.shape, dx.shape[-1]
-        blocks = -(-p // WIDTH)
+        blocks = -(-p // LANES)
 
         def padded(tensor: Tensor) -> Tensor:
-            return _ready(torch.nn.functional.pad(tensor.detach(), (0, blocks * WIDTH - p)))
+            return _ready(torch.nn.functional.pad(tensor.detach(), (0, blocks * LANES - p)))
 
         def blocked(tensor: Tensor) -> Tensor:
-            return torch.unflatten(padded(tensor), -1, (blocks, WIDTH)).movedim(-2, 1).contiguous()
+            return torch.unflatten(padded(tensor), -1, (blocks, LANES)).movedim(-2, -3).contiguous()
 
         u, theta = _ready(u), _ready(theta)
         x, w = _ready(x).clone(), _ready(w).clone()
         dx, dtheta = blocked(dx), blocked(dtheta)
         du = None if du is None else padded(du)
-        y, dy = u.new_empty(batch, time, s.n_y), u.new_empty(batch, time, s.n_y, blocks * WIDTH)
+        y, dy = u.new_empty(batch, time, s.n_y), u.new_empty(batch, time, s.n_y, blocks * LANES)
         report = torch.zeros(batch, REPORT_SIZE, dtype=torch.int64)
 
+        function = self._function("tangent", 1)
+
         def run(k: int) -> None:
-            self._library.circuitnn_tangent(
-                ctypes.c_int64(time), _pointer(u[k]), _pointer(x[k]), _pointer(w[k]), _pointer(theta[k % len(theta)]),
-                ctypes.c_int64(blocks), _pointer(dx[k]), _pointer(dtheta[k % len(dtheta)]),
-                _pointer(None if du is None else du[k]), _pointer(y[k]), _pointer(dy[k]), _pointer(report[k]),
+            scratch = torch.empty(blocks, s.size, LANES, dtype=torch.float64)
+            function(
+                ctypes.byref(self._batch(u, theta, hold, k, 1)), _pointer(u[k]), _pointer(x[k]), _pointer(w[k]),
+                _pointer(theta[k % len(theta)]), ctypes.c_int64(blocks), _pointer(dx[k]),
+                _pointer(dtheta[k % len(dtheta)]), _pointer(scratch), _pointer(None if du is None else du[k]),
+                _pointer(y[k]), _pointer(dy[k]), _pointer(report[k]),
             )  # fmt: skip
 
         _each(run, batch)
-        empty = u.new_empty(batch, 0, 0)
-        final = dx.movedim(1, -2).flatten(-2)[..., :p]
+        empty = u.new_empty(batch, 0, 0, 1)
+        final = dx.movedim(-3, -2).flatten(-2)[..., :p]
         return Run(y, x, w, empty, empty, report), dy[..., :p], final
 
 
-def _each(run: Callable[[int], None], batch: int) -> None:
-    workers = min(batch, torch.get_num_threads())
+def _each(run: Callable[[int], None], count: int) -> None:
+    workers = min(count, torch.get_num_threads())
     if workers <= 1:
-        for k in range(batch):
+        for k in range(count):
             run(k)
     else:
         with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(run, range(batch)))
+            list(pool.map(run, range(count)))

@@ -70,6 +70,29 @@ def filter_blocks(
     return converted, extended[:, time:]
 
 
+def filter_blocks_adjoint(
+    matrix: Tensor, bar: Tensor, history_bar: Tensor, unit: int = 1, made: int = 1
+) -> tuple[Tensor, Tensor]:
+    """The transpose of filter_blocks: from the gradients by its two results to those by signal and history."""
+    batch, time, channels = bar.shape[0], bar.shape[1] // made * unit, bar.shape[2]
+    history = history_bar.shape[1]
+    if time == 0:
+        return bar, history_bar
+    blocks = -(-time // (_BLOCK * unit))
+    padded = torch.nn.functional.pad(bar, (0, 0, 0, blocks * _BLOCK * made - bar.shape[1]))
+    parts = padded.reshape(batch, blocks, _BLOCK * made, channels).transpose(-1, -2) @ matrix
+    step = _BLOCK * unit
+    # Windows overlap: each one's pieces are added where they were read.
+    extended = bar.new_zeros(batch, blocks * step + -(-matrix.shape[1] // step) * step, channels)
+    for start in range(0, matrix.shape[1], step):
+        piece = parts[..., start : start + step].transpose(-1, -2)
+        piece = torch.nn.functional.pad(piece, (0, 0, 0, step - piece.shape[2]))
+        extended[:, start : start + blocks * step] += piece.reshape(batch, blocks * step, channels)
+    extended = extended[:, : history + time]
+    extended[:, time:] += history_bar
+    return extended[:, history:], extended[:, :history]
+
+
 def upsample(signal: Tensor, history: Tensor, factor: int) -> tuple[Tensor, Tensor]:
     """signal [batch, time, channels] -> [batch, time * factor, channels], delayed by HALF_LENGTH base samples.
 
@@ -84,3 +107,13 @@ def downsample(signal: Tensor, history: Tensor, factor: int) -> tuple[Tensor, Te
     history [batch, 2 HALF_LENGTH * factor, channels]: the samples before; the new one is returned.
     """
     return filter_blocks(_matrices(factor)[1], signal, history, factor, 1)
+
+
+def upsample_adjoint(bar: Tensor, history_bar: Tensor, factor: int) -> tuple[Tensor, Tensor]:
+    """The transpose of upsample: gradients by signal and history from those by its results."""
+    return filter_blocks_adjoint(_matrices(factor)[0], bar, history_bar, 1, factor)
+
+
+def downsample_adjoint(bar: Tensor, history_bar: Tensor, factor: int) -> tuple[Tensor, Tensor]:
+    """The transpose of downsample: gradients by signal and history from those by its results."""
+    return filter_blocks_adjoint(_matrices(factor)[1], bar, history_bar, factor, 1)

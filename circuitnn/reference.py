@@ -14,7 +14,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from circuitnn.kernel import LISTED, REPORT_SIZE, Run, Structure
+from circuitnn.kernel import BINS, HISTOGRAM, LISTED, PLACES, REPORT_SIZE, Run, Structure
 from circuitnn.operating_point import evaluate_law, limit_step
 from circuitnn.symbolic import Operations
 
@@ -30,45 +30,65 @@ class ReferenceKernel:
     def __init__(self, structure: Structure) -> None:
         self.structure = structure
 
-    def simulate(self, u: Tensor, x: Tensor, w: Tensor, theta: Tensor, keep: bool) -> Run:
+    def simulate(self, u: Tensor, x: Tensor, w: Tensor, theta: Tensor, every: int = 0, hold: int = 1) -> Run:
         batch = u.shape[0]
-        lanes = [_Lane(self.structure, theta[k % len(theta)].detach()) for k in range(batch)]
+        lanes = [_Lane(self.structure, theta[k % len(theta)].detach(), hold) for k in range(batch)]
         runs = [lane.solve(u[k].detach(), x[k].detach(), w[k].detach()) for k, lane in enumerate(lanes)]
-        y, x, w, xs, ws, report = (torch.stack(part) for part in zip(*runs, strict=True))
-        return Run(y, x, w, xs if keep else xs[:, :0], ws if keep else ws[:, :0], report)
+        y, x, w, xs, ws, before, report = (torch.stack(part) for part in zip(*runs, strict=True))
+        kept = slice(None, None, every) if every else slice(0)
+        return Run(y, x, w, xs[:, kept, :, None], (before if every > 1 else ws)[:, kept, :, None], report)
 
     def adjoint(
-        self, u: Tensor, xs: Tensor, ws: Tensor, theta: Tensor, y_bar: Tensor, x_bar: Tensor
+        self,
+        u: Tensor,
+        xs: Tensor,
+        ws: Tensor,
+        theta: Tensor,
+        y_bar: Tensor,
+        x_bar: Tensor,
+        every: int = 1,
+        hold: int = 1,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        return _with_autograd(lambda: self._adjoint(u, xs, ws, theta, y_bar, x_bar))
+        if every > 1:
+            run = self.simulate(u, xs[:, 0, :, 0], ws[:, 0, :, 0], theta, 1, hold)
+            xs, ws = run.xs, run.ws
+        return _with_autograd(lambda: self._adjoint(u, xs[..., 0], ws[..., 0], theta, y_bar, x_bar, hold))
 
     def tangent(
-        self, u: Tensor, x: Tensor, w: Tensor, theta: Tensor, du: Tensor | None, dx: Tensor, dtheta: Tensor
+        self,
+        u: Tensor,
+        x: Tensor,
+        w: Tensor,
+        theta: Tensor,
+        du: Tensor | None,
+        dx: Tensor,
+        dtheta: Tensor,
+        hold: int = 1,
     ) -> tuple[Run, Tensor, Tensor]:
-        return _with_autograd(lambda: self._tangent(u, x, w, theta, du, dx, dtheta))
+        return _with_autograd(lambda: self._tangent(u, x, w, theta, du, dx, dtheta, hold))
 
     def _adjoint(
-        self, u: Tensor, xs: Tensor, ws: Tensor, theta: Tensor, y_bar: Tensor, x_bar: Tensor
+        self, u: Tensor, xs: Tensor, ws: Tensor, theta: Tensor, y_bar: Tensor, x_bar: Tensor, hold: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         gradients = []
         for k in range(u.shape[0]):
             inputs = [t.detach().clone().requires_grad_() for t in (u[k], xs[k, 0], theta[k % len(theta)])]
-            outputs = _Lane(self.structure, inputs[2]).replay(inputs[0], inputs[1], ws[k].detach())
+            outputs = _Lane(self.structure, inputs[2], hold).replay(inputs[0], inputs[1], ws[k].detach())
             grad = torch.autograd.grad(outputs, inputs, (y_bar[k], x_bar[k]), allow_unused=True)
             gradients.append([torch.zeros_like(t) if g is None else g for t, g in zip(inputs, grad, strict=True)])
         u_bar, x0_bar, theta_bar = (torch.stack(part) for part in zip(*gradients, strict=True))
         return u_bar, x0_bar, theta_bar
 
     def _tangent(
-        self, u: Tensor, x: Tensor, w: Tensor, theta: Tensor, du: Tensor | None, dx: Tensor, dtheta: Tensor
+        self, u: Tensor, x: Tensor, w: Tensor, theta: Tensor, du: Tensor | None, dx: Tensor, dtheta: Tensor, hold: int
     ) -> tuple[Run, Tensor, Tensor]:
-        run = self.simulate(u, x, w, theta, keep=True)
+        run = self.simulate(u, x, w, theta, 1, hold)
         derivatives = []
         for k in range(u.shape[0]):
-            ws = run.ws[k]
+            ws = run.ws[k, ..., 0]
 
             def replay(u: Tensor, x: Tensor, theta: Tensor, ws: Tensor = ws) -> tuple[Tensor, Tensor]:
-                return _Lane(self.structure, theta).replay(u, x, ws)
+                return _Lane(self.structure, theta, hold).replay(u, x, ws)
 
             point = (u[k].detach(), x[k].detach(), theta[k % len(theta)].detach())
             du_k = u.new_zeros(*u.shape[1:], dx.shape[-1]) if du is None else du[k]
@@ -89,18 +109,30 @@ def _with_autograd(compute: Callable[[], _Result]) -> _Result:
 
 
 class _Lane:
-    """One recording: the reduced model with one theta."""
+    """One recording: the reduced model with theta [points, size], one point every `hold` steps."""
 
-    def __init__(self, structure: Structure, theta: Tensor) -> None:
+    def __init__(self, structure: Structure, theta: Tensor, hold: int) -> None:
         self.structure = structure
-        self.matrices, coefficients = structure.unpack(theta)
+        self.theta = theta
+        self.hold = hold
+        self.stand(theta[0])
+
+    def stand(self, numbers: Tensor) -> None:
+        """Go on with these numbers [size]."""
+        self.matrices, coefficients = self.structure.unpack(numbers)
         self.devices = []
         port = position = 0
-        for law in structure.laws:
+        for law in self.structure.laws:
             names = dict(zip(law.coefficients, coefficients[position : position + len(law.coefficients)], strict=True))
             self.devices.append((law, slice(port, port + law.ports), names))
             port += law.ports
             position += len(law.coefficients)
+
+    def move(self, n: int) -> None:
+        """To the numbers of step n."""
+        if len(self.theta) > 1:
+            block, part = n // self.hold, n % self.hold / self.hold
+            self.stand((1.0 - part) * self.theta[block] + part * self.theta[block + 1])
 
     def ports(self, w: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """v, i [n_n] and their block-diagonal Jacobians [n_n, n_n] at w."""
@@ -148,36 +180,43 @@ class _Lane:
 
     @torch.no_grad()
     def solve(self, u: Tensor, x: Tensor, w: Tensor) -> tuple[Tensor, ...]:
-        """y, final x and w, xs, ws, report. A sample that does not converge keeps the last solution."""
-        ys, xs, ws = [], [], []
+        """y, final x and w, xs, ws, the w before each step, report. A sample that does not converge keeps the last
+        solution."""
+        s = self.structure
+        rows: tuple[list[Tensor], ...] = ([], [], [], [])
         report = torch.zeros(REPORT_SIZE, dtype=torch.int64)
+        histogram, places = report[HISTOGRAM], report[PLACES]
         for n in range(u.shape[0]):
+            self.move(n)
             input_ = torch.cat([u[n], u.new_ones(1)])
-            xs.append(x)
+            old_x, old_w = x, w
+            taken = 0
             if self.devices:
-                new, iterations, converged, port = self.newton(w, self.right_side(x, input_))
-                report[0] += iterations
+                new, taken, converged, port = self.newton(w, self.right_side(x, input_))
                 if converged:
                     w = new
                 else:
                     if report[1] < LISTED:
-                        report[2 + 2 * int(report[1]) : 4 + 2 * int(report[1])] = torch.tensor([n, port])
+                        places[2 * int(report[1]) : 2 * int(report[1]) + 2] = torch.tensor([n, port])
                     report[1] += 1
-            ws.append(w)
+            report[0] += taken
+            histogram[min(taken, BINS - 1)] += 1
             v, i, _, _ = self.ports(w)
             y, x = self.advance(x, input_, self.free(v, i))
-            ys.append(y)
-        s = self.structure
-        return (
-            torch.stack(ys) if ys else u.new_zeros(0, s.n_y), x, w,
-            torch.stack(xs) if xs else u.new_zeros(0, s.n_x), torch.stack(ws) if ws else u.new_zeros(0, s.n_n), report,
-        )  # fmt: skip
+            for row, value in zip(rows, (y, old_x, w, old_w), strict=True):
+                row.append(value)
+        sizes = (s.n_y, s.n_x, s.n_n, s.n_n)
+        y, xs, ws, before = (
+            torch.stack(row) if row else u.new_zeros(0, size) for row, size in zip(rows, sizes, strict=True)
+        )
+        return y, x, w, xs, ws, before, report
 
     def replay(self, u: Tensor, x: Tensor, ws: Tensor) -> tuple[Tensor, Tensor]:
         """y [time, n_y] and the final x, differentiable in u, x and theta, given the solutions ws [time, n_n]."""
-        P, Q = self.matrices.P, self.matrices.Q
         ys = []
         for n in range(u.shape[0]):
+            self.move(n)
+            P, Q = self.matrices.P, self.matrices.Q
             input_ = torch.cat([u[n], u.new_ones(1)])
             w = ws[n]
             if self.devices:

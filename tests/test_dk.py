@@ -68,7 +68,8 @@ def test_the_reduced_model_solves_the_equations_it_came_from(name: str, scheme: 
     assert np.abs(residual).max() < 1e-8 * (1.0 + np.abs(z).max())
     tolerance = 1e-8 * (1.0 + np.abs(z).max())
     np.testing.assert_allclose(D @ x + E @ u + F @ f, equations.N_y @ z, atol=tolerance)
-    history = scheme.alpha * equations.G_q.dense(c) @ z - scheme.beta * x
+    q = equations.G_q.dense(c) @ z
+    history = scheme.gain[0] * q + scheme.carry[0][0] * x
     np.testing.assert_allclose(A @ x + B @ u + C @ f, history, atol=tolerance * np.abs(history).max(initial=1.0))
 
 

@@ -126,7 +126,7 @@ def derivatives(name: str, compiled: bool = True) -> Derivatives:
     adjoint = torch.autograd.grad((run.y * y_bar).sum() + (run.x * x_bar).sum(), inputs)
     directions = torch.eye(structure.size, dtype=torch.float64)[None]
     rest = torch.zeros(1, structure.n_x, structure.size, dtype=torch.float64)
-    _, dy, dx_final = tangent(u, x, w, theta, rest, directions, kernel)
+    _, dy, dx_final, _ = tangent(u, x, w, theta, rest, directions, kernel)
     scale = (dy * y_bar[..., None]).abs().sum((0, 1, 2)) + (dx_final * x_bar[..., None]).abs().sum((0, 1))
     return Derivatives(structure, u, x, w, theta, run.ws.detach(), y_bar, x_bar, adjoint, dy, dx_final, scale)
 
@@ -214,8 +214,8 @@ def test_reference_tangent(name: str) -> None:
     directions = torch.randn(1, d.structure.size, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     directions = directions * d.theta[..., None] * 1e-3 * d.active()[:, None]
     dx = torch.zeros(1, d.structure.n_x, 2, dtype=torch.float64)
-    _, dy, dx_final = tangent(d.u[:, :time], d.x, d.w, d.theta, dx, directions, kernel_id(d.structure, True))
-    _, dy_r, dx_r = tangent(d.u[:, :time], d.x, d.w, d.theta, dx, directions, kernel_id(d.structure, False))
+    _, dy, dx_final, _ = tangent(d.u[:, :time], d.x, d.w, d.theta, dx, directions, kernel_id(d.structure, True))
+    _, dy_r, dx_r, _ = tangent(d.u[:, :time], d.x, d.w, d.theta, dx, directions, kernel_id(d.structure, False))
     torch.testing.assert_close(dy_r, dy, rtol=1e-6, atol=1e-8 * float(dy.abs().max()))
     torch.testing.assert_close(dx_r, dx_final, rtol=1e-6, atol=1e-8 * float(dx_final.abs().max()))
 

@@ -17,8 +17,8 @@ from circuitnn.fitting.alignment import HALF_LENGTH as SHIFT_MARGIN
 from circuitnn.fitting.alignment import fractional_advance
 from circuitnn.metrics import PREEMPHASIS
 from circuitnn.models.circuit_model import CircuitModel
-from circuitnn.oversampling import HALF_LENGTH, downsample, filter_blocks, toeplitz, upsample
-from circuitnn.simulate import tangent
+from circuitnn.oversampling import filter_blocks, toeplitz
+from circuitnn.simulate import history_at_rest, tangent
 
 Matrix = NDArray[np.float64]
 
@@ -68,18 +68,15 @@ def weighting_filter() -> Tensor:
 
 
 class Observation:
-    """A recording prepared for a model: interpolated input, target, and the span of samples that both cover."""
+    """A recording prepared for a model: input, target, and the span of samples that both cover."""
 
     def __init__(self, model: CircuitModel, recording: Recording, delay: float) -> None:
         self.recording = recording
         self.model = model
         self.delay = delay
-        factor = model.oversample
         # The converters are late by `latency`: run on by as much, and read the output later.
         padded = np.concatenate([recording.dry, np.zeros(model.latency)])
         self.input = torch.as_tensor(padded)[None, :, None]
-        if factor > 1:
-            self.input, _ = upsample(self.input, self.input.new_zeros(1, 2 * HALF_LENGTH, 1), factor)
         begin, end = self.span(delay)
         if end - begin < MIN_OVERLAP * len(recording.wet):
             raise RecordingError(
@@ -112,20 +109,21 @@ class Observation:
         output = np.zeros(len(self.recording.dry))
         grams = []
         x, w, dx = point.x[None], point.w[None], point.dx[None]
-        history = torch.cat([point.rest[:1, None], point.drest[:1]], 1).expand(2 * HALF_LENGTH * factor, -1)[None]
+        up = None
+        down, ddown = history_at_rest(point.rest[None], factor), history_at_rest(point.drest[None], factor)
         weighting = weighting_filter()
         settling = weighting.shape[1] - weighting.shape[0]
         past = torch.zeros(1, settling, directions + 3, dtype=torch.float64)
         chunk = int(CHUNK_SECONDS * model.sample_rate)
         failures = 0
-        for start in range(0, self.input.shape[1] // factor, chunk):
-            u = self.input[:, start * factor : (start + chunk) * factor]
-            run, dy, dx = tangent(u, x, w, point.theta[None], dx, point.dtheta[None], model.kernel)
+        for start in range(0, self.input.shape[1], chunk):
+            u = self.input[:, start : start + chunk]
+            run, dy, dx, ddown = tangent(
+                u, x, w, point.theta[None], dx, point.dtheta[None], model.kernel, factor, up, down, ddown
+            )
             failures += int(run.report[0, 1])
-            x, w = run.x, run.w
+            x, w, up, down = run.x, run.w, run.up, run.down
             columns = torch.cat([run.y, dy[:, :, 0]], 2)
-            if factor > 1:
-                columns, history = downsample(columns, history, factor)
             # Rows of the model's time axis that this chunk made, cut to the span.
             first = start - model.latency
             low, high = max(first, 0), first + columns.shape[1]

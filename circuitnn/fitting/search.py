@@ -19,7 +19,7 @@ from circuitnn.fitting.problem import LEVEL_NAME, LEVEL_WIDTH, Point, Problem, s
 from circuitnn.fitting.result import INTERRUPTED
 from circuitnn.metrics import preemphasise
 from circuitnn.models.circuit_model import CircuitModel
-from circuitnn.simulate import simulate
+from circuitnn.simulate import history_at_rest, simulate
 
 Vector = NDArray[np.float64]
 
@@ -135,9 +135,10 @@ def _errors(problem: Problem, trials: Sequence[Vector]) -> list[tuple[float, Vec
     errors, lags = np.zeros((len(trials), len(observations))), np.zeros((len(trials), len(observations)))
     with torch.no_grad():
         for position, observation in enumerate(observations):
-            theta, x, w = models[setting(observation.recording)]
-            outputs = simulate(observation.input.expand(len(trials), -1, -1), x, w, theta, model.kernel).y
-            for k, output in enumerate(outputs[:, :, 0].numpy()):
+            theta, x, w, rest = models[setting(observation.recording)]
+            inputs, down = observation.input.expand(len(trials), -1, -1), history_at_rest(rest, model.oversample)
+            outputs = simulate(inputs, x, w, theta, model.kernel, model.oversample, down=down).y
+            for k, output in enumerate(outputs[:, model.latency :, 0].numpy()):
                 errors[k, position], lags[k, position] = _compare(observation, output)
     # A trial that blew up is the worst one, not a crash.
     means = np.where(np.isfinite(errors), errors, np.inf).mean(1)
@@ -145,17 +146,16 @@ def _errors(problem: Problem, trials: Sequence[Vector]) -> list[tuple[float, Vec
 
 
 @torch.no_grad()
-def _stacked(problem: Problem, trials: Sequence[Vector], knobs: Mapping[str, float]) -> tuple[Tensor, Tensor, Tensor]:
-    """theta, x and w of all trials."""
+def _stacked(problem: Problem, trials: Sequence[Vector], knobs: Mapping[str, float]) -> tuple[Tensor, ...]:
+    """theta, x, w and the output at rest of all trials."""
     model, count = problem.model, len(problem.model.coordinates)
     states = []
     for trial in trials:
         overrides = model.overrides(knobs, torch.as_tensor(trial[:count]))
         numbers = model.discrete.numbers(overrides)
-        x, w, _ = model.discrete.rest_of(numbers, model.operating_point(overrides))
-        states.append((model.discrete.theta_of(numbers, problem.level(trial)), x, w))
-    theta, x, w = (torch.stack(part) for part in zip(*states, strict=True))
-    return theta, x, w
+        rest = model.discrete.rest_of(numbers, model.operating_point(overrides))
+        states.append((model.discrete.theta_of(numbers, problem.level(trial)), *rest))
+    return tuple(torch.stack(part) for part in zip(*states, strict=True))
 
 
 def _compare(observation: Observation, output: Vector) -> tuple[float, float]:

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from circuitnn.circuit import Circuit
 from circuitnn.discretise import DiscreteCircuit
 from circuitnn.errors import CircuitError, CircuitnnError, ConvergenceWarning
-from circuitnn.kernel import LISTED
+from circuitnn.kernel import LISTED, PLACES
 from circuitnn.learnables import Coordinate, coordinates
 from circuitnn.operating_point import OperatingPoint
-from circuitnn.oversampling import FACTORS, HALF_LENGTH, downsample, upsample
-from circuitnn.simulate import kernel_id, simulate
+from circuitnn.oversampling import FACTORS, HALF_LENGTH
+from circuitnn.schemes import TRAPEZOIDAL, Scheme
+from circuitnn.simulate import CONTROL_PERIOD, history_at_rest, kernel_id, simulate
 from circuitnn.symbolic import Operations
 from circuitnn.tapers import value_at
 from circuitnn.values import literal_values
@@ -39,7 +40,8 @@ class CircuitModel(nn.Module):
 
     sample_rate: of u and y, in Hz. oversample: 1, 2, 4, 8, 16 or 32; the circuit runs at sample_rate * oversample, and
     y is `latency` samples late (0 without oversampling). learn: "marked" (the netlist's *@ learn cards), "all", or
-    names. compiled: True or False demands the C++ core or the torch reference; None: the core where a compiler is.
+    names. scheme: of time discretisation, see schemes.py. compiled: True or False demands the C++ core or the torch
+    reference; None: the core where a compiler is.
 
     `free` [number of learnables] is the one parameter: 0 where a value is the netlist's; see learnables.Coordinate.
     """
@@ -51,6 +53,7 @@ class CircuitModel(nn.Module):
         oversample: int = 4,
         learn: str | Sequence[str] = "marked",
         *,
+        scheme: Scheme = TRAPEZOIDAL,
         compiled: bool | None = None,
     ) -> None:
         super().__init__()
@@ -66,7 +69,7 @@ class CircuitModel(nn.Module):
         self.sample_rate = sample_rate
         self.oversample = oversample
         self.coordinates: tuple[Coordinate, ...] = coordinates(circuit, learn)
-        self.discrete = DiscreteCircuit(circuit, sample_rate * oversample)
+        self.discrete = DiscreteCircuit(circuit, sample_rate * oversample, scheme)
         self.free = nn.Parameter(torch.zeros(len(self.coordinates), dtype=torch.float64))
         self.compiled = compiled
         self._point: OperatingPoint | None = None
@@ -128,8 +131,10 @@ class CircuitModel(nn.Module):
     ) -> tuple[Tensor, CircuitState]:
         """u [batch, time, n_inputs] in volt -> y [batch, time, n_outputs] in volt, and the state after it.
 
-        state: None starts at rest at the operating point. knobs: position 0 to 1 by name, a number or one per
-        recording [batch]. A sample that does not converge is reported by a ConvergenceWarning.
+        state: None starts at rest at the operating point. knobs: positions 0 to 1 by name: a number, one per recording
+        [batch], or one per sample [batch or 1, time], which the circuit follows without clicks: its numbers are worked
+        out every CONTROL_PERIOD samples and move linearly in between. A sample that does not converge is reported by a
+        ConvergenceWarning.
         """
         structure = self.discrete.structure
         if u.dim() != 3 or u.shape[2] != structure.n_u:
@@ -138,28 +143,28 @@ class CircuitModel(nn.Module):
                 "a mono signal is u[None, :, None]",
             )
         u = u.to(torch.float64)
-        settings = _per_recording(knobs or {}, u.shape[0])
+        settings = _per_recording(knobs or {}, u.shape[0], u.shape[1])
         overrides = [self.overrides(setting) for setting in settings]
-        theta = torch.stack([self.discrete.theta(values) for values in overrides])
-        if state is None:
-            state = self._initial_state(overrides, u)
-        if self.oversample == 1:
-            run = simulate(u, state.x, state.w, theta, self.kernel)
-            y, up, down = run.y, state.up, state.down
+        points = 1 if u.shape[1] == 0 else -(-u.shape[1] // CONTROL_PERIOD) + 1
+        moving = any(value.dim() for values in overrides for value in values.values())
+        if moving:
+            theta = torch.stack([self.discrete.theta_along(values, points) for values in overrides])
         else:
-            fast, up = upsample(u, state.up, self.oversample)
-            run = simulate(fast, state.x, state.w, theta, self.kernel)
-            y, down = downsample(run.y, state.down, self.oversample)
-        self.warn(run.report)
-        return y, CircuitState(run.x, run.w, up, down)
+            theta = torch.stack([self.discrete.theta(values) for values in overrides])
+        if state is None:
+            at_first = [{name: value.reshape(-1)[0] for name, value in values.items()} for values in overrides]
+            state = self._initial_state(at_first, u)
+        y, x, w, up, down, report = simulate(
+            u, state.x, state.w, theta, self.kernel, self.oversample, state.up, state.down
+        )
+        self.warn(report)
+        return y, CircuitState(x, w, up, down)
 
     def _initial_state(self, overrides: list[dict[str, Tensor]], u: Tensor) -> CircuitState:
         parts = [self.discrete.initial_state(values, self.operating_point(values)) for values in overrides]
         x, w, y = (torch.stack(part).expand(u.shape[0], -1) for part in zip(*parts, strict=True))
-        memory = 2 * HALF_LENGTH if self.oversample > 1 else 0
-        # The output has been at rest for ever: a DC offset must not look like a step to the filter.
-        down = y[:, None, :].expand(-1, memory * self.oversample, -1)
-        return CircuitState(x, w.detach(), u.new_zeros(u.shape[0], memory, u.shape[2]), down)
+        down = history_at_rest(y, self.oversample)
+        return CircuitState(x, w.detach(), u.new_zeros(u.shape[0], self.latency, u.shape[2]), down)
 
     def render(self, u: Tensor, knobs: Mapping[str, float | Tensor] | None = None) -> Tensor:
         """The output for a whole signal u [batch, time, n_inputs], from rest, with the latency taken out."""
@@ -174,9 +179,9 @@ class CircuitModel(nn.Module):
             return
         ports = self.discrete.equations.ports
         listed = [
-            f"sample {int(lane[2 + 2 * k]) // self.oversample} at {ports[int(lane[3 + 2 * k])]}"
-            for lane in report
-            for k in range(min(int(lane[1]), LISTED))
+            f"sample {step // self.oversample} at {ports[port]}"
+            for recording in report
+            for step, port in recording[PLACES].view(-1, 2)[: min(int(recording[1]), LISTED)].tolist()
         ]
         warnings.warn(
             f"{failures} steps did not converge and kept the last solution: {', '.join(listed[:LISTED])}",
@@ -185,16 +190,25 @@ class CircuitModel(nn.Module):
         )
 
 
-def _per_recording(knobs: Mapping[str, float | Tensor], batch: int) -> list[dict[str, float | Tensor]]:
-    """One setting for all recordings, or one each where a knob has a position per recording."""
-    sizes = {name: position.numel() for name, position in knobs.items() if isinstance(position, Tensor)}
-    if wrong := {name: size for name, size in sizes.items() if size not in (1, batch)}:
-        raise CircuitnnError(f"knob positions per recording: expected 1 or {batch}, found {wrong}")
-    count = batch if batch > 1 and batch in sizes.values() else 1
+def _per_recording(knobs: Mapping[str, float | Tensor], batch: int, time: int) -> list[dict[str, float | Tensor]]:
+    """One setting for all recordings, or one each where a knob has a position per recording. A position per sample
+    becomes one per control point."""
+    last = max(time - 1, 0)
+    control = torch.arange(0, last + CONTROL_PERIOD + 1, CONTROL_PERIOD).clamp(max=last) if time else torch.zeros(0)
+    rows = dict[str, Tensor]()
+    for name, position in knobs.items():
+        if not isinstance(position, Tensor):
+            continue
+        if position.dim() == 2 and position.shape[0] in (1, batch) and position.shape[1] == time and time:
+            rows[name] = position[:, control]
+        elif position.dim() < 2 and position.numel() in (1, batch):
+            rows[name] = position.reshape(-1)
+        else:
+            raise CircuitnnError(
+                f"knob {name}: expected a number, one per recording [{batch}], or one per sample [1 or {batch}, "
+                f"{time}], found shape {list(position.shape)}"
+            )
+    count = batch if batch > 1 and any(len(row) > 1 for row in rows.values()) else 1
     return [
-        {
-            name: position.reshape(-1)[k % position.numel()] if isinstance(position, Tensor) else position
-            for name, position in knobs.items()
-        }
-        for k in range(count)
+        {name: rows[name][k % len(rows[name])] if name in rows else knobs[name] for name in knobs} for k in range(count)
     ]

@@ -1,24 +1,32 @@
 // circuitnn run-time core: one reduced circuit, one sample after another, in real time.
 //
 // A circuit is a type with
-//     static constexpr int n_x, n_u, n_y;        states, inputs, outputs
-//     using Devices = circuitnn::DeviceList<...>; its nonlinear devices, in port order
-//     static constexpr int free_ports[];         positions of f within (v[0..n), i[0..n))
-//     static constexpr bool plain;               f = i, the classic DK-method, so P = I
+//     static constexpr int n_x, n_u, n_y;      states, inputs, outputs
+//     using Stages = circuitnn::Sequence<circuitnn::Stage<Law, ...>, ...>;
+//                                              its nonlinear devices in port order: sub-problems that are solved in turn
+//     static constexpr int free_ports[];       positions of f within (v[0..n), i[0..n))
+//     static constexpr bool plain;             f = i, the classic DK-method, so P = I
 // and its numbers are one array `theta`, laid out as in `Layout`:
-//     P v + Q i = R_x x + R_u (u, 1)             solved for the devices' variables w, v = V(w), i = I(w)
+//     P v + Q i = R_x x + R_u (u, 1)           solved for the devices' variables w, v = V(w), i = I(w)
 //     y  = D x + E (u, 1) + F f
 //     x' = A x + B (u, 1) + C f
-// The last column of B, E and R_u multiplies a constant 1 and carries the supplies. C++17, no dependency, no allocation.
+// The last column of B, E and R_u multiplies a constant 1 and carries the supplies. P and Q have no entries above their
+// diagonal blocks, one block a stage. `Real` is double or float for one recording, or a vector for several side by side,
+// each with its own numbers. C++17, no dependency, no allocation.
 #pragma once
 
 #include "numerics.hpp"
 
 namespace circuitnn {
 
-// A list of laws with the position of each one's first port and first coefficient.
+template <int N>
+struct Constant {
+    static constexpr int value = N;
+};
+
+// Devices that are solved together, with the position of each one's first port and first coefficient.
 template <class... Laws>
-struct DeviceList {
+struct Stage {
     static constexpr int ports = (0 + ... + Laws::ports);
     static constexpr int coefficients = (0 + ... + Laws::coefficients);
     static constexpr int widest = [] {
@@ -26,262 +34,596 @@ struct DeviceList {
         ((most = Laws::ports > most ? Laws::ports : most), ...);
         return most;
     }();
+    // Whether the junctions' curvature bounds the error of every variable.
+    static constexpr bool junctions_only = (true && ... && Laws::junctions_only);
 
-    // visit(law, first port, first coefficient)
+    // visit(law, Constant<first port>, Constant<first coefficient>)
+    template <int port, int coefficient, class Visit>
+    CIRCUITNN_INLINE static inline void each(Visit&& visit) {
+        next<port, coefficient, Visit, Laws...>(visit);
+    }
+
+  private:
+    template <int port, int coefficient, class Visit>
+    CIRCUITNN_INLINE static inline void next(Visit&) {}
+    template <int port, int coefficient, class Visit, class Law, class... Rest>
+    CIRCUITNN_INLINE static inline void next(Visit& visit) {
+        visit(Law{}, Constant<port>{}, Constant<coefficient>{});
+        next<port + Law::ports, coefficient + Law::coefficients, Visit, Rest...>(visit);
+    }
+};
+
+template <class... Stages>
+struct Sequence {
+    static constexpr int ports = (0 + ... + Stages::ports);
+    static constexpr int coefficients = (0 + ... + Stages::coefficients);
+    static constexpr int widest = [] {
+        int most = 1;
+        ((most = Stages::widest > most ? Stages::widest : most), ...);
+        return most;
+    }();
+
+    // visit(stage, Constant<first port>, Constant<first coefficient>), first to last or last to first
     template <class Visit>
-    static inline void each(Visit&& visit) {
-        [[maybe_unused]] int port = 0, coefficient = 0;
-        ((visit(Laws{}, port, coefficient), port += Laws::ports, coefficient += Laws::coefficients), ...);
+    CIRCUITNN_INLINE static inline void each(Visit&& visit) {
+        next<true, 0, 0, Visit, Stages...>(visit);
+    }
+    template <class Visit>
+    CIRCUITNN_INLINE static inline void each_reversed(Visit&& visit) {
+        next<false, 0, 0, Visit, Stages...>(visit);
+    }
+    // visit(law, Constant<first port>, Constant<first coefficient>)
+    template <class Visit>
+    CIRCUITNN_INLINE static inline void each_law(Visit&& visit) {
+        each([&](auto stage, auto port, auto coefficient) CIRCUITNN_INLINE {
+            decltype(stage)::template each<decltype(port)::value, decltype(coefficient)::value>(visit);
+        });
+    }
+
+  private:
+    template <bool forwards, int port, int coefficient, class Visit>
+    CIRCUITNN_INLINE static inline void next(Visit&) {}
+    template <bool forwards, int port, int coefficient, class Visit, class One, class... Rest>
+    CIRCUITNN_INLINE static inline void next(Visit& visit) {
+        if constexpr (forwards) visit(One{}, Constant<port>{}, Constant<coefficient>{});
+        next<forwards, port + One::ports, coefficient + One::coefficients, Visit, Rest...>(visit);
+        if constexpr (!forwards) visit(One{}, Constant<port>{}, Constant<coefficient>{});
     }
 };
 
 template <class Circuit>
 struct Layout {
-    static constexpr int X = Circuit::n_x, U = Circuit::n_u + 1, Y = Circuit::n_y, N = Circuit::Devices::ports;
+    static constexpr int X = Circuit::n_x, U = Circuit::n_u + 1, Y = Circuit::n_y, N = Circuit::Stages::ports;
     static constexpr int A = 0, B = A + X * X, C = B + X * U, D = C + X * N, E = D + Y * X, F = E + Y * U;
     static constexpr int R_x = F + Y * N, R_u = R_x + N * X, P = R_u + N * U, Q = P + N * N, K = Q + N * N;
-    static constexpr int size = K + Circuit::Devices::coefficients;
+    static constexpr int coefficients = Circuit::Stages::coefficients, size = K + coefficients;
 };
 
+// The numbers of a circuit as the core reads them: everything that a state or an input contributes in one column.
+template <class Circuit, class Real>
+struct Numbers {
+    using L = Layout<Circuit>;
+    static constexpr int X = L::X, U = L::U, Y = L::Y, N = L::N, slots = at_least_one(N);
+    Column<Real, X + Y + N> state[at_least_one(X)], input[U];  // columns of (A; D; R_x) and of (B; E; R_u)
+    Column<Real, X + Y> free[slots];                           // columns of (C; F)
+    Real P[slots][slots], Q[slots][slots], coefficients[at_least_one(L::coefficients)];
+
+    // visit(number, its position in theta)
+    template <class Visit>
+    void each(Visit&& visit) {
+        for (int row = 0; row < X + Y + N; ++row) {
+            const bool next = row < X, out = !next && row < X + Y;
+            const int own = next ? row : out ? row - X : row - X - Y;
+            for (int k = 0; k < X; ++k) visit(state[k][row], (next ? L::A : out ? L::D : L::R_x) + own * X + k);
+            for (int k = 0; k < U; ++k) visit(input[k][row], (next ? L::B : out ? L::E : L::R_u) + own * U + k);
+            if (row < X + Y)
+                for (int k = 0; k < N; ++k) visit(free[k][row], (next ? L::C : L::F) + own * N + k);
+        }
+        for (int row = 0; row < N; ++row)
+            for (int k = 0; k < N; ++k) {
+                visit(P[row][k], L::P + row * N + k);
+                visit(Q[row][k], L::Q + row * N + k);
+            }
+        for (int k = 0; k < L::coefficients; ++k) visit(coefficients[k], L::K + k);
+    }
+
+    // The numbers of one lane of others.
+    template <class Others>
+    void take(const Others& others, int lane) {
+        double theta[L::size];
+        const_cast<Others&>(others).each([&](auto& number, int k) { theta[k] = double(get_lane(number, lane)); });
+        each([&](Real& number, int k) { number = Real(theta[k]); });
+    }
+};
+
+// block += other * factor for two structs of nothing but Real.
+template <class Real, class Block>
+inline void add_numbers(Block& block, const Block& other, ScalarOf<Real> factor) {
+    Real* mine = reinterpret_cast<Real*>(&block);
+    const Real* more = reinterpret_cast<const Real*>(&other);
+    for (size_t k = 0; k < sizeof(Block) / sizeof(Real); ++k) mine[k] += more[k] * factor;
+}
+
 struct Options {
-    double tolerance = 1e-9;  // largest last Newton step, in volt, relative to 1 + |w|
-    int max_iterations = 60;
+    double tolerance = 1e-9;      // last Newton step, relative to 1 + |w| (volt or ampere)
+    double remaining = 1e-11;     // what the next step would be, where curvature or contraction bounds it
+    int max_iterations = 40;
     double smallest_part = 1e-6;  // the continuation gives up below this part of the step
 };
 
-// What a run had to report: iterations in all, samples that did not converge, and the first few of them as
-// (sample, port with the largest last step).
+// What a run had to report: iterations in all, samples that needed the continuation, samples that did not converge
+// even so, how many samples took 0, 1, 2, ... iterations, and the first failures as (sample, port with the largest
+// last step). A sample's iterations are those of its slowest stage.
 struct Statistics {
-    static constexpr int listed = 8;
-    int64_t iterations = 0, failures = 0;
-    int64_t samples[listed] = {}, ports[listed] = {};
+    static constexpr int listed = 8, bins = 16, size = 3 + bins + 2 * listed;
+    int64_t iterations = 0, rescues = 0, failures = 0;
+    int64_t histogram[bins] = {}, places[2 * listed] = {};
 
+    void count(int taken) {
+        iterations += taken;
+        ++histogram[taken < bins ? taken : bins - 1];
+    }
     void fail(int64_t sample, int port) {
         if (failures < listed) {
-            samples[failures] = sample;
-            ports[failures] = port;
+            places[2 * failures] = sample;
+            places[2 * failures + 1] = port;
         }
         ++failures;
+    }
+    void report(int64_t* out) const {
+        out[0] = iterations;
+        out[1] = failures;
+        out[2] = rescues;
+        for (int k = 0; k < bins; ++k) out[3 + k] = histogram[k];
+        for (int k = 0; k < 2 * listed; ++k) out[3 + bins + k] = places[k];
+    }
+};
+
+// One stage at one point: voltages and currents of its ports, their Jacobians (one block of columns a device, `widest`
+// apart), and the factors of J = P V' + Q I'.
+template <class S, class Real>
+struct Point {
+    static constexpr int n = S::ports, M = S::widest;
+    Real v[n], i[n], dv[n * M], di[n * M];
+    Factors<n, Real> J;
+};
+
+// One point a stage, found by the stage's first port.
+template <int port, class Real, class Stages>
+struct Points {};
+template <int port, class Real, class S, class... Rest>
+struct Points<port, Real, Sequence<S, Rest...>> : Points<port + S::ports, Real, Sequence<Rest...>> {
+    Point<S, Real> own;
+
+    template <int at>
+    auto& stage() {
+        if constexpr (at == port)
+            return own;
+        else
+            return Points<port + S::ports, Real, Sequence<Rest...>>::template stage<at>();
     }
 };
 
 // The nonlinear system of one sample and its solution.
-template <class Circuit>
+template <class Circuit, class Real>
 struct Solver {
     using L = Layout<Circuit>;
-    using Devices = typename Circuit::Devices;
-    static constexpr int N = L::N, M = Devices::widest, slots = at_least_one(N);
+    using Stages = typename Circuit::Stages;
+    using Scalar = ScalarOf<Real>;
+    using Mask = MaskOf<Real>;
+    static constexpr int N = L::N, slots = at_least_one(N), lanes = Traits<Real>::lanes;
 
-    const double* theta;
+    const Numbers<Circuit, Real>& numbers;
     Options options;
-    double v[slots], i[slots];        // port voltages and currents at w
-    double dv[slots * M], di[slots * M];  // their Jacobians, one block of columns a device
-    Factors<N> factors;
-    double w[slots], r[slots];  // last solution and its right-hand side
-    int worst = 0;              // port with the largest last step
+    Real w[slots], target[slots];   // last solution, and P v + Q i of its own stage there
+    Real v[slots], i[slots];        // port voltages and currents of the solution
+    Points<0, Real, Stages> points;  // each stage where it was evaluated last, a negligible step away
 
-    explicit Solver(const double* theta_, const Options& options_ = {}) : theta(theta_), options(options_) {}
-
-    void evaluate(const double* at) {
-        Devices::each([&](auto law, int p, int c) {
-            law.evaluate(at + p, theta + L::K + c, v + p, i + p, dv + p * M, di + p * M, M);
-        });
-    }
-
-    // J = P V' + Q I'
-    bool linearise() {
-        const double *P = theta + L::P, *Q = theta + L::Q;
-        Devices::each([&](auto law, int p, int) {
-            constexpr int n = decltype(law)::ports;
-            for (int row = 0; row < N; ++row)
-                for (int column = 0; column < n; ++column) {
-                    double sum = 0.0;
-                    for (int k = 0; k < n; ++k) {
-                        if constexpr (!decltype(law)::voltage_is_variable && !Circuit::plain)
-                            sum += P[row * N + p + k] * dv[(p + k) * M + column];
-                        sum += Q[row * N + p + k] * di[(p + k) * M + column];
-                    }
-                    if constexpr (decltype(law)::voltage_is_variable && !Circuit::plain)
-                        sum += P[row * N + p + column];
-                    factors.lu[row][p + column] = sum;
-                }
-            if constexpr (Circuit::plain)
-                for (int k = 0; k < n; ++k)
-                    for (int column = 0; column < n; ++column) factors.lu[p + k][p + column] += dv[(p + k) * M + column];
-        });
-        return factors.factorise();
-    }
-
-    // out = P v + Q i
-    void left_side(double* out) const {
-        for (int k = 0; k < N; ++k) out[k] = Circuit::plain ? v[k] : 0.0;
-        if constexpr (!Circuit::plain) multiply_add<N, N>(out, theta + L::P, v);
-        multiply_add<N, N>(out, theta + L::Q, i);
-    }
-
-    void limit(const double* before, double* after) const {
-        Devices::each([&](auto law, int p, int c) { law.limit(before + p, after + p, theta + L::K + c); });
-    }
+    explicit Solver(const Numbers<Circuit, Real>& numbers_, const Options& options_ = {})
+        : numbers(numbers_), options(options_) {}
 
     // Takes w as a solution, and prepares to go on from it.
-    bool start(const double* from) {
+    void start(const Real* from) {
         for (int k = 0; k < N; ++k) w[k] = from[k];
-        evaluate(w);
-        left_side(r);
-        return linearise();
+        Stages::each([&](auto stage, auto port, auto coefficient) {
+            using S = decltype(stage);
+            constexpr int p = decltype(port)::value;
+            auto& point = points.template stage<p>();
+            evaluate<S, p, decltype(coefficient)::value>(w + p, point);
+            linearise<S, p>(point);
+            point.J.factorise();
+            left_side<S, p>(point, target + p);
+        });
     }
 
-    // Newton's method for right-hand side `target`, from `from` (overwritten by the solution).
-    bool newton(const double* target, double* from, Statistics& statistics) {
-        double step[slots], next[slots];
-        for (int iteration = 0; iteration < options.max_iterations; ++iteration) {
-            ++statistics.iterations;
-            evaluate(from);
-            left_side(step);
-            for (int k = 0; k < N; ++k) step[k] -= target[k];
-            if (!linearise()) return false;
-            factors.solve(step);
-            for (int k = 0; k < N; ++k) next[k] = from[k] - step[k];
-            limit(from, next);
-            double largest = 0.0;
-            bool finite = true;
-            for (int k = 0; k < N; ++k) {
-                step[k] = next[k] - from[k];
-                const double size = fabs(step[k]) / (1.0 + fabs(from[k]));
-                finite = finite && isfinite(size);
-                if (size > largest) {
-                    largest = size;
-                    worst = k;
-                }
-                from[k] = next[k];
+    // Everything at a solution that is known: v, i, their Jacobians, those by the coefficients, the factors of J.
+    CIRCUITNN_INLINE void differentiate(const Real* at, Real* dv_dc, Real* di_dc) {
+        Stages::each([&](auto stage, auto port, auto coefficient) CIRCUITNN_INLINE {
+            using S = decltype(stage);
+            constexpr int p = decltype(port)::value;
+            auto& point = points.template stage<p>();
+            S::template each<0, decltype(coefficient)::value>([&](auto law, auto first, auto own) CIRCUITNN_INLINE {
+                using Law = decltype(law);
+                constexpr int q = decltype(first)::value, c = decltype(own)::value, M = S::widest;
+                if constexpr (Law::voltage_is_variable)
+                    for (int k = 0; k < Law::ports; ++k) point.v[q + k] = at[p + q + k];
+                Law::differentiate(at + p + q, numbers.coefficients + c, point.v + q, point.i + q, point.dv + q * M,
+                                   point.di + q * M, M, dv_dc + c * Stages::widest, di_dc + c * Stages::widest);
+            });
+            for (int k = 0; k < S::ports; ++k) {
+                v[p + k] = point.v[k];
+                i[p + k] = point.i[k];
             }
-            if (!finite) return false;
-            if (largest < options.tolerance) {
-                // The last step is too small for its square to matter: carry v and i along to first order.
-                Devices::each([&](auto law, int p, int) {
-                    constexpr int n = decltype(law)::ports;
-                    for (int k = p; k < p + n; ++k)
-                        for (int column = 0; column < n; ++column) {
-                            v[k] += dv[k * M + column] * step[p + column];
-                            i[k] += di[k * M + column] * step[p + column];
+            linearise<S, p>(point);
+            point.J.factorise();
+        });
+    }
+
+    // Solves P v + Q i = r for all stages in turn. A lane without solution keeps its last one and is reported.
+    CIRCUITNN_INLINE void solve(const Real* r, int64_t sample, Statistics* statistics) {
+        Real most{};
+        Stages::each([&](auto stage, auto port, auto coefficient) CIRCUITNN_INLINE {
+            using S = decltype(stage);
+            constexpr int p = decltype(port)::value, c = decltype(coefficient)::value;
+            most = maximum(most, solve_stage<S, p, c>(r, sample, statistics));
+        });
+        for (int lane = 0; lane < lanes; ++lane) statistics[lane].count(int(get_lane(most, lane)));
+    }
+
+    // The laws of one stage at its variables `at`.
+    template <class S, int p, int c>
+    CIRCUITNN_INLINE void evaluate(const Real* at, Point<S, Real>& point) const {
+        S::template each<0, c>([&](auto law, auto port, auto coefficient) CIRCUITNN_INLINE {
+            using Law = decltype(law);
+            constexpr int q = decltype(port)::value, M = S::widest;
+            if constexpr (Law::voltage_is_variable)
+                for (int k = 0; k < Law::ports; ++k) point.v[q + k] = at[q + k];
+            Law::evaluate(at + q, numbers.coefficients + decltype(coefficient)::value, point.v + q, point.i + q,
+                          point.dv + q * M, point.di + q * M, M);
+        });
+    }
+
+    // J = P V' + Q I' of one stage, not yet factorised
+    template <class S, int p>
+    CIRCUITNN_INLINE void linearise(Point<S, Real>& point) const {
+        S::template each<0, 0>([&](auto law, auto port, auto) CIRCUITNN_INLINE {
+            using Law = decltype(law);
+            constexpr int q = decltype(port)::value, n = Law::ports, M = S::widest;
+            for (int row = 0; row < S::ports; ++row)
+                for (int column = 0; column < n; ++column) {
+                    Real sum{};
+                    if constexpr (Law::voltage_is_variable) {
+                        if constexpr (!Circuit::plain)
+                            sum = numbers.P[p + row][p + q + column];
+                        else if (row == q + column)
+                            sum = all_lanes<Real>(1);
+                    }
+                    for (int k = 0; k < n; ++k) {
+                        if constexpr (!Law::voltage_is_variable) {
+                            if constexpr (!Circuit::plain)
+                                sum += numbers.P[p + row][p + q + k] * point.dv[(q + k) * M + column];
+                            else if (row == q + k)
+                                sum += point.dv[(q + k) * M + column];
                         }
-                });
-                return true;
+                        sum += numbers.Q[p + row][p + q + k] * point.di[(q + k) * M + column];
+                    }
+                    point.J.lu[row][q + column] = sum;
+                }
+        });
+    }
+
+    // out = P v + Q i of the stage's own ports
+    template <class S, int p>
+    CIRCUITNN_INLINE void left_side(const Point<S, Real>& point, Real* out) const {
+        for (int row = 0; row < S::ports; ++row) {
+            Real sum = Circuit::plain ? point.v[row] : Real{};
+            for (int k = 0; k < S::ports; ++k) {
+                if constexpr (!Circuit::plain) sum += numbers.P[p + row][p + k] * point.v[k];
+                sum += numbers.Q[p + row][p + k] * point.i[k];
+            }
+            out[row] = sum;
+        }
+    }
+
+    template <class S, int c>
+    CIRCUITNN_INLINE void limit(const Real* before, Real* after) const {
+        S::template each<0, c>([&](auto law, auto port, auto coefficient) CIRCUITNN_INLINE {
+            constexpr int q = decltype(port)::value;
+            decltype(law)::limit(before + q, after + q, numbers.coefficients + decltype(coefficient)::value);
+        });
+    }
+
+    // Newton's method for one stage. `at` is the last point that was evaluated, `at + step` the solution; `settled`
+    // lanes stay where they are. A lane that converges is evaluated again at the same point while others go on, so it
+    // ends with the same numbers whatever its neighbours do. Returns the lanes that found no solution.
+    template <class S, int p, int c>
+    CIRCUITNN_INLINE Mask newton(const Real* goal, Real* at, Real* step, Mask settled, Point<S, Real>& point,
+                                 Real& iterations) const {
+        constexpr int n = S::ports;
+        // What single precision cannot resolve counts as converged.
+        constexpr Scalar rounding = sizeof(Scalar) == 8 ? Scalar(0) : Scalar(4e-6);
+        const Scalar tolerance = Scalar(options.tolerance) + rounding, enough = Scalar(options.remaining) + rounding;
+        const Mask none = settled & negate(settled);
+        Mask failed = none;
+        Real smooth_before = all_lanes<Real>(1);
+        for (int iteration = 1;; ++iteration) {
+            Real left[n], next[n];
+            evaluate<S, p, c>(at, point);
+            left_side<S, p>(point, left);
+            linearise<S, p>(point);
+            for (int k = 0; k < n; ++k) step[k] = goal[k] - left[k];
+            point.J.factorise(step);
+            for (int k = 0; k < n; ++k) next[k] = at[k] + step[k];
+            limit<S, c>(at, next);
+            Mask converged = negate(none), little = converged, finite = converged;
+            Real smooth{};
+            S::template each<0, c>([&](auto law, auto port, auto coefficient) CIRCUITNN_INLINE {
+                using Law = decltype(law);
+                constexpr int q = decltype(port)::value;
+                for (int k = 0; k < Law::ports; ++k) {
+                    step[q + k] = next[q + k] - at[q + k];
+                    const Real size = absolute(step[q + k]), scale = absolute(at[q + k]) + Scalar(1);
+                    // Not a number compares false.
+                    finite = finite & (size < all_lanes<Real>(Scalar(1e30)));
+                    converged = converged & (size < scale * tolerance);
+                    // Newton's method squares the error of an exponential: what is left is below slope step^2 / 2.
+                    if (Law::slopes[k] >= 0) {
+                        const Real slope = numbers.coefficients[decltype(coefficient)::value + Law::slopes[k]];
+                        little = little & (size * size * slope < all_lanes<Real>(enough));
+                    } else {
+                        smooth = maximum<Real>(smooth, size / scale);
+                    }
+                }
+            });
+            // Elsewhere the next step is smaller at least by as much as this one was.
+            if constexpr (!S::junctions_only) {
+                little = little & (smooth * smooth < smooth_before * enough);
+                smooth_before = smooth;
+            }
+            iterations += select<Real>(settled, Real{}, all_lanes<Real>(1));
+            failed = failed | (negate(settled) & negate(finite));
+            settled = settled | converged | little | negate(finite);
+            if (!any(negate(settled))) return failed;
+            if (iteration >= options.max_iterations) return failed | negate(settled);
+            for (int k = 0; k < n; ++k) at[k] = select<Real>(settled, at[k], next[k]);
+        }
+    }
+
+    template <class S, int p, int c>
+    CIRCUITNN_INLINE Real solve_stage(const Real* r, int64_t sample, Statistics* statistics) {
+        constexpr int n = S::ports;
+        Real goal[n], at[n], step[n], iterations{};
+        Point<S, Real> point;
+        auto& last = points.template stage<p>();
+        for (int row = 0; row < n; ++row) {
+            goal[row] = r[p + row];
+            for (int k = 0; k < p; ++k) {
+                if constexpr (!Circuit::plain) goal[row] -= numbers.P[p + row][k] * v[k];
+                goal[row] -= numbers.Q[p + row][k] * i[k];
             }
         }
-        return false;
-    }
-
-    // Solves for right-hand side `target`; w, v, i, factors then hold the solution. On failure w stays where it was.
-    bool solve(const double* target, Statistics& statistics) {
-        double guess[slots];
-        for (int k = 0; k < N; ++k) guess[k] = target[k] - r[k];
-        factors.solve(guess);  // extrapolate from the last solution with its Jacobian (Holters and Zoelzer 2011)
-        for (int k = 0; k < N; ++k) guess[k] += w[k];
-        limit(w, guess);
-        if (newton(target, guess, statistics)) {
-            accept(target, guess);
-            return true;
+        // Extrapolate from the last solution with its Jacobian (Holters and Zoelzer 2011).
+        for (int k = 0; k < n; ++k) at[k] = goal[k] - target[p + k];
+        last.J.solve(at);
+        for (int k = 0; k < n; ++k) at[k] += w[p + k];
+        limit<S, c>(w + p, at);
+        const Mask none = Mask{};
+        Mask failed = newton<S, p, c>(goal, at, step, none, point, iterations);
+        if (any(failed)) {
+            // On copies, so that the usual way stays in registers.
+            Attempt<S> attempt{goal, at, step, point};
+            recover<S, p, c>(attempt, failed, sample, statistics);
+            attempt.copy_to(goal, at, step, point);
         }
-        return follow(target, statistics);
+        // The last step is too small for its square to matter: carry v and i along to first order.
+        S::template each<0, c>([&](auto law, auto port, auto) CIRCUITNN_INLINE {
+            using Law = decltype(law);
+            constexpr int q = decltype(port)::value, M = S::widest;
+            for (int k = 0; k < Law::ports; ++k) {
+                Real voltage = point.v[q + k], current = point.i[q + k];
+                if constexpr (Law::voltage_is_variable) voltage += step[q + k];
+                for (int column = 0; column < Law::ports; ++column) {
+                    if constexpr (!Law::voltage_is_variable)
+                        voltage += point.dv[(q + k) * M + column] * step[q + column];
+                    current += point.di[(q + k) * M + column] * step[q + column];
+                }
+                v[p + q + k] = voltage;
+                i[p + q + k] = current;
+            }
+        });
+        for (int k = 0; k < n; ++k) {
+            w[p + k] = at[k] + step[k];
+            target[p + k] = goal[k];
+        }
+        last.J = point.J;
+        return iterations;
     }
 
-    // Homotopy: moves the right-hand side to `target` in parts, halved where Newton's method fails.
-    bool follow(const double* target, Statistics& statistics) {
-        double from[slots], between[slots], guess[slots];
-        for (int k = 0; k < N; ++k) from[k] = r[k];
+    // Where Newton's method stands, in memory.
+    template <class S>
+    struct Attempt {
+        Real goal[S::ports], at[S::ports], step[S::ports];
+        Point<S, Real> point;
+
+        Attempt() = default;
+        Attempt(const Real* goal_, const Real* at_, const Real* step_, const Point<S, Real>& point_) : point(point_) {
+            for (int k = 0; k < S::ports; ++k) goal[k] = goal_[k], at[k] = at_[k], step[k] = step_[k];
+        }
+        void copy_to(Real* goal_, Real* at_, Real* step_, Point<S, Real>& point_) const {
+            for (int k = 0; k < S::ports; ++k) goal_[k] = goal[k], at_[k] = at[k], step_[k] = step[k];
+            point_ = point;
+        }
+    };
+
+    template <class S, int p, int c>
+    __attribute__((noinline, cold)) Mask newton_again(Attempt<S>& attempt, Mask settled) const {
+        Real ignored{};
+        return newton<S, p, c>(attempt.goal, attempt.at, attempt.step, settled, attempt.point, ignored);
+    }
+
+    // What to do with lanes without solution.
+    template <class S, int p, int c>
+    __attribute__((noinline, cold)) void recover(Attempt<S>& attempt, Mask failed, int64_t sample,
+                                                 Statistics* statistics) const {
+        const Mask lost = rescue<S, p, c>(attempt.goal, attempt.at, failed, sample, statistics), none = Mask{};
+        newton_again<S, p, c>(attempt, negate(none));
+        // A lane that has no solution goes on from where it was, as if that had been asked for.
+        Real left[S::ports];
+        left_side<S, p>(attempt.point, left);
+        for (int k = 0; k < S::ports; ++k) {
+            attempt.step[k] = select<Real>(lost, Real{}, attempt.step[k]);
+            attempt.goal[k] = select<Real>(lost, left[k], attempt.goal[k]);
+        }
+    }
+
+    // The continuation for single lanes: `at` becomes the solution, or the last one where there is none. Returns the
+    // lanes without solution.
+    template <class S, int p, int c>
+    __attribute__((noinline, cold)) Mask rescue(const Real* goal, Real* at, const Mask& failed, int64_t sample,
+                                                Statistics* statistics) const {
+        Mask lost = Mask{};
+        for (int lane = 0; lane < lanes; ++lane) {
+            if (!lane_of(failed, lane)) continue;
+            Numbers<Circuit, Scalar> own;
+            own.take(numbers, lane);
+            Solver<Circuit, Scalar> single(own, options);
+            Scalar from[slots] = {}, to[S::ports];
+            for (int k = 0; k < S::ports; ++k) {
+                single.w[p + k] = get_lane(w[p + k], lane);
+                from[k] = get_lane(target[p + k], lane);
+                to[k] = get_lane(goal[k], lane);
+            }
+            const int worst = single.template follow<S, p, c>(from, to);
+            ++statistics[lane].rescues;
+            if (worst >= 0) {
+                statistics[lane].fail(sample, p + worst);
+                set_lane_of(lost, lane);
+            }
+            for (int k = 0; k < S::ports; ++k) set_lane(at[k], lane, single.w[p + k]);
+        }
+        return lost;
+    }
+
+    // Homotopy: moves the right-hand side of a stage in parts, halved where Newton's method fails. w goes along.
+    // Returns -1, or the port with the largest last step if there is no way.
+    template <class S, int p, int c>
+    __attribute__((noinline, cold)) int follow(const Real* from, const Real* to) {
+        constexpr int n = S::ports;
+        Attempt<S> attempt;
         double done = 0.0, part = 0.5;
         while (done < 1.0) {
             if (done + part > 1.0) part = 1.0 - done;
             const double goal = done + part;
-            for (int k = 0; k < N; ++k) {
-                between[k] = goal >= 1.0 ? target[k] : from[k] + goal * (target[k] - from[k]);
-                guess[k] = w[k];
+            for (int k = 0; k < n; ++k) {
+                attempt.goal[k] = goal >= 1.0 ? to[k] : from[k] + Real(goal) * (to[k] - from[k]);
+                attempt.at[k] = w[p + k];
             }
-            if (newton(between, guess, statistics)) {
-                accept(between, guess);
+            if (!newton_again<S, p, c>(attempt, false)) {
+                for (int k = 0; k < n; ++k) w[p + k] = attempt.at[k] + attempt.step[k];
                 done = goal;
                 part *= 2.0;
             } else if ((part *= 0.5) < options.smallest_part) {
-                double last[slots];
-                for (int k = 0; k < N; ++k) last[k] = w[k];
-                start(last);
-                return false;
+                int worst = 0;
+                for (int k = 1; k < n; ++k)
+                    if (!(absolute(attempt.step[k]) <= absolute(attempt.step[worst]))) worst = k;
+                return worst;
             }
         }
-        return true;
+        return -1;
     }
 
-    void accept(const double* target, const double* solution) {
-        for (int k = 0; k < N; ++k) {
-            w[k] = solution[k];
-            r[k] = target[k];
-        }
-    }
-
-    void free_quantities(double* f) const {
-        for (int k = 0; k < N; ++k) {
-            const int position = Circuit::free_ports[k];
-            f[k] = position < N ? v[position] : i[position - N];
-        }
+    Real free_quantity(int k) const {
+        const int position = Circuit::free_ports[k];
+        return position < N ? v[position] : i[position - N];
     }
 };
 
-// The linear parts of one sample.
-template <class Circuit>
-struct Linear {
-    using L = Layout<Circuit>;
-    static constexpr int X = L::X, U = L::U, Y = L::Y, N = L::N;
+// What is simulated together: `count` recordings of `length` samples. Their numbers theta [points, size] stand at
+// `stride` from one recording to the next (0: the same for all) and move linearly from one point to the next in `hold`
+// samples; a single point stays.
+struct Batch {
+    int64_t count, length, stride, points, hold;
 
-    // r = R_x x + R_u (u, 1)
-    static void right_side(const double* theta, const double* state, const double* input, double* r) {
-        for (int k = 0; k < N; ++k) r[k] = 0.0;
-        multiply_add<N, X>(r, theta + L::R_x, state);
-        multiply_add<N, U>(r, theta + L::R_u, input);
+    int64_t blocks() const { return points > 1 ? points - 1 : 1; }
+    int64_t begin(int64_t block) const { return block * hold; }
+    int64_t end(int64_t block) const {
+        return points < 2 || (block + 1) * hold > length ? length : (block + 1) * hold;
     }
-
-    // y = D x + E (u, 1) + F f, then x becomes A x + B (u, 1) + C f
-    static void advance(const double* theta, const double* input, const double* f, double* state, double* out) {
-        double next[at_least_one(X)];
-        for (int k = 0; k < Y; ++k) out[k] = 0.0;
-        multiply_add<Y, X>(out, theta + L::D, state);
-        multiply_add<Y, U>(out, theta + L::E, input);
-        multiply_add<Y, N>(out, theta + L::F, f);
-        for (int k = 0; k < X; ++k) next[k] = 0.0;
-        multiply_add<X, X>(next, theta + L::A, state);
-        multiply_add<X, U>(next, theta + L::B, input);
-        multiply_add<X, N>(next, theta + L::C, f);
-        for (int k = 0; k < X; ++k) state[k] = next[k];
-    }
+    // Lanes without a recording of their own run the last one again.
+    int64_t recording(int lane) const { return lane < count ? lane : count - 1; }
 };
 
-// Runs `length` samples. u [length, n_u]; x [n_x] and w [n_n]: in the start, out the end; y [length, n_y]. If xs
-// [length, n_x] and ws [length, n_n] are given, they receive the state before each sample and its solution.
-template <class Circuit>
-void simulate(int64_t length, const double* u, double* x, double* w, const double* theta, double* y, double* xs,
-              double* ws, Statistics& statistics, const Options& options) {
+// The numbers at the first sample of a block, and what they gain from sample to sample. Never in a hurry.
+template <class Circuit, class Real, class Block>
+__attribute__((noinline, cold)) void load_block(const Batch& batch, const double* theta, int64_t block, Block& numbers, Block& gain) {
     using L = Layout<Circuit>;
-    constexpr int X = L::X, U = L::U, Y = L::Y, N = L::N;
-    Solver<Circuit> solver(theta, options);
-    solver.start(w);
-    double input[U], r[at_least_one(N)], f[at_least_one(N)] = {}, state[at_least_one(X)];
-    input[U - 1] = 1.0;
-    for (int k = 0; k < X; ++k) state[k] = x[k];
-    for (int64_t n = 0; n < length; ++n) {
-        for (int k = 0; k < U - 1; ++k) input[k] = u[n * (U - 1) + k];
-        if (xs)
-            for (int k = 0; k < X; ++k) xs[n * X + k] = state[k];
-        if constexpr (N > 0) {
-            Linear<Circuit>::right_side(theta, state, input, r);
-            if (!solver.solve(r, statistics)) statistics.fail(n, solver.worst);
-            solver.free_quantities(f);
-            if (ws)
-                for (int k = 0; k < N; ++k) ws[n * N + k] = solver.w[k];
-        }
-        Linear<Circuit>::advance(theta, input, f, state, y + n * Y);
+    using Scalar = ScalarOf<Real>;
+    for (int lane = 0; lane < Traits<Real>::lanes; ++lane) {
+        const double* point = theta + batch.recording(lane) * batch.stride + block * L::size;
+        numbers.each([&](Real& number, int k) { set_lane(number, lane, Scalar(point[k])); });
+        if (batch.points > 1)
+            gain.each([&](Real& number, int k) {
+                set_lane(number, lane, Scalar((point[L::size + k] - point[k]) / double(batch.hold)));
+            });
     }
-    for (int k = 0; k < X; ++k) x[k] = state[k];
-    for (int k = 0; k < N; ++k) w[k] = solver.w[k];
+}
+
+// Runs a batch. u [count, length, n_u]; x [count, n_x] and w [count, n_n]: in the start, out the end; y [count, length,
+// n_y]. If xs [ceil(length / every), n_x, lanes] and ws [ceil(length / every), n_n, lanes] are given, they receive the
+// state before each `every`-th sample, and the solution that Newton's method starts from (every > 1) or ends with (1).
+template <class Circuit, class Real>
+void simulate(const Batch& batch, const double* u, double* x, double* w, const double* theta, double* y, double* xs,
+              double* ws, int64_t every, Statistics* statistics, const Options& options = {}) {
+    using L = Layout<Circuit>;
+    using Scalar = ScalarOf<Real>;
+    constexpr int X = L::X, U = L::U, Y = L::Y, N = L::N, lanes = Traits<Real>::lanes;
+    Numbers<Circuit, Real> numbers{}, gain{};
+    Solver<Circuit, Real> solver(numbers, options);
+    Column<Real, X> state{};
+    Column<Real, N> from{};
+    const double* in[lanes];
+    double* out[lanes];
+    for (int lane = 0; lane < lanes; ++lane) {
+        const int64_t k = batch.recording(lane);
+        in[lane] = u + k * batch.length * (U - 1);
+        out[lane] = y + k * batch.length * Y;
+        for (int j = 0; j < X; ++j) set_lane(state[j], lane, Scalar(x[k * X + j]));
+        for (int j = 0; j < N; ++j) set_lane(from[j], lane, Scalar(w[k * N + j]));
+    }
+    for (int64_t block = 0; block < batch.blocks(); ++block) {
+        load_block<Circuit, Real>(batch, theta, block, numbers, gain);
+        if (block == 0) solver.start(&from[0]);
+        for (int64_t n = batch.begin(block); n < batch.end(block); ++n) {
+            if (batch.points > 1 && n > batch.begin(block)) add_numbers<Real>(numbers, gain, 1);
+            if (xs && n % every == 0) {
+                memcpy(xs + n / every * X * lanes, &state, X * sizeof(Real));
+                if (every > 1) memcpy(ws + n / every * N * lanes, solver.w, N * sizeof(Real));
+            }
+            // Everything that the state and the input contribute to the next state, the output and r.
+            Column<Real, X + Y + N> sum;
+            sum.clear();
+            for (int k = 0; k < U - 1; ++k) {
+                Real input;
+                for (int lane = 0; lane < lanes; ++lane) set_lane(input, lane, Scalar(in[lane][n * (U - 1) + k]));
+                sum.add(numbers.input[k], input);
+            }
+            sum.add(numbers.input[U - 1]);
+            for (int k = 0; k < X; ++k) sum.add(numbers.state[k], state[k]);
+            if constexpr (N > 0) {
+                solver.solve(&sum[X + Y], n, statistics);
+                if (xs && every == 1) memcpy(ws + n * N * lanes, solver.w, N * sizeof(Real));
+                for (int k = 0; k < N; ++k) sum.add(numbers.free[k], solver.free_quantity(k));
+            }
+            for (int k = 0; k < X; ++k) state[k] = sum[k];
+            for (int k = 0; k < Y; ++k)
+                for (int lane = 0; lane < lanes; ++lane) out[lane][n * Y + k] = double(get_lane(sum[X + k], lane));
+        }
+    }
+    for (int lane = 0; lane < lanes; ++lane) {
+        const int64_t k = batch.recording(lane);
+        for (int j = 0; j < X; ++j) x[k * X + j] = double(get_lane(state[j], lane));
+        for (int j = 0; j < N; ++j) w[k * N + j] = double(get_lane(solver.w[j], lane));
+    }
 }
 
 }  // namespace circuitnn

@@ -6,116 +6,182 @@
 
 namespace circuitnn {
 
-template <int N>
-struct Constant {
-    static constexpr int value = N;
+// Derivatives by the numbers of a circuit, in rows: those of x', y and r, each by (x, u, 1, f).
+template <class Circuit, class Real>
+struct NumbersRows {
+    using L = Layout<Circuit>;
+    static constexpr int X = L::X, U = L::U, Y = L::Y, N = L::N, slots = at_least_one(N);
+    Column<Real, X + U + N> row[X + Y + N];
+    Real P[slots][slots], Q[slots][slots], coefficients[at_least_one(L::coefficients)];
+
+    // visit(number, its position in theta)
+    template <class Visit>
+    void each(Visit&& visit) {
+        for (int k = 0; k < X + Y + N; ++k) {
+            const bool next = k < X, out = !next && k < X + Y;
+            const int own = next ? k : out ? k - X : k - X - Y;
+            for (int j = 0; j < X; ++j) visit(row[k][j], (next ? L::A : out ? L::D : L::R_x) + own * X + j);
+            for (int j = 0; j < U; ++j) visit(row[k][X + j], (next ? L::B : out ? L::E : L::R_u) + own * U + j);
+            if (k < X + Y)
+                for (int j = 0; j < N; ++j) visit(row[k][X + U + j], (next ? L::C : L::F) + own * N + j);
+        }
+        for (int k = 0; k < N; ++k)
+            for (int j = 0; j < N; ++j) {
+                visit(P[k][j], L::P + k * N + j);
+                visit(Q[k][j], L::Q + k * N + j);
+            }
+        for (int k = 0; k < L::coefficients; ++k) visit(coefficients[k], L::K + k);
+    }
 };
 
-// Reverse mode. In: u, xs, ws, theta of the run; y_bar [length, n_y]; x_bar [n_x] of the final state.
-// Out: u_bar [length, n_u], x_bar of the initial state, theta_bar [Layout::size].
-template <class Circuit>
-void adjoint(int64_t length, const double* u, const double* xs, const double* ws, const double* theta,
+// Reverse mode of a batch. In: u, theta and the kept xs, ws (every = 1) of the run; y_bar [count, length, n_y];
+// x_bar [count, n_x] of the final state. Out: u_bar [count, length, n_u] unless null, x_bar of the initial state, and
+// theta_bar [count, points, size].
+template <class Circuit, class Real>
+void adjoint(const Batch& batch, const double* u, const double* xs, const double* ws, const double* theta,
              const double* y_bar, double* x_bar, double* u_bar, double* theta_bar) {
     using L = Layout<Circuit>;
-    using Devices = typename Circuit::Devices;
-    constexpr int X = L::X, U = L::U, Y = L::Y, N = L::N, M = Devices::widest;
-    constexpr int slots = at_least_one(N), states = at_least_one(X);
-    Solver<Circuit> solver(theta);
-    double gradient[L::size] = {};
-    double input[U], f[slots] = {}, f_bar[slots], v_bar[slots], i_bar[slots], mu[slots] = {}, lambda[states], back[states];
-    input[U - 1] = 1.0;
-    for (int k = 0; k < X; ++k) lambda[k] = x_bar[k];
+    using Stages = typename Circuit::Stages;
+    using Scalar = ScalarOf<Real>;
+    constexpr int X = L::X, U = L::U, Y = L::Y, N = L::N, lanes = Traits<Real>::lanes;
+    constexpr int widest = Stages::widest;
+    constexpr int slots = at_least_one(N);
+    Numbers<Circuit, Real> numbers{}, gain{};
+    NumbersRows<Circuit, Real> rows{}, rows_gain{}, sum{}, late{};
+    Solver<Circuit, Real> solver(numbers);
+    Column<Real, X + U + N> in{};
+    Real lambda[at_least_one(X)], at[slots], v_bar[slots], i_bar[slots], mu[slots];
+    in[X + U - 1] = all_lanes<Real>(1);
+    for (int lane = 0; lane < lanes; ++lane)
+        for (int k = 0; k < X; ++k) set_lane(lambda[k], lane, x_bar[batch.recording(lane) * X + k]);
 
-    // out[K] += matrix[R, K]^T bar[R], and the matrix's own gradient += bar in^T
-    auto transpose = [&](auto rows, auto columns, int matrix, const double* bar, const double* in, double* out) {
-        constexpr int R = decltype(rows)::value, K = decltype(columns)::value;
-        for (int row = 0; row < R; ++row)
-            for (int k = 0; k < K; ++k) {
-                out[k] += theta[matrix + row * K + k] * bar[row];
-                gradient[matrix + row * K + k] += bar[row] * in[k];
-            }
-    };
-    constexpr auto size_x = Constant<X>{};
-    constexpr auto size_u = Constant<U>{};
-    constexpr auto size_y = Constant<Y>{};
-    constexpr auto size_n = Constant<N>{};
-
-    for (int64_t n = length - 1; n >= 0; --n) {
-        const double *x = xs + n * X, *out_bar = y_bar + n * Y;
-        for (int k = 0; k < U - 1; ++k) input[k] = u[n * (U - 1) + k];
-        if constexpr (N > 0) {
-            solver.evaluate(ws + n * N);
-            solver.linearise();
-            solver.free_quantities(f);
+    for (int64_t block = batch.blocks() - 1; block >= 0; --block) {
+        load_block<Circuit, Real>(batch, theta, block, numbers, gain);
+        load_block<Circuit, Real>(batch, theta, block, rows, rows_gain);
+        const int64_t begin = batch.begin(block), end = batch.end(block);
+        if (batch.points > 1) {
+            add_numbers<Real>(numbers, gain, Scalar(end - 1 - begin));
+            add_numbers<Real>(rows, rows_gain, Scalar(end - 1 - begin));
         }
-        double input_bar[U] = {};
-        for (int k = 0; k < X; ++k) back[k] = 0.0;
-        for (int k = 0; k < N; ++k) f_bar[k] = v_bar[k] = i_bar[k] = 0.0;
-        transpose(size_x, size_x, L::A, lambda, x, back);
-        transpose(size_x, size_u, L::B, lambda, input, input_bar);
-        transpose(size_x, size_n, L::C, lambda, f, f_bar);
-        transpose(size_y, size_x, L::D, out_bar, x, back);
-        transpose(size_y, size_u, L::E, out_bar, input, input_bar);
-        transpose(size_y, size_n, L::F, out_bar, f, f_bar);
-        if constexpr (N > 0) {
-            for (int k = 0; k < N; ++k) {
-                const int position = Circuit::free_ports[k];
-                (position < N ? v_bar[position] : i_bar[position - N]) += f_bar[k];
+        for (int64_t n = end - 1; n >= begin; --n) {
+            memcpy(&in, xs + n * X * lanes, X * sizeof(Real));
+            for (int k = 0; k < U - 1; ++k)
+                for (int lane = 0; lane < lanes; ++lane)
+                    set_lane(in[X + k], lane, u[(batch.recording(lane) * batch.length + n) * (U - 1) + k]);
+            Real dv_dc[at_least_one(L::coefficients) * widest], di_dc[at_least_one(L::coefficients) * widest];
+            if constexpr (N > 0) {
+                memcpy(at, ws + n * N * lanes, N * sizeof(Real));
+                solver.differentiate(at, dv_dc, di_dc);
+                for (int k = 0; k < N; ++k) in[X + U + k] = solver.free_quantity(k);
             }
-            // J^T mu = V'^T v_bar + I'^T i_bar
-            Devices::each([&](auto law, int p, int) {
-                constexpr int ports = decltype(law)::ports;
-                for (int column = 0; column < ports; ++column) {
-                    double sum = 0.0;
-                    for (int k = p; k < p + ports; ++k)
-                        sum += solver.dv[k * M + column] * v_bar[k] + solver.di[k * M + column] * i_bar[k];
-                    mu[p + column] = sum;
-                }
-            });
-            solver.factors.solve_transposed(mu);
-            transpose(size_n, size_x, L::R_x, mu, x, back);
-            transpose(size_n, size_u, L::R_u, mu, input, input_bar);
-            for (int row = 0; row < N; ++row) {
-                const double bar = -mu[row];
+            // The next state and the output: bars of (x, u, 1, f), and of the numbers.
+            Column<Real, X + U + N> back;
+            back.clear();
+            for (int k = 0; k < X; ++k) {
+                back.add(rows.row[k], lambda[k]);
+                sum.row[k].add(in, lambda[k]);
+            }
+            for (int k = 0; k < Y; ++k) {
+                Real bar;
+                for (int lane = 0; lane < lanes; ++lane)
+                    set_lane(bar, lane, y_bar[(batch.recording(lane) * batch.length + n) * Y + k]);
+                back.add(rows.row[X + k], bar);
+                sum.row[X + k].add(in, bar);
+            }
+            if constexpr (N > 0) {
+                for (int k = 0; k < N; ++k) v_bar[k] = i_bar[k] = Real{};
                 for (int k = 0; k < N; ++k) {
-                    if constexpr (!Circuit::plain) {
-                        gradient[L::P + row * N + k] += bar * solver.v[k];
-                        v_bar[k] += bar * theta[L::P + row * N + k];
-                    }
-                    gradient[L::Q + row * N + k] += bar * solver.i[k];
-                    i_bar[k] += bar * theta[L::Q + row * N + k];
+                    const int position = Circuit::free_ports[k];
+                    (position < N ? v_bar[position] : i_bar[position - N]) += back[X + U + k];
                 }
-                if constexpr (Circuit::plain) v_bar[row] += bar;
+                // Stage by stage from the last: J^T mu = V'^T v_bar + I'^T i_bar, then its part in all before it.
+                Stages::each_reversed([&](auto stage, auto port, auto) CIRCUITNN_INLINE {
+                    using S = decltype(stage);
+                    constexpr int p = decltype(port)::value, stop = p + S::ports;
+                    const auto& point = solver.points.template stage<p>();
+                    S::template each<0, 0>([&](auto law, auto first, auto) CIRCUITNN_INLINE {
+                        using Law = decltype(law);
+                        constexpr int q = decltype(first)::value, M = S::widest;
+                        for (int column = 0; column < Law::ports; ++column) {
+                            Real right{};
+                            if constexpr (Law::voltage_is_variable) right = v_bar[p + q + column];
+                            for (int k = q; k < q + Law::ports; ++k) {
+                                if constexpr (!Law::voltage_is_variable) right += point.dv[k * M + column] * v_bar[p + k];
+                                right += point.di[k * M + column] * i_bar[p + k];
+                            }
+                            mu[p + q + column] = right;
+                        }
+                    });
+                    point.J.solve_transposed(mu + p);
+                    for (int row = p; row < stop; ++row) {
+                        const Real bar = -mu[row];
+                        for (int k = 0; k < stop; ++k) {
+                            if constexpr (!Circuit::plain) {
+                                sum.P[row][k] += bar * solver.v[k];
+                                v_bar[k] += bar * numbers.P[row][k];
+                            }
+                            sum.Q[row][k] += bar * solver.i[k];
+                            i_bar[k] += bar * numbers.Q[row][k];
+                        }
+                        if constexpr (Circuit::plain) v_bar[row] += bar;
+                    }
+                });
+                for (int k = 0; k < N; ++k) {
+                    back.add(rows.row[X + Y + k], mu[k]);
+                    sum.row[X + Y + k].add(in, mu[k]);
+                }
+                Stages::each_law([&](auto law, auto port, auto coefficient) CIRCUITNN_INLINE {
+                    using Law = decltype(law);
+                    constexpr int p = decltype(port)::value, c = decltype(coefficient)::value, K = Law::coefficients;
+                    for (int k = 0; k < Law::ports; ++k)
+                        for (int j = 0; j < K; ++j) {
+                            if constexpr (!Law::voltage_is_variable)
+                                sum.coefficients[c + j] += v_bar[p + k] * dv_dc[c * widest + k * K + j];
+                            sum.coefficients[c + j] += i_bar[p + k] * di_dc[c * widest + k * K + j];
+                        }
+                });
             }
-            Devices::each([&](auto law, int p, int c) {
-                using Law = decltype(law);
-                double dv[Law::ports * Law::coefficients], di[Law::ports * Law::coefficients];
-                law.coefficient_jacobian(ws + n * N + p, theta + L::K + c, dv, di);
-                for (int k = 0; k < Law::ports; ++k)
-                    for (int j = 0; j < Law::coefficients; ++j)
-                        gradient[L::K + c + j] +=
-                            v_bar[p + k] * dv[k * Law::coefficients + j] + i_bar[p + k] * di[k * Law::coefficients + j];
-            });
+            for (int k = 0; k < X; ++k) lambda[k] = back[k];
+            if (u_bar)
+                for (int k = 0; k < U - 1; ++k)
+                    for (int lane = 0; lane < lanes; ++lane)
+                        u_bar[(batch.recording(lane) * batch.length + n) * (U - 1) + k] = get_lane(back[X + k], lane);
+            if (batch.points > 1 && n > begin) {
+                // Summed up once more for each sample, the sums weight a sample by its distance from the block's start.
+                add_numbers<Real>(late, sum, 1);
+                add_numbers<Real>(numbers, gain, -1);
+                add_numbers<Real>(rows, rows_gain, -1);
+            }
         }
-        for (int k = 0; k < U - 1; ++k) u_bar[n * (U - 1) + k] = input_bar[k];
-        for (int k = 0; k < X; ++k) lambda[k] = back[k];
+        for (int lane = 0; lane < lanes && lane < batch.count; ++lane) {
+            double* point = theta_bar + (lane * batch.points + block) * L::size;
+            sum.each([&](Real& number, int k) { point[k] += get_lane(number, lane); });
+            if (batch.points > 1)
+                late.each([&](Real& number, int k) {
+                    const double weighted = get_lane(number, lane) / double(batch.hold);
+                    point[k] -= weighted;
+                    point[L::size + k] += weighted;
+                });
+        }
+        sum = late = NumbersRows<Circuit, Real>{};
     }
-    for (int k = 0; k < X; ++k) x_bar[k] = lambda[k];
-    for (int k = 0; k < L::size; ++k) theta_bar[k] = gradient[k];
+    for (int lane = 0; lane < lanes; ++lane)
+        for (int k = 0; k < X; ++k) x_bar[batch.recording(lane) * X + k] = get_lane(lambda[k], lane);
 }
 
-// How many directions the forward mode carries side by side, as one vector of gcc and clang.
-constexpr int width = 8;
-typedef double Lanes __attribute__((vector_size(width * sizeof(double))));
+// How many directions the forward mode carries side by side.
+typedef DoubleLanes Directions;
+constexpr int width = Traits<Directions>::lanes;
 // The same in memory that comes from outside, which is aligned to a double only.
-typedef Lanes Outside __attribute__((aligned(sizeof(double))));
+typedef Directions Outside __attribute__((aligned(sizeof(double))));
 
 // out[R] += matrix[R, C] in[C] + dmatrix[R, C] value[C]; the derivatives `in` may be absent.
 template <int R, int C>
-inline void multiply_add_tangent(Lanes* __restrict out, const double* __restrict matrix, const Outside* __restrict in,
-                                 const Outside* __restrict dmatrix, const double* __restrict value) {
+inline void multiply_add_tangent(Directions* __restrict out, const double* __restrict matrix,
+                                 const Outside* __restrict in, const Outside* __restrict dmatrix,
+                                 const double* __restrict value) {
     for (int row = 0; row < R; ++row) {
-        Lanes sum = out[row];
+        Directions sum = out[row];
         if (in)
             for (int k = 0; k < C; ++k) sum += matrix[row * C + k] * in[k];
         for (int k = 0; k < C; ++k) sum += value[k] * dmatrix[row * C + k];
@@ -123,95 +189,124 @@ inline void multiply_add_tangent(Lanes* __restrict out, const double* __restrict
     }
 }
 
-// Forward mode, with the run itself. In blocks of `width` directions: dx [blocks, n_x, width] in the start, out the
-// end; dtheta [blocks, size, width]; du [length, n_u, blocks * width] or null; dy [length, n_y, blocks * width].
+// Forward mode of one recording, with the run itself. In blocks of `width` directions: dx [blocks, n_x, width] in the
+// start, out the end; dtheta [points, blocks, size, width], of which `dnow` [blocks, size, width] holds the present
+// values; du [length, n_u, blocks * width] or null; dy [length, n_y, blocks * width].
 template <class Circuit>
-void tangent(int64_t length, const double* u, double* x, double* w, const double* theta, int64_t blocks,
-             double* dx, const double* dtheta, const double* du, double* y, double* dy, Statistics& statistics,
-             const Options& options) {
+void tangent(const Batch& batch, const double* u, double* x, double* w, const double* theta, int64_t blocks, double* dx,
+             const double* dtheta, double* dnow, const double* du, double* y, double* dy, Statistics& statistics,
+             const Options& options = {}) {
     using L = Layout<Circuit>;
-    using Devices = typename Circuit::Devices;
-    constexpr int X = L::X, U = L::U, Y = L::Y, N = L::N, M = Devices::widest;
-    constexpr int slots = at_least_one(N), states = at_least_one(X);
-    constexpr int entries = at_least_one(Devices::coefficients) * M;
-    Solver<Circuit> solver(theta, options);
-    solver.start(w);
-    double input[U], r[slots], f[slots] = {}, state[states], dv_dc[entries], di_dc[entries];
-    Lanes dw[slots], df[slots] = {}, dinput[U] = {}, dv[slots], di[slots], dout[at_least_one(Y)], dnext[states];
+    using Stages = typename Circuit::Stages;
+    constexpr int X = L::X, U = L::U, Y = L::Y, N = L::N, slots = at_least_one(N);
+    constexpr int widest = Stages::widest, entries = at_least_one(L::coefficients) * widest;
+    Numbers<Circuit, double> numbers{}, gain{};
+    Solver<Circuit, double> solver(numbers, options);
+    double input[U], f[slots] = {}, state[at_least_one(X)], dv_dc[entries], di_dc[entries], now[L::size];
+    Directions dw[slots], df[slots] = {}, dinput[U] = {}, dv[slots], di[slots], dout[at_least_one(Y)];
+    Directions dnext[at_least_one(X)];
+    const int64_t numbers_of_directions = blocks * L::size * width;
     input[U - 1] = 1.0;
     for (int k = 0; k < X; ++k) state[k] = x[k];
-    for (int64_t n = 0; n < length; ++n) {
-        for (int k = 0; k < U - 1; ++k) input[k] = u[n * (U - 1) + k];
-        if constexpr (N > 0) {
-            Linear<Circuit>::right_side(theta, state, input, r);
-            // The factors are those of the last iterate, a Newton step below the tolerance away from the solution.
-            if (!solver.solve(r, statistics)) statistics.fail(n, solver.worst);
-            solver.free_quantities(f);
-            Devices::each([&](auto law, int p, int c) {
-                law.coefficient_jacobian(solver.w + p, theta + L::K + c, dv_dc + c * M, di_dc + c * M);
-            });
-        }
-        for (int64_t block = 0; block < blocks; ++block) {
-            const Outside* d = reinterpret_cast<const Outside*>(dtheta) + block * L::size;
-            Outside* dstate = reinterpret_cast<Outside*>(dx) + block * X;
-            const Outside* dots = nullptr;
-            if (du) {
-                for (int k = 0; k < U - 1; ++k)
-                    dinput[k] = reinterpret_cast<const Outside*>(du)[(n * (U - 1) + k) * blocks + block];
-                dots = dinput;
+    for (int64_t stretch = 0; stretch < batch.blocks(); ++stretch) {
+        load_block<Circuit, double>(batch, theta, stretch, numbers, gain);
+        const double *here = dtheta + stretch * numbers_of_directions, *there = here + numbers_of_directions;
+        memcpy(dnow, here, sizeof(double) * size_t(numbers_of_directions));
+        if (stretch == 0) solver.start(w);
+        for (int64_t n = batch.begin(stretch); n < batch.end(stretch); ++n) {
+            if (n > batch.begin(stretch) && batch.points > 1) {
+                add_numbers<double>(numbers, gain, 1);
+                for (int64_t k = 0; k < numbers_of_directions; ++k) dnow[k] += (there[k] - here[k]) / double(batch.hold);
             }
+            if (n == batch.begin(stretch) || batch.points > 1) numbers.each([&](double& number, int k) { now[k] = number; });
+            for (int k = 0; k < U - 1; ++k) input[k] = u[n * (U - 1) + k];
+            Column<double, X + Y + N> sum;
+            sum.clear();
+            for (int k = 0; k < U; ++k) sum.add(numbers.input[k], input[k]);
+            for (int k = 0; k < X; ++k) sum.add(numbers.state[k], state[k]);
             if constexpr (N > 0) {
-                for (int k = 0; k < N; ++k) dw[k] = Lanes{};
-                multiply_add_tangent<N, X>(dw, theta + L::R_x, dstate, d + L::R_x, state);
-                multiply_add_tangent<N, U>(dw, theta + L::R_u, dots, d + L::R_u, input);
-                // dv, di hold V_c dc and I_c dc first, and the whole derivative once dw is known.
-                Devices::each([&](auto law, int p, int c) {
-                    constexpr int K = decltype(law)::coefficients;
-                    for (int k = 0; k < decltype(law)::ports; ++k) {
-                        Lanes v_sum{}, i_sum{};
-                        for (int j = 0; j < K; ++j) {
-                            v_sum += dv_dc[c * M + k * K + j] * d[L::K + c + j];
-                            i_sum += di_dc[c * M + k * K + j] * d[L::K + c + j];
-                        }
-                        dv[p + k] = v_sum;
-                        di[p + k] = i_sum;
-                    }
-                });
-                for (int row = 0; row < N; ++row) {
-                    Lanes sum = dw[row];
-                    for (int k = 0; k < N; ++k) {
-                        sum -= theta[L::Q + row * N + k] * di[k] + solver.i[k] * d[L::Q + row * N + k];
-                        if constexpr (!Circuit::plain)
-                            sum -= theta[L::P + row * N + k] * dv[k] + solver.v[k] * d[L::P + row * N + k];
-                    }
-                    dw[row] = Circuit::plain ? sum - dv[row] : sum;
-                }
-                solver.factors.solve(dw);
-                Devices::each([&](auto law, int p, int) {
-                    constexpr int ports = decltype(law)::ports;
-                    for (int k = p; k < p + ports; ++k)
-                        for (int column = 0; column < ports; ++column) {
-                            dv[k] += solver.dv[k * M + column] * dw[p + column];
-                            di[k] += solver.di[k * M + column] * dw[p + column];
-                        }
-                });
+                solver.solve(&sum[X + Y], n, &statistics);
+                solver.differentiate(solver.w, dv_dc, di_dc);
                 for (int k = 0; k < N; ++k) {
-                    const int position = Circuit::free_ports[k];
-                    df[k] = position < N ? dv[position] : di[position - N];
+                    f[k] = solver.free_quantity(k);
+                    sum.add(numbers.free[k], f[k]);
                 }
             }
-            for (int k = 0; k < Y; ++k) dout[k] = Lanes{};
-            multiply_add_tangent<Y, X>(dout, theta + L::D, dstate, d + L::D, state);
-            multiply_add_tangent<Y, U>(dout, theta + L::E, dots, d + L::E, input);
-            multiply_add_tangent<Y, N>(dout, theta + L::F, df, d + L::F, f);
-            for (int k = 0; k < Y; ++k) reinterpret_cast<Outside*>(dy)[(n * Y + k) * blocks + block] = dout[k];
-            for (int k = 0; k < X; ++k) dnext[k] = Lanes{};
-            multiply_add_tangent<X, X>(dnext, theta + L::A, dstate, d + L::A, state);
-            multiply_add_tangent<X, U>(dnext, theta + L::B, dots, d + L::B, input);
-            multiply_add_tangent<X, N>(dnext, theta + L::C, df, d + L::C, f);
-            for (int k = 0; k < X; ++k) dstate[k] = dnext[k];
+            for (int64_t block = 0; block < blocks; ++block) {
+                const Outside* d = reinterpret_cast<const Outside*>(dnow) + block * L::size;
+                Outside* dstate = reinterpret_cast<Outside*>(dx) + block * X;
+                const Outside* dots = nullptr;
+                if (du) {
+                    for (int k = 0; k < U - 1; ++k)
+                        dinput[k] = reinterpret_cast<const Outside*>(du)[(n * (U - 1) + k) * blocks + block];
+                    dots = dinput;
+                }
+                if constexpr (N > 0) {
+                    for (int k = 0; k < N; ++k) dw[k] = Directions{};
+                    multiply_add_tangent<N, X>(dw, now + L::R_x, dstate, d + L::R_x, state);
+                    multiply_add_tangent<N, U>(dw, now + L::R_u, dots, d + L::R_u, input);
+                    // dv, di hold V_c dc and I_c dc first, and the whole derivative once dw is known.
+                    Stages::each_law([&](auto law, auto port, auto coefficient) {
+                        using Law = decltype(law);
+                        constexpr int p = decltype(port)::value, c = decltype(coefficient)::value;
+                        constexpr int K = Law::coefficients;
+                        for (int k = 0; k < Law::ports; ++k) {
+                            Directions v_sum{}, i_sum{};
+                            for (int j = 0; j < K; ++j) {
+                                if constexpr (!Law::voltage_is_variable)
+                                    v_sum += dv_dc[c * widest + k * K + j] * d[L::K + c + j];
+                                i_sum += di_dc[c * widest + k * K + j] * d[L::K + c + j];
+                            }
+                            dv[p + k] = v_sum;
+                            di[p + k] = i_sum;
+                        }
+                    });
+                    Stages::each([&](auto stage, auto port, auto) {
+                        using S = decltype(stage);
+                        constexpr int p = decltype(port)::value, stop = p + S::ports;
+                        for (int row = p; row < stop; ++row) {
+                            Directions right = dw[row];
+                            for (int k = 0; k < stop; ++k) {
+                                right -= now[L::Q + row * N + k] * di[k] + solver.i[k] * d[L::Q + row * N + k];
+                                if constexpr (!Circuit::plain)
+                                    right -= now[L::P + row * N + k] * dv[k] + solver.v[k] * d[L::P + row * N + k];
+                            }
+                            dw[row] = Circuit::plain ? right - dv[row] : right;
+                        }
+                        const auto& point = solver.points.template stage<p>();
+                        point.J.solve(dw + p);
+                        S::template each<0, 0>([&](auto law, auto first, auto) {
+                            using Law = decltype(law);
+                            constexpr int q = decltype(first)::value, M = S::widest;
+                            for (int k = q; k < q + Law::ports; ++k) {
+                                if constexpr (Law::voltage_is_variable) dv[p + k] += dw[p + k];
+                                for (int column = 0; column < Law::ports; ++column) {
+                                    if constexpr (!Law::voltage_is_variable)
+                                        dv[p + k] += point.dv[k * M + column] * dw[p + q + column];
+                                    di[p + k] += point.di[k * M + column] * dw[p + q + column];
+                                }
+                            }
+                        });
+                    });
+                    for (int k = 0; k < N; ++k) {
+                        const int position = Circuit::free_ports[k];
+                        df[k] = position < N ? dv[position] : di[position - N];
+                    }
+                }
+                for (int k = 0; k < Y; ++k) dout[k] = Directions{};
+                multiply_add_tangent<Y, X>(dout, now + L::D, dstate, d + L::D, state);
+                multiply_add_tangent<Y, U>(dout, now + L::E, dots, d + L::E, input);
+                multiply_add_tangent<Y, N>(dout, now + L::F, df, d + L::F, f);
+                for (int k = 0; k < Y; ++k) reinterpret_cast<Outside*>(dy)[(n * Y + k) * blocks + block] = dout[k];
+                for (int k = 0; k < X; ++k) dnext[k] = Directions{};
+                multiply_add_tangent<X, X>(dnext, now + L::A, dstate, d + L::A, state);
+                multiply_add_tangent<X, U>(dnext, now + L::B, dots, d + L::B, input);
+                multiply_add_tangent<X, N>(dnext, now + L::C, df, d + L::C, f);
+                for (int k = 0; k < X; ++k) dstate[k] = dnext[k];
+            }
+            for (int k = 0; k < X; ++k) state[k] = sum[k];
+            for (int k = 0; k < Y; ++k) y[n * Y + k] = sum[X + k];
         }
-        Linear<Circuit>::advance(theta, input, f, state, y + n * Y);
     }
     for (int k = 0; k < X; ++k) x[k] = state[k];
     for (int k = 0; k < N; ++k) w[k] = solver.w[k];
@@ -219,31 +314,31 @@ void tangent(int64_t length, const double* u, double* x, double* w, const double
 
 }  // namespace circuitnn
 
-// The functions a compiled circuit shows to Python. `report` [2 + 2 * Statistics::listed] is added to.
-#define CIRCUITNN_EXPORT(Circuit)                                                                                     \
-    static void circuitnn_report(const circuitnn::Statistics& s, int64_t* report) {                              \
-        report[0] = s.iterations;                                                                                     \
-        report[1] = s.failures;                                                                                       \
-        for (int k = 0; k < circuitnn::Statistics::listed; ++k) {                                                     \
-            report[2 + 2 * k] = s.samples[k];                                                                         \
-            report[3 + 2 * k] = s.ports[k];                                                                           \
-        }                                                                                                             \
-    }                                                                                                                 \
-    extern "C" void circuitnn_simulate(int64_t length, const double* u, double* x, double* w,                    \
-                                       const double* theta, double* y, double* xs, double* ws, int64_t* report) {\
-        circuitnn::Statistics s;                                                                                      \
-        circuitnn::simulate<Circuit>(length, u, x, w, theta, y, xs, ws, s, circuitnn::Options{});                     \
-        circuitnn_report(s, report);                                                                                  \
-    }                                                                                                                 \
-    extern "C" void circuitnn_adjoint(int64_t length, const double* u, const double* xs, const double* ws,       \
-                                      const double* theta, const double* y_bar, double* x_bar, double* u_bar,         \
-                                      double* theta_bar) {                                                            \
-        circuitnn::adjoint<Circuit>(length, u, xs, ws, theta, y_bar, x_bar, u_bar, theta_bar);                        \
-    }                                                                                                                 \
-    extern "C" void circuitnn_tangent(int64_t length, const double* u, double* x, double* w,                     \
-                                      const double* theta, int64_t blocks, double* dx, const double* dtheta,     \
-                                      const double* du, double* y, double* dy, int64_t* report) {                \
-        circuitnn::Statistics s;                                                                                      \
-        circuitnn::tangent<Circuit>(length, u, x, w, theta, blocks, dx, dtheta, du, y, dy, s, circuitnn::Options{});  \
-        circuitnn_report(s, report);                                                                                  \
+// The functions a compiled circuit shows to Python, each in a library of its own; _LANES: several recordings side by
+// side. report [count, Statistics::size].
+#define CIRCUITNN_SIMULATE_AS(Circuit, Real)                                                                           \
+    extern "C" void circuitnn_function(const circuitnn::Batch* batch, const double* u, double* x, double* w,           \
+                                       const double* theta, double* y, double* xs, double* ws, int64_t every,          \
+                                       int64_t* report) {                                                              \
+        circuitnn::Statistics statistics[circuitnn::Traits<Real>::lanes];                                              \
+        circuitnn::simulate<Circuit, Real>(*batch, u, x, w, theta, y, xs, ws, every, statistics);                      \
+        for (int64_t k = 0; k < batch->count; ++k) statistics[k].report(report + k * circuitnn::Statistics::size);     \
+    }
+#define CIRCUITNN_ADJOINT_AS(Circuit, Real)                                                                            \
+    extern "C" void circuitnn_function(const circuitnn::Batch* batch, const double* u, const double* xs,               \
+                                       const double* ws, const double* theta, const double* y_bar, double* x_bar,      \
+                                       double* u_bar, double* theta_bar) {                                             \
+        circuitnn::adjoint<Circuit, Real>(*batch, u, xs, ws, theta, y_bar, x_bar, u_bar, theta_bar);                   \
+    }
+#define CIRCUITNN_SIMULATE(Circuit) CIRCUITNN_SIMULATE_AS(Circuit, double)
+#define CIRCUITNN_SIMULATE_LANES(Circuit) CIRCUITNN_SIMULATE_AS(Circuit, circuitnn::DoubleLanes)
+#define CIRCUITNN_ADJOINT(Circuit) CIRCUITNN_ADJOINT_AS(Circuit, double)
+#define CIRCUITNN_ADJOINT_LANES(Circuit) CIRCUITNN_ADJOINT_AS(Circuit, circuitnn::DoubleLanes)
+#define CIRCUITNN_TANGENT(Circuit)                                                                                     \
+    extern "C" void circuitnn_function(const circuitnn::Batch* batch, const double* u, double* x, double* w,           \
+                                       const double* theta, int64_t blocks, double* dx, const double* dtheta,          \
+                                       double* dnow, const double* du, double* y, double* dy, int64_t* report) {       \
+        circuitnn::Statistics statistics;                                                                              \
+        circuitnn::tangent<Circuit>(*batch, u, x, w, theta, blocks, dx, dtheta, dnow, du, y, dy, statistics);          \
+        statistics.report(report);                                                                                     \
     }

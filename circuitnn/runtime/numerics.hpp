@@ -1,4 +1,5 @@
-// The arithmetic that the run-time core needs: exponential, junction limiting, small dense linear algebra.
+// The arithmetic that the run-time core needs, for one recording (double or float) or for several side by side in the
+// lanes of a vector register: elementary functions, junction limiting, small dense linear algebra.
 #pragma once
 
 // C headers only: a toolchain without a C++ standard library suffices.
@@ -6,125 +7,402 @@
 #include <stdint.h>
 #include <string.h>
 
+// What a sample's critical path goes through must stay in registers, so it is inlined whatever its size.
+#define CIRCUITNN_INLINE __attribute__((always_inline))
+
 namespace circuitnn {
 
-// exp(x) for x <= 709, to 4 units in the last place; below -708 it stays at exp(-708), so nothing becomes denormal.
-// Cody-Waite reduction to |r| <= ln(2)/2 and a Taylor polynomial of degree 12, whose remainder is 1.7e-16.
-inline double exponential(double x) {
-    x = x < -708.0 ? -708.0 : x;
-    constexpr double shift = 6755399441055744.0;  // 1.5 * 2^52: adding it rounds to an integer in the low bits
-    const double t = x * 1.4426950408889634074 + shift;
-    const double k = t - shift;
-    const double r = (x - k * 6.93147180369123816490e-01) - k * 1.90821492927058770002e-10;
-    const double r2 = r * r, r4 = r2 * r2, r8 = r4 * r4;
-    const double low = (1.0 + r) + r2 * (1.0 / 2 + r * (1.0 / 6)) +
-                       r4 * ((1.0 / 24 + r * (1.0 / 120)) + r2 * (1.0 / 720 + r * (1.0 / 5040)));
-    const double high = (1.0 / 40320 + r * (1.0 / 362880)) + r2 * (1.0 / 3628800 + r * (1.0 / 39916800)) +
-                        r4 * (1.0 / 479001600);
-    const double value = low + r8 * high;
-    uint64_t bits, scale;
+// Vectors of gcc and clang, one cache line wide; a machine with narrower registers takes two or four of them.
+constexpr int vector_bytes = 64;
+typedef double DoubleLanes __attribute__((vector_size(vector_bytes)));
+typedef int64_t DoubleMask __attribute__((vector_size(vector_bytes)));
+typedef float FloatLanes __attribute__((vector_size(vector_bytes)));
+typedef int32_t FloatMask __attribute__((vector_size(vector_bytes)));
+
+template <class Real>
+struct Traits;
+template <>
+struct Traits<double> {
+    using Scalar = double;
+    using Bits = int64_t;
+    using Mask = bool;
+    static constexpr int lanes = 1;
+};
+template <>
+struct Traits<float> {
+    using Scalar = float;
+    using Bits = int32_t;
+    using Mask = bool;
+    static constexpr int lanes = 1;
+};
+template <>
+struct Traits<DoubleLanes> {
+    using Scalar = double;
+    using Bits = DoubleMask;
+    using Mask = DoubleMask;
+    static constexpr int lanes = vector_bytes / sizeof(double);
+};
+template <>
+struct Traits<FloatLanes> {
+    using Scalar = float;
+    using Bits = FloatMask;
+    using Mask = FloatMask;
+    static constexpr int lanes = vector_bytes / sizeof(float);
+};
+template <class Real>
+using ScalarOf = typename Traits<Real>::Scalar;
+template <class Real>
+using MaskOf = typename Traits<Real>::Mask;
+
+// The same number in every lane.
+template <class Real>
+inline Real all_lanes(ScalarOf<Real> value) {
+    return Real{} + value;
+}
+
+template <class Real>
+inline ScalarOf<Real> get_lane(const Real& value, int lane) {
+    if constexpr (Traits<Real>::lanes == 1)
+        return value;
+    else
+        return value[lane];
+}
+
+template <class Real>
+inline void set_lane(Real& value, int lane, ScalarOf<Real> number) {
+    if constexpr (Traits<Real>::lanes == 1)
+        value = number;
+    else
+        value[lane] = number;
+}
+
+inline bool any(bool mask) { return mask; }
+template <class Mask>
+inline bool any(const Mask& mask) {
+    typedef int64_t Half __attribute__((vector_size(vector_bytes / 2)));
+    typedef int64_t Quarter __attribute__((vector_size(vector_bytes / 4)));
+    Half halves[2];
+    Quarter quarters[2];
+    memcpy(halves, &mask, sizeof halves);
+    const Half half = halves[0] | halves[1];
+    memcpy(quarters, &half, sizeof quarters);
+    const Quarter quarter = quarters[0] | quarters[1];
+    return (quarter[0] | quarter[1]) != 0;
+}
+
+inline bool lane_of(bool mask, int) { return mask; }
+template <class Mask>
+inline bool lane_of(const Mask& mask, int lane) {
+    return mask[lane] != 0;
+}
+inline void set_lane_of(bool& mask, int) { mask = true; }
+template <class Mask>
+inline void set_lane_of(Mask& mask, int lane) {
+    mask[lane] = -1;
+}
+
+inline bool negate(bool mask) { return !mask; }
+template <class Mask>
+inline Mask negate(const Mask& mask) {
+    return ~mask;
+}
+
+template <class Real>
+inline Real select(const MaskOf<Real>& mask, const Real& yes, const Real& no) {
+    return mask ? yes : no;
+}
+
+template <class Real>
+inline Real absolute(const Real& x) {
+    if constexpr (Traits<Real>::lanes == 1)
+        return x < 0 ? -x : x;
+    else
+        return select<Real>(x < Real{}, -x, x);
+}
+
+template <class Real>
+inline Real maximum(const Real& a, const Real& b) {
+    return select<Real>(a > b, a, b);
+}
+template <class Real>
+inline Real minimum(const Real& a, const Real& b) {
+    return select<Real>(a < b, a, b);
+}
+
+template <class Real>
+inline Real signum(const Real& x) {
+    const Real zero{}, one = all_lanes<Real>(1);
+    return select<Real>(x > zero, one, select<Real>(x < zero, -one, zero));
+}
+
+template <class Real>
+inline Real square_root(const Real& x) {
+    if constexpr (Traits<Real>::lanes == 1) {
+        return Real(sqrt(double(x)));
+    } else {
+        Real root;
+        for (int lane = 0; lane < Traits<Real>::lanes; ++lane) root[lane] = ScalarOf<Real>(sqrt(double(x[lane])));
+        return root;
+    }
+}
+
+// exp(x) for -708 <= x <= 709 (float: -87 to 88). Cody-Waite reduction to |r| <= ln(2)/2 and a Taylor polynomial: in
+// double of degree 12 (remainder 1.7e-16, 4 units in the last place), in float of degree 7.
+template <class Real>
+CIRCUITNN_INLINE inline Real exponential_within(const Real& x) {
+    using S = ScalarOf<Real>;
+    using Bits = typename Traits<Real>::Bits;
+    constexpr bool wide = sizeof(S) == 8;
+    constexpr S shift = wide ? S(6755399441055744.0) : S(12582912.0);  // 1.5 * 2^52 or 2^23: rounds to an integer
+    const Real t = x * S(1.4426950408889634074) + shift;
+    const Real k = t - shift;
+    // 2^k, whose exponent is in the low bits of t.
+    Bits bits;
     memcpy(&bits, &t, sizeof bits);
-    memcpy(&scale, &value, sizeof scale);
-    scale += bits << 52;
-    double result;
-    memcpy(&result, &scale, sizeof result);
-    return result;
+    bits = (bits << (wide ? 52 : 23)) + (wide ? int64_t(0x3ff) << 52 : int64_t(0x7f) << 23);
+    Real scale;
+    memcpy(&scale, &bits, sizeof scale);
+    if constexpr (wide) {
+        const Real r = (x - k * S(6.93147180369123816490e-01)) - k * S(1.90821492927058770002e-10);
+        const Real r2 = r * r, r4 = r2 * r2, r8 = r4 * r4;
+        const Real low = (S(1) + r) + r2 * (S(1.0 / 2) + r * S(1.0 / 6)) +
+                         r4 * ((S(1.0 / 24) + r * S(1.0 / 120)) + r2 * (S(1.0 / 720) + r * S(1.0 / 5040)));
+        const Real high = (S(1.0 / 40320) + r * S(1.0 / 362880)) + r2 * (S(1.0 / 3628800) + r * S(1.0 / 39916800)) +
+                          r4 * S(1.0 / 479001600);
+        return (low + r8 * high) * scale;
+    } else {
+        const Real r = (x - k * S(0.693359375)) + k * S(2.12194440e-4);
+        const Real r2 = r * r, r4 = r2 * r2;
+        return ((S(1) + r) + r2 * (S(1.0 / 2) + r * S(1.0 / 6)) +
+                r4 * ((S(1.0 / 24) + r * S(1.0 / 120)) + r2 * (S(1.0 / 720) + r * S(1.0 / 5040)))) *
+               scale;
+    }
+}
+
+// exp(x) up to exp(highest); far below it stays at the smallest normal number, so nothing becomes denormal.
+template <class Real>
+CIRCUITNN_INLINE inline Real exponential_up_to(const Real& x, ScalarOf<Real> highest) {
+    constexpr bool wide = sizeof(ScalarOf<Real>) == 8;
+    const Real bottom = all_lanes<Real>(wide ? -708 : -87), top = all_lanes<Real>(highest);
+    return exponential_within(minimum(maximum(x, bottom), top));
+}
+
+template <class Real>
+CIRCUITNN_INLINE inline Real exponential(const Real& x) {
+    return exponential_up_to(x, sizeof(ScalarOf<Real>) == 8 ? 709 : 88);
+}
+
+// ln(x), for what is not positive that of the smallest positive normal number. x = 2^k m with m in [sqrt(1/2), sqrt(2)),
+// ln(m) = 2 artanh(s) with s = (m - 1) / (m + 1) as its odd series, |s| <= 0.172.
+template <class Real>
+inline Real logarithm(const Real& x) {
+    using S = ScalarOf<Real>;
+    using Bits = typename Traits<Real>::Bits;
+    constexpr bool wide = sizeof(S) == 8;
+    constexpr int mantissa = wide ? 52 : 23;
+    constexpr auto root_half = wide ? int64_t(0x3fe6a09e667f3bcd) : int64_t(0x3f3504f3);
+    constexpr S smallest = wide ? S(2.2250738585072014e-308) : S(1.17549435e-38f);
+    const Real positive = select<Real>(x > all_lanes<Real>(smallest), x, all_lanes<Real>(smallest));
+    Bits bits;
+    memcpy(&bits, &positive, sizeof bits);
+    const Bits exponent = (bits - decltype(bits - bits)(Bits{} + root_half)) >> mantissa;
+    bits -= exponent << mantissa;
+    Real m, k;
+    memcpy(&m, &bits, sizeof m);
+    if constexpr (Traits<Real>::lanes == 1)
+        k = S(exponent);
+    else
+        k = __builtin_convertvector(exponent, Real);
+    const Real s = (m - S(1)) / (m + S(1)), z = s * s, z2 = z * z, z4 = z2 * z2;
+    Real series = (S(1) + z * S(1.0 / 3)) + z2 * (S(1.0 / 5) + z * S(1.0 / 7));
+    if constexpr (wide)
+        series += z4 * ((S(1.0 / 9) + z * S(1.0 / 11)) + z2 * (S(1.0 / 13) + z * S(1.0 / 15)) +
+                        z4 * ((S(1.0 / 17) + z * S(1.0 / 19)) + z2 * S(1.0 / 21)));
+    return k * S(0.693147180559945309417) + S(2) * s * series;
+}
+
+// x^y for x > 0; 0 (but for rounding) for x <= 0 and y > 0.
+template <class Real, class Exponent>
+inline Real power(const Real& x, const Exponent& y) {
+    return exponential<Real>(logarithm(x) * y);
+}
+
+template <class Real>
+inline Real hyperbolic_tangent(const Real& x) {
+    using S = ScalarOf<Real>;
+    const Real e = exponential<Real>(absolute(x) * S(-2));
+    const Real magnitude = (S(1) - e) / (S(1) + e);
+    return select<Real>(x < Real{}, -magnitude, magnitude);
 }
 
 // The two halves of the limited exponential in which device laws are written.
-constexpr double exponent_limit = 80.0;
-inline double clamped_exp(double x) { return exponential(x > exponent_limit ? exponent_limit : x); }
-inline double ramp(double x) { return x > exponent_limit ? x - exponent_limit : 0.0; }
+constexpr int exponent_limit = 80;
+template <class Real>
+CIRCUITNN_INLINE inline Real clamped_exp(const Real& x) {
+    return exponential_up_to(x, exponent_limit);
+}
+template <class Real>
+CIRCUITNN_INLINE inline Real ramp(const Real& x) {
+    const Real limit = all_lanes<Real>(exponent_limit);
+    return select<Real>(x > limit, x - limit, Real{});
+}
 
-// SPICE's junction limiting in the junction's own coordinate.
-inline double limit_junction(double before, double after, double slope, double critical, bool symmetric) {
-    const double sign = symmetric && after < 0.0 ? -1.0 : 1.0;
-    before *= sign;
-    after *= sign;
-    if (after > critical && fabs(after - before) * slope > 2.0) {
-        if (before > 0.0) {
-            const double growth = 1.0 + (after - before) * slope;
-            after = growth > 0.0 ? before + log(growth) / slope : critical;
-        } else {
-            after = log(after * slope) / slope;
-        }
-    }
-    return sign * after;
+// SPICE's junction limiting (pnjlim) in the junction's own coordinate. `symmetric`: exponential in both directions.
+template <bool symmetric, class Real>
+CIRCUITNN_INLINE inline Real limit_junction(const Real& before, const Real& after, const Real& slope, const Real& critical) {
+    using S = ScalarOf<Real>;
+    using Mask = MaskOf<Real>;
+    const Real zero{};
+    const Mask mirrored = symmetric ? after < zero : zero > zero;
+    const Real from = select<Real>(mirrored, -before, before), to = select<Real>(mirrored, -after, after);
+    const Real change = (to - from) * slope;
+    const Mask steep = (to > critical) & (absolute(change) > all_lanes<Real>(2));
+    if (!any(steep)) return after;
+    const Real growth = change + S(1);
+    const Real onward = select<Real>(growth > zero, from + logarithm(growth) / slope, critical);
+    const Real limited = select<Real>(from > zero, onward, logarithm<Real>(to * slope) / slope);
+    return select<Real>(steep, select<Real>(mirrored, -limited, limited), after);
 }
 
 constexpr int at_least_one(int n) { return n > 0 ? n : 1; }
 
-// LU factorisation with partial pivoting of an N x N matrix.
-template <int N>
-struct Factors {
-    double lu[at_least_one(N)][at_least_one(N)];
-    int pivot[at_least_one(N)];
+// Rows that one register takes: several numbers of one recording, or one number of several recordings.
+template <class Real>
+struct Pack {
+    using Type = Real;
+    static constexpr int rows = 1;
+};
+template <>
+struct Pack<double> {
+    typedef double Type __attribute__((vector_size(32)));
+    static constexpr int rows = 4;
+};
+template <>
+struct Pack<float> {
+    typedef float Type __attribute__((vector_size(32)));
+    static constexpr int rows = 8;
+};
 
-    bool factorise() {
-        for (int k = 0; k < N; ++k) {
-            int best = k;
-            for (int row = k + 1; row < N; ++row)
-                if (fabs(lu[row][k]) > fabs(lu[best][k])) best = row;
-            pivot[k] = best;
-            if (!(fabs(lu[best][k]) > 0.0)) return false;
-            if (best != k)
-                for (int column = 0; column < N; ++column) {
-                    const double kept = lu[k][column];
-                    lu[k][column] = lu[best][column];
-                    lu[best][column] = kept;
-                }
-            const double inverse = 1.0 / lu[k][k];
-            lu[k][k] = inverse;
-            for (int row = k + 1; row < N; ++row) {
-                const double factor = lu[row][k] *= inverse;
-                for (int column = k + 1; column < N; ++column) lu[row][column] -= factor * lu[k][column];
-            }
+// A column of R numbers, in whole packs.
+template <class Real, int R>
+struct alignas(64) Column {
+    using Part = typename Pack<Real>::Type;
+    static constexpr int rows = Pack<Real>::rows, parts = at_least_one((R + rows - 1) / rows);
+    Part part[parts];
+
+    Real& operator[](int row) { return reinterpret_cast<Real*>(part)[row]; }
+    const Real& operator[](int row) const { return reinterpret_cast<const Real*>(part)[row]; }
+
+    CIRCUITNN_INLINE void clear() {
+        for (int k = 0; k < parts; ++k) part[k] = Part{};
+    }
+    CIRCUITNN_INLINE void add(const Column& column) {
+        for (int k = 0; k < parts; ++k) part[k] += column.part[k];
+    }
+    // The column times a factor, added to as many rows as it has.
+    template <int rows_of_other>
+    CIRCUITNN_INLINE void add(const Column<Real, rows_of_other>& column, const Real& factor) {
+        static_assert(Column<Real, rows_of_other>::parts <= parts);
+        for (int k = 0; k < Column<Real, rows_of_other>::parts; ++k) part[k] += column.part[k] * factor;
+    }
+};
+
+// Factorisation of an N x N matrix: explicit inverse up to N = 2, else LU with partial pivoting, each lane its own.
+// A singular matrix gives solutions that are not finite.
+template <int N, class Real>
+struct Factors {
+    using Mask = MaskOf<Real>;
+    Real lu[at_least_one(N)][at_least_one(N)];
+    Mask swapped[at_least_one(N)][at_least_one(N)];
+
+    // Factorises, and b becomes the solution of J b' = b.
+    CIRCUITNN_INLINE void factorise(Real* b) {
+        if constexpr (N == 1) {
+            // The division does not wait for the inverse, which only the next sample needs.
+            b[0] = b[0] / lu[0][0];
+            factorise();
+        } else {
+            factorise();
+            solve(b);
         }
-        return true;
     }
 
-    // b becomes the solution of J b' = b. Number: double, or a vector of right-hand sides side by side.
-    template <class Number>
-    void solve(Number* b) const {
-        for (int k = 0; k < N; ++k)
-            if (pivot[k] != k) {
-                const Number kept = b[k];
-                b[k] = b[pivot[k]];
-                b[pivot[k]] = kept;
+    CIRCUITNN_INLINE void factorise() {
+        using S = ScalarOf<Real>;
+        if constexpr (N == 1) {
+            lu[0][0] = S(1) / lu[0][0];
+        } else if constexpr (N == 2) {
+            const Real a = lu[0][0], b = lu[0][1], c = lu[1][0], d = lu[1][1];
+            const Real inverse = S(1) / (a * d - b * c);
+            lu[0][0] = d * inverse;
+            lu[0][1] = -b * inverse;
+            lu[1][0] = -c * inverse;
+            lu[1][1] = a * inverse;
+        } else {
+            for (int k = 0; k < N; ++k) {
+                // Each row that has the larger pivot changes places with row k.
+                for (int row = k + 1; row < N; ++row) {
+                    swapped[k][row] = absolute(lu[row][k]) > absolute(lu[k][k]);
+                    for (int column = k; column < N; ++column) swap(swapped[k][row], lu[k][column], lu[row][column]);
+                }
+                lu[k][k] = S(1) / lu[k][k];
+                for (int row = k + 1; row < N; ++row) {
+                    const Real factor = lu[row][k] *= lu[k][k];
+                    for (int column = k + 1; column < N; ++column) lu[row][column] -= factor * lu[k][column];
+                }
             }
-        for (int row = 1; row < N; ++row)
-            for (int k = 0; k < row; ++k) b[row] -= lu[row][k] * b[k];
-        for (int row = N - 1; row >= 0; --row) {
-            for (int k = row + 1; k < N; ++k) b[row] -= lu[row][k] * b[k];
-            b[row] *= lu[row][row];
+        }
+    }
+
+    // b becomes the solution of J b' = b. Number: Real, or a vector of right-hand sides of one recording.
+    template <class Number>
+    CIRCUITNN_INLINE void solve(Number* b) const {
+        if constexpr (N == 1) {
+            b[0] *= lu[0][0];
+        } else if constexpr (N == 2) {
+            const Number first = lu[0][0] * b[0] + lu[0][1] * b[1];
+            b[1] = lu[1][0] * b[0] + lu[1][1] * b[1];
+            b[0] = first;
+        } else {
+            for (int k = 0; k < N; ++k) {
+                for (int row = k + 1; row < N; ++row) swap(swapped[k][row], b[k], b[row]);
+                for (int row = k + 1; row < N; ++row) b[row] -= lu[row][k] * b[k];
+            }
+            for (int k = N - 1; k >= 0; --k) {
+                b[k] *= lu[k][k];
+                for (int row = 0; row < k; ++row) b[row] -= lu[row][k] * b[k];
+            }
         }
     }
 
     // b becomes the solution of J^T b' = b.
-    void solve_transposed(double* b) const {
-        for (int row = 0; row < N; ++row) {
-            for (int k = 0; k < row; ++k) b[row] -= lu[k][row] * b[k];
-            b[row] *= lu[row][row];
-        }
-        for (int row = N - 2; row >= 0; --row)
-            for (int k = row + 1; k < N; ++k) b[row] -= lu[k][row] * b[k];
-        for (int k = N - 1; k >= 0; --k)
-            if (pivot[k] != k) {
-                const double kept = b[k];
-                b[k] = b[pivot[k]];
-                b[pivot[k]] = kept;
+    CIRCUITNN_INLINE void solve_transposed(Real* b) const {
+        if constexpr (N == 1) {
+            b[0] *= lu[0][0];
+        } else if constexpr (N == 2) {
+            const Real first = lu[0][0] * b[0] + lu[1][0] * b[1];
+            b[1] = lu[0][1] * b[0] + lu[1][1] * b[1];
+            b[0] = first;
+        } else {
+            for (int k = 0; k < N; ++k) {
+                b[k] *= lu[k][k];
+                for (int row = k + 1; row < N; ++row) b[row] -= lu[k][row] * b[k];
             }
+            for (int k = N - 1; k >= 0; --k) {
+                for (int row = k + 1; row < N; ++row) b[k] -= lu[row][k] * b[row];
+                for (int row = N - 1; row > k; --row) swap(swapped[k][row], b[k], b[row]);
+            }
+        }
+    }
+
+  private:
+    template <class Number>
+    static void swap(const Mask& mask, Number& a, Number& b) {
+        if (!any(mask)) return;
+        const Number kept = a;
+        a = mask ? b : a;
+        b = mask ? kept : b;
     }
 };
-
-// out[R] += matrix[R, C] in[C]
-template <int R, int C>
-inline void multiply_add(double* out, const double* matrix, const double* in) {
-    for (int row = 0; row < R; ++row) {
-        double sum = out[row];
-        for (int column = 0; column < C; ++column) sum += matrix[row * C + column] * in[column];
-        out[row] = sum;
-    }
-}
 
 }  // namespace circuitnn
