@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import sympy
 from sympy.printing.cxx import CXX17CodePrinter
@@ -19,6 +20,21 @@ class _Printer(CXX17CodePrinter):  # type: ignore[misc]
 
     def _print_clamped_exp(self, expression: sympy.Expr) -> str:
         return f"circuitnn::clamped_exp({self._print(expression.args[0])})"
+
+    def _print_softplus(self, expression: sympy.Expr) -> str:
+        x = self._print(expression.args[0])
+        return f"(std::fmax({x}, 0.0) + std::log1p(std::exp(-std::fabs({x}))))"
+
+    def _print_logistic(self, expression: sympy.Expr) -> str:
+        x = self._print(expression.args[0])
+        return f"(({x} < 0.0 ? std::exp(-std::fabs({x})) : 1.0) / (1.0 + std::exp(-std::fabs({x}))))"
+
+    # Integers and doubles mix in these; std::max and std::min of C++ refuse that.
+    def _print_Max(self, expression: sympy.Expr) -> str:  # noqa: N802
+        return str(reduce(lambda a, b: f"std::fmax({a}, {b})", map(self._print, expression.args)))
+
+    def _print_Min(self, expression: sympy.Expr) -> str:  # noqa: N802
+        return str(reduce(lambda a, b: f"std::fmin({a}, {b})", map(self._print, expression.args)))
 
     def _print_ramp(self, expression: sympy.Expr) -> str:
         return f"circuitnn::ramp({self._print(expression.args[0])})"
