@@ -147,7 +147,8 @@ def test_adjoint_equals_tangent(name: str) -> None:
     assert (d.scale > 0.0).sum() > 0.5 * d.structure.size - d.structure.n_n**2
 
 
-@pytest.mark.parametrize("name", CASES)
+# The laws of behavioural sources have no second formula by hand in FORMULAS.
+@pytest.mark.parametrize("name", [name for name in CASES if not name.startswith("behavioural")])
 def test_adjoint_equals_unrolled_autograd(name: str) -> None:
     d = derivatives(name)
     inputs = [tensor[0].clone().requires_grad_() for tensor in (d.u, d.x, d.theta)]

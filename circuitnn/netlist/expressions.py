@@ -163,7 +163,10 @@ class _Parser:
                 left = self.chain(left, operator, binding)
             elif binding == _BINDING["**"]:
                 # The exponent may have a sign, and powers group from the right.
-                left = self.apply("**", (left, self.expression(_UNARY)), operator.at)
+                parenthesis, right = self.here.kind == "(", self.expression(_UNARY)
+                if isinstance(right, Apply) and right.function == "**" and not parenthesis:
+                    self.doubts.append("a**b**c is read as a**(b**c), but ngspice reads (a**b)**c: write parentheses")
+                left = self.apply("**", (left, right), operator.at)
             else:
                 left = self.apply(operator.kind, (left, self.expression(binding + 1)), operator.at)
         self.level -= 1

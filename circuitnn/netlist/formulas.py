@@ -16,6 +16,7 @@ from sympy import Expr, Float, Integer
 
 from circuitnn.errors import NetlistError
 from circuitnn.netlist.expressions import Apply, Formula, Name, Node, Number, Voltage
+from circuitnn.netlist.functions import ALIASES, CONSTANTS, FUNCTIONS, RELATIONS, Numeric, Symbolic
 from circuitnn.netlist.lexer import Card
 
 MAX_EXPONENT = 100
@@ -54,48 +55,6 @@ def number(value: float) -> Expr:
     return Integer(int(value)) if value == int(value) and abs(value) < 2.0**53 else Float(value)
 
 
-def _sign(x: float) -> float:
-    return float((x > 0) - (x < 0))
-
-
-# name -> (number of arguments, numeric, symbolic). None: one or more arguments.
-_Numeric = Callable[..., float]
-_Symbolic = Callable[..., Expr]
-
-
-def _elementary(function: type[sympy.Function]) -> _Symbolic:
-    return lambda *arguments: function(*arguments, evaluate=False)
-
-
-FUNCTIONS: Mapping[str, tuple[int | None, _Numeric, _Symbolic]] = {
-    "sqrt": (1, math.sqrt, lambda x: sympy.Pow(x, sympy.S.Half, evaluate=False)),
-    "exp": (1, math.exp, _elementary(sympy.exp)),
-    "log": (1, math.log, _elementary(sympy.log)),
-    "sin": (1, math.sin, _elementary(sympy.sin)),
-    "cos": (1, math.cos, _elementary(sympy.cos)),
-    "tan": (1, math.tan, _elementary(sympy.tan)),
-    "asin": (1, math.asin, _elementary(sympy.asin)),
-    "acos": (1, math.acos, _elementary(sympy.acos)),
-    "atan": (1, math.atan, _elementary(sympy.atan)),
-    "sinh": (1, math.sinh, _elementary(sympy.sinh)),
-    "cosh": (1, math.cosh, _elementary(sympy.cosh)),
-    "tanh": (1, math.tanh, _elementary(sympy.tanh)),
-    "abs": (1, abs, _elementary(sympy.Abs)),
-    "sgn": (1, _sign, _elementary(sympy.sign)),
-    "floor": (1, lambda x: float(math.floor(x)), _elementary(sympy.floor)),
-    "min": (None, lambda *x: min(x), _elementary(sympy.Min)),
-    "max": (None, lambda *x: max(x), _elementary(sympy.Max)),
-}
-ALIASES = {"ln": "log", "arctan": "atan"}
-RELATIONS: Mapping[str, tuple[Callable[[float, float], bool], type[sympy.Rel]]] = {
-    "<": (lambda a, b: a < b, sympy.StrictLessThan),
-    "<=": (lambda a, b: a <= b, sympy.LessThan),
-    ">": (lambda a, b: a > b, sympy.StrictGreaterThan),
-    ">=": (lambda a, b: a >= b, sympy.GreaterThan),
-    "==": (lambda a, b: a == b, sympy.Equality),
-    "!=": (lambda a, b: a != b, sympy.Unequality),
-}
-CONSTANTS = {"pi": math.pi, "e": math.e}
 # What an expression cannot follow, because signals come from recordings.
 _CLOCKS = ("time", "hertz", "freq")
 
@@ -237,7 +196,7 @@ class _Scope:
             exponent = Term(Float(-1.0))
         return _build(_power, base, exponent)
 
-    def numeric(self, function: _Numeric, values: Iterable[float], node: Node) -> Term:
+    def numeric(self, function: Numeric, values: Iterable[float], node: Node) -> Term:
         try:
             return Term(number(float(function(*values))))
         except (ArithmeticError, ValueError):
@@ -312,7 +271,7 @@ class _TooLargeError(Exception):
     """Raised where the place in the text is not known, caught where it is."""
 
 
-def _build(make: _Symbolic, *terms: Term) -> Term:
+def _build(make: Symbolic, *terms: Term) -> Term:
     size, depth = 1 + sum(term.size for term in terms), 1 + max(term.depth for term in terms)
     if size > MAX_SIZE or depth > MAX_DEPTH:
         raise _TooLargeError

@@ -33,7 +33,7 @@ PEAKS = {
     "big_muff": 0.1,
     "tube_preamp": 0.5,
 }
-# Netlists with recordings for fits; the others take minutes a second at that resolution and have accuracy data only.
+# Netlists with recordings for fits; the others have accuracy data only.
 RECOVERED = tuple(PEAKS)[:6]
 # Where ngspice's Newton iteration does not reach the usual 1e-10 V: four stages of high gain in a row.
 VOLTAGE_TOLERANCES = {"big_muff": 1e-8}
