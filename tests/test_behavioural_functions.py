@@ -155,7 +155,11 @@ def test_jacobians_are_plain(formula: str) -> None:
             evaluate(entry, dict.fromkeys((s.name for s in entry.free_symbols), 0.3), NUMPY)
 
 
-@given(x=st.floats(-2.0, 2.0), y=st.floats(-2.0, 2.0), formula=st.sampled_from(SMOOTH))
+# At 0 the powers have no third derivative, so a difference quotient says little.
+AWAY_FROM_ZERO = st.floats(-2.0, -0.05) | st.floats(0.05, 2.0)
+
+
+@given(x=AWAY_FROM_ZERO, y=AWAY_FROM_ZERO, formula=st.sampled_from(SMOOTH))
 def test_jacobians_are_the_derivatives(x: float, y: float, formula: str) -> None:
     source, h = source_of(circuit_of(formula)), 1e-4
     w = port_voltages(source, {"x": np.array(x), "y": np.array(y)})
