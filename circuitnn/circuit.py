@@ -25,13 +25,36 @@ def symbol(name: str) -> Symbol:
     return Symbol(name, real=True)
 
 
+def voltage(plus: str, minus: str = GROUND) -> Symbol:
+    """The sympy symbol of the voltage of node `plus` over node `minus`, named as netlists write it."""
+    return Symbol(f"v({plus})" if minus == GROUND else f"v({plus},{minus})", real=True)
+
+
+def voltage_nodes(symbol: Symbol) -> tuple[str, str] | None:
+    """The nodes (+, -) of a symbol made by `voltage`; None for that of a parameter."""
+    if not symbol.name.endswith(")"):
+        return None
+    plus, _, minus = symbol.name[2:-1].partition(",")
+    return plus, minus or GROUND
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What a behavioural source does. quantity: "current" (ampere, from + through the source to -) or "voltage" (volt,
+    of + over -); formula: an expression of `voltage` symbols and of the circuit's parameters."""
+
+    quantity: str
+    formula: Expr
+
+
 @dataclass(frozen=True)
 class Element:
-    """One element. The first letter of the name is its kind: R C L V I E G D Q.
+    """One element. The first letter of the name is its kind: R C L V I E G B D Q.
 
-    nodes: R C L V I D: (+, -); Q: (collector, base, emitter); E G: (out+, out-, in+, in-). Current sources (I, G)
+    nodes: R C L V I B D: (+, -); Q: (collector, base, emitter); E G: (out+, out-, in+, in-). Current sources (I, G)
     drive their current from out+ through the source to out-, as SPICE does. value: ohm, farad, henry, volt (DC),
-    ampere (DC), V/V, A/V; None for D and Q, which have a model and an area instead.
+    ampere (DC), V/V, A/V; None for D and Q, which have a model and an area instead, and for behavioural sources
+    (B, and E and G with a formula, which have two nodes), which have a behaviour.
     """
 
     name: str
@@ -39,6 +62,7 @@ class Element:
     value: Expr | None = None
     model: str | None = None
     area: Expr = _ONE
+    behaviour: Behaviour | None = None
 
     @property
     def kind(self) -> str:

@@ -11,7 +11,7 @@ from sympy.printing.cxx import CXX17CodePrinter
 from sympy.printing.precedence import PRECEDENCE
 
 from circuitnn.devices import Law
-from circuitnn.symbolic import clamped_exp, limited_exp, ramp
+from circuitnn.symbolic import clamped_exp, limited_exp, logistic, ramp, softplus
 
 # Functions of the run-time header, which work on one number and on several side by side.
 _FUNCTIONS = {
@@ -20,8 +20,12 @@ _FUNCTIONS = {
     sympy.tanh: "hyperbolic_tangent",
     sympy.Abs: "absolute",
     sympy.sign: "signum",
+    sympy.sin: "sine",
+    sympy.cos: "cosine",
     clamped_exp: "clamped_exp",
     ramp: "ramp",
+    softplus: "softplus",
+    logistic: "logistic",
 }
 
 
@@ -41,7 +45,7 @@ class _Printer(CXX17CodePrinter):  # type: ignore[misc]
         return f"circuitnn::{name}<Real>({self._print(expression.args[0])})"
 
     _print_exp = _print_log = _print_tanh = _print_Abs = _print_sign = _print_Function
-    _print_clamped_exp = _print_ramp = _print_Function
+    _print_clamped_exp = _print_ramp = _print_softplus = _print_logistic = _print_sin = _print_cos = _print_Function
 
     def _print_Float(self, number: sympy.Float) -> str:
         return f"S({float(number)!r})"
@@ -59,17 +63,18 @@ class _Printer(CXX17CodePrinter):  # type: ignore[misc]
         base, exponent = expression.args
         factor = self.parenthesize(base, _MUL + 1)
         if exponent.is_negative:
-            return f"S(1) / {self.parenthesize(sympy.Pow(base, -exponent), _MUL + 1)}"
+            return f"(S(1) / {self.parenthesize(sympy.Pow(base, -exponent), _MUL + 1)})"
         if exponent.is_Integer and exponent <= _LONGEST_PRODUCT:
-            return " * ".join([factor] * int(exponent))
+            return f"({' * '.join([factor] * int(exponent))})"
         if exponent in (sympy.Rational(1, 2), 0.5):
             return f"circuitnn::square_root<Real>({self._print(base)})"
         return f"circuitnn::power<Real>({self._print(base)}, {self._print(exponent)})"
 
     def _extremum(self, name: str, expression: sympy.Expr) -> str:
-        first, *rest = expression.args
-        other = self._print(rest[0]) if len(rest) == 1 else self._extremum(name, expression.func(*rest, evaluate=False))
-        return f"circuitnn::{name}<Real>({self._real(first)}, {other if len(rest) > 1 else self._real(rest[0])})"
+        *others, last = map(self._real, expression.args)
+        for other in reversed(others):
+            last = f"circuitnn::{name}<Real>({other}, {last})"
+        return last
 
     def _print_Max(self, expression: sympy.Max) -> str:
         return self._extremum("maximum", expression)

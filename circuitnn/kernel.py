@@ -61,6 +61,13 @@ class Structure:
         }  # fmt: skip
 
     @cached_property
+    def source(self) -> str:
+        """The generated C++ of this structure."""
+        laws = iter(self.laws)
+        stages = [[next(laws) for _ in range(count)] for count in self.stages]
+        return circuit_source(self.n_x, self.n_u, self.n_y, stages, self.free, self.plain)
+
+    @cached_property
     def size(self) -> int:
         """Length of theta."""
         return sum(rows * columns for rows, columns in self.shapes.values()) + sum(
@@ -116,9 +123,6 @@ class CompiledKernel:
 
     def __init__(self, structure: Structure) -> None:
         self.structure = structure
-        s, laws = structure, iter(structure.laws)
-        stages = [[next(laws) for _ in range(count)] for count in s.stages]
-        self._source = circuit_source(s.n_x, s.n_u, s.n_y, stages, s.free, s.plain)
         self._functions = dict[str, Any]()
         self._compiling = Lock()
         # The one that every use needs: where it cannot be compiled nothing can.
@@ -129,7 +133,7 @@ class CompiledKernel:
         export = name.upper() + ("_LANES" if lanes > 1 else "")
         with self._compiling:
             if export not in self._functions:
-                library = compile_library(f"{self._source}\nCIRCUITNN_{export}(Circuit)\n")
+                library = compile_library(f"{self.structure.source}\nCIRCUITNN_{export}(Circuit)\n")
                 library.circuitnn_function.restype = None
                 self._functions[export] = library.circuitnn_function
         return self._functions[export]

@@ -243,6 +243,14 @@ class _Builder:
             ports = [(minus, plus) for plus, minus in ports]
         self.device(element.name, devices.BJT, sources, ports)
 
+    def behavioural(self, element: Element) -> None:
+        assert element.behaviour is not None
+        device = devices.behavioural_device(element.name, element.nodes, element.behaviour)
+        if missing := [node for pair in device.ports for node in pair if node not in self.node_index]:
+            raise CircuitError(f"{element.name} senses node {missing[0]!r}, which is not in the circuit")
+        ports = [(self.node_index[plus], self.node_index[minus]) for plus, minus in device.ports]
+        self.device(element.name, device.law, {key: (name,) for key, name in device.parameters.items()}, ports)
+
     def device(self, name: str, law: Law, sources: Mapping[str, tuple[str, ...]], ports: list[tuple[int, int]]) -> None:
         self.devices.append(Device(name, law, len(self.ports), sources))
         for variable, (plus, minus) in zip(law.variables, ports, strict=True):
@@ -299,7 +307,9 @@ def build_equations(circuit: Circuit) -> Equations:
     topology.check(circuit)
     builder = _Builder(circuit)
     for element in circuit.elements:
-        if element.kind == "Q":
+        if element.behaviour is not None:
+            builder.behavioural(element)
+        elif element.kind == "Q":
             builder.transistor(element)
         elif element.kind != "D":
             builder.element(element)

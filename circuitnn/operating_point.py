@@ -99,13 +99,13 @@ def operating_point(
     Raises CircuitError if the equations are singular and ConvergenceError if every method fails.
     """
     problem = _Problem(equations, values, temperature)
-    zero = np.zeros(len(problem.right_side))
-    first = zero if start is None else np.concatenate([start.z, start.w])
+    cold = problem.cold_start()
+    first = cold if start is None else np.concatenate([start.z, start.w])
     solution = problem.newton(first)
     if solution is None:
-        solution = problem.step(zero, [("gmin", 10.0**-k) for k in range(2, 13)] + [("gmin", 0.0)])
+        solution = problem.lower_gmin(cold)
     if solution is None:
-        solution = problem.step(zero, [("source", float(s)) for s in np.linspace(0.0, 1.0, 51)])
+        solution = problem.step(cold, [("source", float(s)) for s in np.linspace(0.0, 1.0, 51)])
     if solution is None:
         raise ConvergenceError(
             f"no DC operating point was found in {MAX_ITERATIONS} iterations, with gmin and source stepping",
@@ -130,6 +130,14 @@ class _Problem:
         self.right_side[:m] = equations.N_s @ np.array(equations.source_values(values), dtype=float)
         self.m = m
 
+    def cold_start(self) -> NDArray[np.float64]:
+        """Zeros; or, where a law has no value there (a quotient of voltages), some millivolts at the ports."""
+        start = np.zeros(len(self.right_side))
+        if not all(np.isfinite(part).all() for part in self.residual(start)):
+            start[self.m :] = 1e-3 * np.arange(1, len(start) - self.m + 1)
+        return start
+
+    @np.errstate(divide="ignore", invalid="ignore", over="ignore")
     def residual(
         self, unknowns: NDArray[np.float64], gmin: float = 0.0, source: float = 1.0
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -170,6 +178,18 @@ class _Problem:
             if settled and np.array_equal(unlimited, unknowns[m:]):
                 return unknowns
         return None
+
+    def lower_gmin(self, start: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Follow an extra conductance at the ports from 10 mS to 0, in smaller steps where Newton's method fails."""
+        gmin, factor = 1e-2, 10.0
+        unknowns = self.newton(start, gmin)
+        while unknowns is not None and gmin > 1e-12 and factor > 1.01:
+            lower = self.newton(unknowns, gmin / factor)
+            if lower is None:
+                factor **= 0.5
+            else:
+                unknowns, gmin, factor = lower, gmin / factor, min(factor**1.5, 10.0)
+        return None if unknowns is None else self.newton(unknowns)
 
     def step(self, start: NDArray[np.float64], schedule: list[tuple[str, float]]) -> NDArray[np.float64] | None:
         """Follow a schedule of easier problems that ends with the one to solve."""

@@ -35,6 +35,33 @@ class limited_exp(sympy.Function):  # type: ignore[misc]  # noqa: N801
     def fdiff(self, argindex: int = 1) -> sympy.Expr:
         return clamped_exp(self.args[0])
 
+    def _eval_is_positive(self) -> bool:
+        return True
+
+
+class softplus(sympy.Function):  # type: ignore[misc]  # noqa: N801
+    """log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|)), which overflows nowhere."""
+
+    nargs = 1
+
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        return logistic(self.args[0])
+
+    def _eval_is_positive(self) -> bool:
+        return True
+
+
+class logistic(sympy.Function):  # type: ignore[misc]  # noqa: N801
+    """1 / (1 + exp(-x)), as t / (1 + t) with t = exp(-|x|), or 1 / (1 + t), which overflows nowhere."""
+
+    nargs = 1
+
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        return logistic(self.args[0]) * logistic(-self.args[0])
+
+    def _eval_is_positive(self) -> bool:
+        return True
+
 
 class Operations:
     """The elementary functions of one array type. `xp` is numpy or torch; both spell these functions alike.
@@ -79,6 +106,10 @@ _NAMES = {
 def _elementary(xp: Any, function: type, x: Any) -> Any:
     if function in _NAMES:
         return getattr(xp, _NAMES[function])(x)
+    if function is softplus:
+        return xp.logaddexp(x, 0.0 * x)
+    if function is logistic:
+        return xp.exp(-xp.logaddexp(-x, 0.0 * x))
     over = xp.clip(x - EXPONENT_LIMIT, 0.0, None)
     if function is ramp:
         return over
@@ -140,7 +171,7 @@ def _step(node: sympy.Basic, visit: Callable[[sympy.Basic], int]) -> tuple[Step,
     for kind, function in _RULES.items():
         if issubclass(type(node), kind):
             return function, [visit(argument) for argument in node.args]
-    if type(node) not in _NAMES and type(node) not in (clamped_exp, ramp, limited_exp):
+    if type(node) not in _NAMES and type(node) not in (clamped_exp, ramp, limited_exp, softplus, logistic):
         raise TypeError(f"no rule to evaluate {type(node).__name__}")
     return partial(_apply, type(node)), [visit(argument) for argument in node.args]
 
@@ -174,3 +205,91 @@ _RULES: dict[type, Step] = {
     sympy.Equality: lambda _, x, y: x == y,
     sympy.Unequality: lambda _, x, y: x != y,
 }
+
+
+# Below this magnitude the argument of a logarithm, or of a power that is steep at 0, counts as this much.
+SMALLEST = 1e-30
+
+
+def above_zero(x: sympy.Expr) -> sympy.Expr:
+    """x, but not below SMALLEST."""
+    if x.is_positive:
+        return x
+    # max(x, 0) needs no limit beside this one.
+    parts = [part for part in x.args if part != 0] if isinstance(x, sympy.Max) else [x]
+    return sympy.Max(*parts, sympy.Float(SMALLEST), evaluate=False)
+
+
+def derivative(expression: sympy.Expr, symbol: sympy.Symbol) -> sympy.Expr:
+    """d expression / d symbol, in functions that have a value everywhere and that `evaluate` knows.
+
+    Unlike sympy's own: the derivative of Abs is sign, that of sign and floor 0, that of Max and Min a choice, and a
+    power that is steep at 0 (such as a square root) has a large but finite slope there. Everything is real.
+    """
+    known: dict[sympy.Basic, sympy.Expr] = {}
+
+    def visit(node: sympy.Expr) -> sympy.Expr:
+        if node == symbol:
+            return sympy.S.One
+        if node.is_Atom:
+            return sympy.S.Zero
+        if node not in known:
+            known[node] = _derivative(node, visit)
+        return known[node]
+
+    return visit(expression)
+
+
+def _derivative(node: sympy.Expr, visit: Callable[[sympy.Expr], sympy.Expr]) -> sympy.Expr:
+    if isinstance(node, sympy.Piecewise):
+        return _choice([(visit(value), condition) for value, condition in node.args])
+    slopes = [visit(argument) for argument in node.args]
+    if all(slope.is_zero for slope in slopes):
+        return sympy.S.Zero
+    match node:
+        case sympy.Add():
+            return sympy.Add(*slopes)
+        case sympy.Mul():
+            others = [sympy.Mul(*node.args[:k], *node.args[k + 1 :]) for k in range(len(slopes))]
+            return sympy.Add(*(slope * rest for slope, rest in zip(slopes, others, strict=True) if not slope.is_zero))
+        case sympy.Pow():
+            return _power_derivative(node, *slopes)
+        case sympy.Abs():
+            return _sign(node.args[0]) * slopes[0]
+        case sympy.sign() | sympy.floor():
+            return sympy.S.Zero
+        case sympy.Max() | sympy.Min():
+            return _extreme_derivative(node, slopes)
+    return sympy.Add(*(node.fdiff(k + 1) * slope for k, slope in enumerate(slopes) if not slope.is_zero))
+
+
+def _power_derivative(node: sympy.Pow, base_slope: sympy.Expr, exponent_slope: sympy.Expr) -> sympy.Expr:
+    base, exponent = node.args
+    total = sympy.S.Zero
+    if not base_slope.is_zero:
+        flat_at_zero = exponent.is_integer or (exponent.is_number and exponent >= 1)
+        total = exponent * (base if flat_at_zero else above_zero(base)) ** (exponent - 1) * base_slope
+    if not exponent_slope.is_zero:
+        total += node * sympy.log(above_zero(base)) * exponent_slope
+    return total
+
+
+def _extreme_derivative(node: sympy.Expr, slopes: list[sympy.Expr]) -> sympy.Expr:
+    """The slope of whichever argument counts."""
+    relation = sympy.GreaterThan if isinstance(node, sympy.Max) else sympy.LessThan
+    cases = []
+    for k, (argument, slope) in enumerate(zip(node.args[:-1], slopes[:-1], strict=True)):
+        rest = node.args[k + 1 :]
+        other = rest[0] if len(rest) == 1 else type(node)(*rest, evaluate=False)
+        cases.append((slope, relation(argument, other, evaluate=False)))
+    return _choice([*cases, (slopes[-1], sympy.S.true)])
+
+
+def _choice(cases: list[tuple[sympy.Expr, sympy.Basic]]) -> sympy.Expr:
+    if all(value == cases[0][0] for value, _ in cases):
+        return cases[0][0]
+    return sympy.Piecewise(*cases, evaluate=False)
+
+
+def _sign(x: sympy.Expr) -> sympy.Expr:
+    return sympy.S.One if x.is_positive else sympy.sign(x, evaluate=False)

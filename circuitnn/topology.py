@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from circuitnn.circuit import GROUND, Circuit, Element
+from circuitnn.circuit import GROUND, Circuit, Element, voltage_nodes
 from circuitnn.errors import CircuitError
 
 
@@ -30,6 +30,10 @@ class _Groups:
 
 def _branches(element: Element) -> Iterable[tuple[str, str]]:
     """Pairs of nodes between which the element conducts. Current sources fix no voltage, so they have none."""
+    if element.behaviour is not None and element.behaviour.quantity == "current":
+        # A current that follows the voltage across it is a conductance of a kind, as from plate to cathode of a tube.
+        sensed = map(voltage_nodes, element.behaviour.formula.free_symbols)
+        return ((element.nodes[0], element.nodes[1]),) if any(_same(pair, element.nodes) for pair in sensed) else ()
     match element.kind:
         case "I" | "G":
             return ()
@@ -39,6 +43,10 @@ def _branches(element: Element) -> Iterable[tuple[str, str]]:
         case _:
             plus, minus, *_ = element.nodes
             return ((plus, minus),)
+
+
+def _same(pair: tuple[str, str] | None, nodes: tuple[str, ...]) -> bool:
+    return pair is not None and set(pair) == set(nodes)
 
 
 def check(circuit: Circuit) -> None:
@@ -70,11 +78,14 @@ def check(circuit: Circuit) -> None:
 
 
 def _voltage_loop(circuit: Circuit) -> list[str]:
-    """The elements of a loop made of V, E and L alone, which leaves its current undetermined; empty if none."""
+    """The elements of a loop made of V, E, L and behavioural voltages alone, empty if there is none.
+
+    The current in such a loop is undetermined.
+    """
     groups = _Groups()
     edges: list[Element] = []
     for element in circuit.elements:
-        if element.kind in "VEL":
+        if element.kind in "VEL" or (element.behaviour is not None and element.behaviour.quantity == "voltage"):
             if not groups.join(*element.nodes[:2]):
                 return [*_path(edges, *element.nodes[:2]), element.name]
             edges.append(element)

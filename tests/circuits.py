@@ -100,6 +100,18 @@ CASES = {
         f"{SILICON}\n*@ input Vin",
         2.0,
     ),
+    "behavioural_currents": Case(
+        ".param gain=0.5 ex=1.4 bias=1\nVin in 0 0\nR1 in a 10k\nC1 a 0 1n\n"
+        "B1 out 0 I={1m*(gain*uramp(v(a) + bias)**ex + 0.5*tanh(2*v(out)))}\nR2 out 0 10k\nC2 out 0 2n\n"
+        "G2 0 b VALUE={gain*1m*ln(1 + exp(4*v(out,a)))}\nR3 b 0 1k\nC3 b 0 10n\n*@ input Vin",
+        2.0,
+    ),
+    "behavioural_voltages": Case(
+        ".param bias=1.2 top=3\nVin in 0 0\nR1 in a 10k\nC1 a 0 1n\nB1 e 0 V={top*tanh(bias*v(a)/top)}\n"
+        "R2 e b 1k\nC2 b 0 10n\nE2 f b VALUE={0.2*v(e)*v(e)/(1 + v(a)*v(a))}\nR3 f 0 2.2k\nD1 f 0 DS\n"
+        f"{SILICON}\n*@ input Vin",
+        2.0,
+    ),
     "two_inputs": Case(
         "V1 a 0 0\nV2 b 0 0\nR1 a out 10k\nR2 b out 22k\nC1 out 0 4.7n\nR3 out x 1k\nD1 x y DS\nR4 y 0 100\n"
         f"{SILICON}\n*@ input V1 V2",

@@ -15,7 +15,6 @@ import pytest
 import torch
 from circuits import CASES, discrete, excitation, parse, start
 
-from circuitnn.codegen import circuit_source
 from circuitnn.discretise import DiscreteCircuit
 from circuitnn.errors import CompilerError
 from circuitnn.kernel import CompiledKernel
@@ -110,11 +109,8 @@ def test_without_a_compiler_the_reference_runs_and_says_so(cache: Path, monkeypa
 def test_generated_code_holds_structure_and_no_values() -> None:
     """Two circuits that differ in values share one library."""
     structure = discrete("single_diode").structure
-    source = circuit_source(
-        structure.n_x, structure.n_u, structure.n_y, structure.laws, structure.free, structure.plain
-    )
-    assert "2.2e" not in source.lower()
-    assert "10000" not in source
+    assert "2.2e" not in structure.source.lower()
+    assert "10000" not in structure.source
     other = CASES["single_diode"].netlist.replace("2.2k", "4.7k").replace("N=1.752", "N=1.2")
     assert kernel_id(DiscreteCircuit(parse(other), 44100.0).structure) == kernel_id(structure)
 
@@ -125,7 +121,16 @@ def test_generated_code_compiles_without_warnings(name: str, tmp_path: Path) -> 
     if command is None:
         pytest.skip("no C++ compiler")
     s = discrete(name).structure
-    (tmp_path / "circuit.cpp").write_text(circuit_source(s.n_x, s.n_u, s.n_y, s.laws, s.free, s.plain))
+    exports = "\n".join(
+        f"namespace export_{k} {{ CIRCUITNN_{name}(Circuit) }}"
+        for k, name in enumerate(("SIMULATE", "SIMULATE_LANES", "ADJOINT", "ADJOINT_LANES", "TANGENT"))
+    )
+    # One exported name for all, so each is renamed in its turn.
+    parts = [
+        f"#define circuitnn_function function_{k}\n{line}\n#undef circuitnn_function"
+        for k, line in enumerate(exports.splitlines())
+    ]
+    (tmp_path / "circuit.cpp").write_text(s.source + "\n".join(parts))
     flags = ["-std=c++17", "-Wall", "-Wextra", "-Wshadow", "-Werror", "-fsyntax-only", f"-I{compiler.HEADERS}"]
     done = subprocess.run(
         [*command, *flags, str(tmp_path / "circuit.cpp")], capture_output=True, text=True, check=False
@@ -142,7 +147,6 @@ def test_the_core_touches_no_memory_but_its_own(name: str, tmp_path: Path) -> No
         pytest.skip("no C++ compiler with sanitizers")
     s = discrete(name).structure
     theta, x, w = start(discrete(name))
-    source = circuit_source(s.n_x, s.n_u, s.n_y, s.laws, s.free, s.plain)
     numbers = {"theta": theta[0], "x0": x[0], "w0": w[0], "u": excitation(name, 50)[0].reshape(-1)}
     arrays = "\n".join(
         f"static const double {key}[] = {{{', '.join(map(repr, value.tolist())) or '0'}}};"
@@ -156,19 +160,36 @@ using V = std::vector<double>;
 int main() {{
     const int T = 50, X = {s.n_x}, U = {s.n_u}, Y = {s.n_y}, N = {s.n_n}, S = {s.size}, B = 2, W = B * circuitnn::width;
     V input(u, u + T * U), th(theta, theta + S), x(x0, x0 + X), w(w0, w0 + N), y(T * Y), xs(T * X), ws(T * N);
-    std::vector<int64_t> report(2 + 2 * circuitnn::Statistics::listed);
-    circuitnn_simulate(T, input.data(), x.data(), w.data(), th.data(), y.data(), xs.data(), ws.data(), report.data());
+    circuitnn::Statistics statistics[8];
+    const circuitnn::Batch one{{1, T, 0, 1, 1}};
+    circuitnn::simulate<Circuit, double>(one, input.data(), x.data(), w.data(), th.data(), y.data(), xs.data(),
+                                         ws.data(), 1, statistics);
     V y_bar(T * Y, 1.0), x_bar(X, 1.0), u_bar(T * U), theta_bar(S);
-    circuitnn_adjoint(T, input.data(), xs.data(), ws.data(), th.data(), y_bar.data(), x_bar.data(), u_bar.data(),
-                      theta_bar.data());
-    V dx(X * W), dtheta(S * W, 1e-3), du(T * U * W, 1.0), dy(T * Y * W);
+    circuitnn::adjoint<Circuit, double>(one, input.data(), xs.data(), ws.data(), th.data(), y_bar.data(), x_bar.data(),
+                                        u_bar.data(), theta_bar.data());
+    // Three recordings in eight lanes, with numbers that move.
+    const circuitnn::Batch few{{3, T, 0, 3, 32}};
+    V inputs, xx, ww, moving, all_y(3 * T * Y), all_xs(8 * T * X), all_ws(8 * T * N);
+    for (int k = 0; k < 3; ++k) {{
+        inputs.insert(inputs.end(), u, u + T * U);
+        xx.insert(xx.end(), x0, x0 + X);
+        ww.insert(ww.end(), w0, w0 + N);
+        moving.insert(moving.end(), theta, theta + S);
+    }}
+    circuitnn::simulate<Circuit, circuitnn::DoubleLanes>(few, inputs.data(), xx.data(), ww.data(), moving.data(),
+                                                         all_y.data(), all_xs.data(), all_ws.data(), 1, statistics);
+    V all_y_bar(3 * T * Y, 1.0), all_x_bar(3 * X, 1.0), all_u_bar(3 * T * U), all_theta_bar(3 * 3 * S);
+    circuitnn::adjoint<Circuit, circuitnn::DoubleLanes>(few, inputs.data(), all_xs.data(), all_ws.data(),
+                                                        moving.data(), all_y_bar.data(), all_x_bar.data(),
+                                                        all_u_bar.data(), all_theta_bar.data());
+    V dx(X * W), dtheta(S * W, 1e-3), dnow(S * W), du(T * U * W, 1.0), dy(T * Y * W);
     x.assign(x0, x0 + X); w.assign(w0, w0 + N);
-    circuitnn_tangent(T, input.data(), x.data(), w.data(), th.data(), B, dx.data(), dtheta.data(), du.data(), y.data(),
-                      dy.data(), report.data());
+    circuitnn::tangent<Circuit>(one, input.data(), x.data(), w.data(), th.data(), B, dx.data(), dtheta.data(),
+                                dnow.data(), du.data(), y.data(), dy.data(), statistics[0]);
     for (double value : y) printf("%.17g\\n", value);
 }}
 """
-    (tmp_path / "main.cpp").write_text(source + main)
+    (tmp_path / "main.cpp").write_text(s.source + main)
     flags = [
         "-std=c++17",
         "-O1",
@@ -194,9 +215,9 @@ int main() {{
 def test_the_exponential_is_accurate_to_four_units_in_the_last_place(tmp_path: Path) -> None:
     library = compiler.compile_library(
         '#include "circuitnn.hpp"\nextern "C" void exps(const double* x, double* y, int64_t n) '
-        "{ for (int64_t k = 0; k < n; ++k) y[k] = circuitnn::exponential(x[k]); }\n"
+        "{ for (int64_t k = 0; k < n; ++k) y[k] = circuitnn::exponential<double>(x[k]); }\n"
         'extern "C" void limited(const double* x, double* y, int64_t n) '
-        "{ for (int64_t k = 0; k < n; ++k) y[k] = circuitnn::clamped_exp(x[k]) * (1.0 + circuitnn::ramp(x[k])); }\n"
+        "{ for (int64_t k = 0; k < n; ++k) y[k] = circuitnn::clamped_exp<double>(x[k]) * (1.0 + circuitnn::ramp<double>(x[k])); }\n"
     )
 
     def call(name: str, x: np.ndarray) -> np.ndarray:

@@ -11,8 +11,9 @@ import torch
 from circuits import CASES, RATE, discrete, excitation, start
 from torch import Tensor
 
-from circuitnn.kernel import Structure
+from circuitnn.kernel import CompiledKernel, Structure
 from circuitnn.models.circuit_model import CircuitModel
+from circuitnn.reference import ReferenceKernel
 from circuitnn.simulate import kernel_id, simulate, tangent
 from circuitnn.values import literal_values
 
@@ -123,12 +124,14 @@ def derivatives(name: str, compiled: bool = True) -> Derivatives:
     inputs = [tensor.clone().requires_grad_() for tensor in (u, x, theta)]
     run = simulate(inputs[0], inputs[1], w, inputs[2], kernel)
     assert int(run.report[0, 1]) == 0
+    core = (CompiledKernel if compiled else ReferenceKernel)(structure)
+    ws = core.simulate(u, x, w, theta[None], every=1).ws[..., 0]
     adjoint = torch.autograd.grad((run.y * y_bar).sum() + (run.x * x_bar).sum(), inputs)
     directions = torch.eye(structure.size, dtype=torch.float64)[None]
     rest = torch.zeros(1, structure.n_x, structure.size, dtype=torch.float64)
     _, dy, dx_final, _ = tangent(u, x, w, theta, rest, directions, kernel)
     scale = (dy * y_bar[..., None]).abs().sum((0, 1, 2)) + (dx_final * x_bar[..., None]).abs().sum((0, 1))
-    return Derivatives(structure, u, x, w, theta, run.ws.detach(), y_bar, x_bar, adjoint, dy, dx_final, scale)
+    return Derivatives(structure, u, x, w, theta, ws, y_bar, x_bar, adjoint, dy, dx_final, scale)
 
 
 def assert_entries(found: Tensor, expected: Tensor, scale: Tensor, relative: float) -> None:
@@ -147,7 +150,8 @@ def test_adjoint_equals_tangent(name: str) -> None:
     assert (d.scale > 0.0).sum() > 0.5 * d.structure.size - d.structure.n_n**2
 
 
-@pytest.mark.parametrize("name", CASES)
+# The laws of behavioural sources have no second formula by hand in FORMULAS.
+@pytest.mark.parametrize("name", [name for name in CASES if not name.startswith("behavioural")])
 def test_adjoint_equals_unrolled_autograd(name: str) -> None:
     d = derivatives(name)
     inputs = [tensor[0].clone().requires_grad_() for tensor in (d.u, d.x, d.theta)]
@@ -193,7 +197,11 @@ def test_input_and_initial_state_directions(name: str) -> None:
     du = torch.randn(*d.u.shape, 3, dtype=torch.float64, generator=generator)
     dx = torch.randn(*d.x.shape, 3, dtype=torch.float64, generator=generator)
     zero = torch.zeros(1, d.structure.size, 3, dtype=torch.float64)
-    dy, dx_final = torch.ops.circuitnn.tangent(d.u, d.x, d.w, d.theta, du, dx, zero, kernel_id(d.structure, True))
+    up, down = d.u.new_zeros(1, 0, d.structure.n_u), d.u.new_zeros(1, 0, d.structure.n_y)
+    dup, ddown = (history[..., None].expand(-1, -1, -1, 3) for history in (up, down))
+    dy, dx_final, _, _ = torch.ops.circuitnn.tangent(
+        d.u, d.x, d.w, up, down, d.theta[None], du, dx, dup, ddown, zero[None], kernel_id(d.structure, True), 1
+    )
     forward = (dy * d.y_bar[..., None]).sum((0, 1, 2)) + (dx_final * d.x_bar[..., None]).sum((0, 1))
     backward = (d.adjoint[0][..., None] * du).sum((0, 1, 2)) + (d.adjoint[1][..., None] * dx).sum((0, 1))
     torch.testing.assert_close(forward, backward, rtol=1e-7, atol=1e-9)

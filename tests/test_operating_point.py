@@ -106,6 +106,21 @@ def test_the_fallbacks_find_the_same_solution(method: str, monkeypatch: pytest.M
     assert any(source not in (0.0, 1.0) for _, source in calls) == (method == "source")
 
 
+def test_a_fold_on_the_way_of_the_fallback_is_stepped_around() -> None:
+    """The tanh pulls the wrong way near 0 V. From one decade of gmin to the next Newton's method fails; in smaller
+    steps it arrives at -10 V, where 1 mA (0.5 + 0.5) flow through 10 kohm."""
+    cards = (
+        "Va a 0 0\nRa a a1 10k\nB1 out 0 I={1m*(0.5*uramp(v(a1) + 1)**1.4 - 0.5*tanh(2*v(out)))}\nR2 out 0 10k\n"
+        "G2 0 b VALUE={0.5m*ln(1 + exp(4*v(out,a1)))}\nR3 b 0 1k"
+    )
+    assert voltage(DiscreteCircuit(parse(cards), 48000.0), "out") == pytest.approx(-10.0, rel=1e-9)
+
+
+def test_a_formula_without_a_value_at_zero() -> None:
+    model = DiscreteCircuit(parse("Va a 0 3\nVb b 0 2\nB1 out 0 V={v(a)/v(b)}\nR1 out 0 1k"), 48000.0)
+    assert voltage(model, "out") == pytest.approx(1.5)
+
+
 def test_no_solution_is_an_error_that_says_what_to_check() -> None:
     """1 A into a conductance of -9 S beside a diode: the diode's curve nowhere meets the line 1 A + 9 S v."""
     cards = "I1 0 a 1\nG1 0 a a 0 10\nR1 a 0 1\nD1 a 0 DM\n.model DM D(IS=1u N=20)"

@@ -1,7 +1,20 @@
 """Device laws, one file per family. Each is written once, in sympy; see `law.Law`."""
 
+from circuitnn.devices.behavioural import BehaviouralDevice, behavioural_device
 from circuitnn.devices.bjt import BJT
 from circuitnn.devices.diode import BREAKDOWN_DIODE, DIODE, DIODE_PAIR
 from circuitnn.devices.law import GMIN, TEMPERATURE, Junction, Law, Parameter
 
-__all__ = ["BJT", "BREAKDOWN_DIODE", "DIODE", "DIODE_PAIR", "GMIN", "TEMPERATURE", "Junction", "Law", "Parameter"]
+__all__ = [
+    "BJT",
+    "BREAKDOWN_DIODE",
+    "DIODE",
+    "DIODE_PAIR",
+    "GMIN",
+    "TEMPERATURE",
+    "BehaviouralDevice",
+    "Junction",
+    "Law",
+    "Parameter",
+    "behavioural_device",
+]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import sympy
 from sympy import Expr, Symbol
+
+from circuitnn.symbolic import derivative
 
 # SPICE's conductance across every junction, in siemens. It keeps the Jacobian regular when all junctions are off.
 GMIN = 1e-12
@@ -44,7 +46,7 @@ class Junction:
     symmetric: bool = False
 
 
-# Laws are constants of this package: compared and hashed by identity.
+# Laws are constants of this package, or built once for each formula: compared and hashed by identity.
 @dataclass(frozen=True, eq=False)
 class Law:
     """Port voltages and currents of a device as functions of its natural variables w: v = V(w), i = I(w).
@@ -77,16 +79,21 @@ class Law:
 
     @cached_property
     def voltage_jacobian(self) -> sympy.Matrix:
-        return sympy.Matrix(self.voltages).jacobian(self.variables)
+        return _jacobian(self.voltages, self.variables)
 
     @cached_property
     def current_jacobian(self) -> sympy.Matrix:
-        return sympy.Matrix(self.currents).jacobian(self.variables)
+        return _jacobian(self.currents, self.variables)
 
     @cached_property
     def voltage_coefficient_jacobian(self) -> sympy.Matrix:
-        return sympy.Matrix(self.voltages).jacobian(list(self.coefficients))
+        return _jacobian(self.voltages, tuple(self.coefficients))
 
     @cached_property
     def current_coefficient_jacobian(self) -> sympy.Matrix:
-        return sympy.Matrix(self.currents).jacobian(list(self.coefficients))
+        return _jacobian(self.currents, tuple(self.coefficients))
+
+
+def _jacobian(values: Sequence[Expr], symbols: Sequence[Symbol]) -> sympy.Matrix:
+    entries = [derivative(value, symbol) for value in values for symbol in symbols]
+    return sympy.Matrix(len(values), len(symbols), entries)

@@ -6,22 +6,37 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from circuitnn.errors import NetlistError
+from circuitnn.netlist.definitions import assignments
+from circuitnn.netlist.expressions import Formula, parse_expression
 from circuitnn.netlist.formulas import closest
 from circuitnn.netlist.lexer import Card, Token, tokens
 
 _WAVEFORMS = ("sin", "pulse", "pwl", "exp", "sffm", "am", "trnoise", "trrandom", "external")
-_NONLINEAR_FORMS = ("poly", "value", "table", "vol", "cur", "laplace", "freq", "vcvs", "vccs")
+_NONLINEAR_FORMS = ("poly", "table", "laplace", "freq", "vcvs", "vccs")
+# What the formula of a behavioural source gives, by kind of element and keyword.
+_QUANTITIES = {
+    ("B", "i"): "current",
+    ("B", "v"): "voltage",
+    ("G", "value"): "current",
+    ("G", "cur"): "current",
+    ("E", "value"): "voltage",
+    ("E", "vol"): "voltage",
+}
 _NUMERIC = tuple("+-.0123456789")
 
 
 @dataclass
 class Fields:
-    """What an element card says, not yet looked up. A value of None is 0; an area of None is 1."""
+    """What an element card says, not yet looked up. A value of None is 0; an area of None is 1.
+
+    behaviour: the quantity ("current" or "voltage") that a behavioural source gives, and its formula.
+    """
 
     nodes: list[Token]
     value: Token | None = None
     model: Token | None = None
     area: Token | None = None
+    behaviour: tuple[str, Formula] | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -130,6 +145,29 @@ def _controlled(reader: Reader, fields: Fields) -> None:
     reader.extras(fields)
 
 
+def _behavioural(reader: Reader, fields: Fields) -> None:
+    """`I=...`, `VALUE={...}` and the like: the rest of the card, which is a formula even without braces."""
+    card, keyword, follower = reader.card, reader.here, reader.at(1)
+    quantity = _QUANTITIES.get((card.text[0].upper(), reader.word))
+    if keyword is None or follower is None or quantity is None:
+        raise reader.expected("the formula")
+    if follower.kind == "expression":
+        # PSpice also writes VALUE {...} without a sign.
+        fields.behaviour = quantity, parse_expression(card, follower.start, follower.start + len(follower.text))
+        del reader.rest[:2]
+        reader.extras(fields)
+        return
+    if not reader.assigns():
+        raise reader.expected("the formula")
+    first, *others = assignments(card, keyword.start)[0]
+    fields.behaviour = quantity, first.formula
+    reader.rest = []
+    for other in others:
+        if other.name == "m":
+            raise card.error("m= (parallel devices) is not supported", other.at, "multiply the formula")
+        fields.notes.append(f"{other.name}= ignored")
+
+
 def _device(reader: Reader, fields: Fields) -> None:
     if not reader.word or reader.assigns():
         raise reader.expected("the name of a .model")
@@ -159,6 +197,7 @@ ROWS: Mapping[str, Row] = {
     "I": Row("current source", ("+", "-"), _source, "I1 from to DC 1m"),
     "E": Row("voltage-controlled voltage source", _CONTROL, _controlled, "E1 out+ out- in+ in- 1e5"),
     "G": Row("voltage-controlled current source", _CONTROL, _controlled, "G1 out+ out- in+ in- 1m"),
+    "B": Row("behavioural source", ("+", "-"), _behavioural, "B1 plus minus I={1m*tanh(v(in))}"),
     "D": Row("diode", ("anode", "cathode"), _device, "D1 anode cathode MODEL"),
     "Q": Row("bipolar transistor", ("collector", "base", "emitter"), _transistor, "Q1 c b e MODEL"),
 }
@@ -175,6 +214,9 @@ def read_element(card: Card, is_model: Callable[[str], bool]) -> Fields:
     reader = Reader(card, row, is_model)
     fields = Fields([])
     for what in row.nodes:
+        if len(fields.nodes) == 2 and (letter, reader.word) in _QUANTITIES and not _is_node(reader):
+            _behavioural(reader, fields)
+            return fields
         if letter in "EG" and (reader.word in _NONLINEAR_FORMS or reader.assigns()):
             raise reader.card.error(
                 f"the {reader.word.upper()} form of a {row.name} is not supported yet",
@@ -184,6 +226,12 @@ def read_element(card: Card, is_model: Callable[[str], bool]) -> Fields:
         fields.nodes.append(reader.node(what))
     row.read(reader, fields)
     return fields
+
+
+def _is_node(reader: Reader) -> bool:
+    """Whether the next word is a node although it is a keyword too: no = and no formula follows."""
+    follower = reader.at(1)
+    return follower is None or follower.kind not in ("=", "expression")
 
 
 def unknown(what: str, name: str, known: Mapping[str, object], define: str) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """Text -> formula tree, by precedence climbing. Nothing is computed here; formulas.py does that.
 
 The grammar, loosest first: `c ? a : b`, `||`, `&&`, comparisons, `+ -`, `* /`, unary `+ - !`, `** ^` (from the
-right), then numbers with SPICE suffixes, names, calls and parentheses.
+right), then numbers with SPICE suffixes, names, voltages `v(a)` and `v(a,b)`, calls and parentheses.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from circuitnn.circuit import GROUND
 from circuitnn.errors import CircuitnnError
 from circuitnn.netlist.lexer import Card
 from circuitnn.units import read_value
@@ -38,6 +39,17 @@ class Name:
 
 
 @dataclass(frozen=True)
+class Voltage:
+    """v(plus) or v(plus,minus), as written; minus is "0" where it is left out. at, minus_at: where the nodes stand."""
+
+    plus: str
+    minus: str
+    at: int
+    minus_at: int
+    depth: int = 1
+
+
+@dataclass(frozen=True)
 class Apply:
     """A function or operator on its operands.
 
@@ -51,7 +63,7 @@ class Apply:
     depth: int
 
 
-Node = Number | Name | Apply
+Node = Number | Name | Voltage | Apply
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,8 @@ class _Token:
 
 _TOKEN = re.compile(
     r"(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\w*)"
+    # A node may have any name, so v(...) is one token.
+    r"|(?P<voltage>[vV]\s*\(\s*[^\s,(){}]+\s*(?:,\s*[^\s,(){}]+\s*)?\))"
     r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
     r"|(?P<operator>\*\*|&&|\|\||[<>=!]=|[-+*/^<>!?:(),])"
     r"|(?P<space>\s+)"
@@ -149,7 +163,10 @@ class _Parser:
                 left = self.chain(left, operator, binding)
             elif binding == _BINDING["**"]:
                 # The exponent may have a sign, and powers group from the right.
-                left = self.apply("**", (left, self.expression(_UNARY)), operator.at)
+                parenthesis, right = self.here.kind == "(", self.expression(_UNARY)
+                if isinstance(right, Apply) and right.function == "**" and not parenthesis:
+                    self.doubts.append("a**b**c is read as a**(b**c), but ngspice reads (a**b)**c: write parentheses")
+                left = self.apply("**", (left, right), operator.at)
             else:
                 left = self.apply(operator.kind, (left, self.expression(binding + 1)), operator.at)
         self.level -= 1
@@ -182,6 +199,11 @@ class _Parser:
                     return self.call(token)
                 self.names.add(token.text.lower())
                 return Name(token.text.lower(), token.at)
+            case "voltage":
+                self.take()
+                spans = [match.span() for match in re.finditer(r"[^\s,(){}]+", token.text)][1:]
+                plus, minus = ([token.text[slice(*span)] for span in spans] + [GROUND])[:2]
+                return Voltage(plus, minus, token.at + spans[0][0], token.at + spans[-1][0])
             case "(":
                 self.take()
                 inner = self.expression(0)

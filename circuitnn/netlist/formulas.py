@@ -15,7 +15,8 @@ import sympy
 from sympy import Expr, Float, Integer
 
 from circuitnn.errors import NetlistError
-from circuitnn.netlist.expressions import Apply, Formula, Name, Node, Number
+from circuitnn.netlist.expressions import Apply, Formula, Name, Node, Number, Voltage
+from circuitnn.netlist.functions import ALIASES, CONSTANTS, FUNCTIONS, RELATIONS, Numeric, Symbolic
 from circuitnn.netlist.lexer import Card
 
 MAX_EXPONENT = 100
@@ -54,53 +55,18 @@ def number(value: float) -> Expr:
     return Integer(int(value)) if value == int(value) and abs(value) < 2.0**53 else Float(value)
 
 
-def _sign(x: float) -> float:
-    return float((x > 0) - (x < 0))
+# What an expression cannot follow, because signals come from recordings.
+_CLOCKS = ("time", "hertz", "freq")
+
+# The voltage that a node of the formula tree stands for, as an expression of circuit.voltage symbols.
+Voltages = Callable[[Card, Voltage], Expr]
 
 
-# name -> (number of arguments, numeric, symbolic). None: one or more arguments.
-_Numeric = Callable[..., float]
-_Symbolic = Callable[..., Expr]
-
-
-def _elementary(function: type[sympy.Function]) -> _Symbolic:
-    return lambda *arguments: function(*arguments, evaluate=False)
-
-
-FUNCTIONS: Mapping[str, tuple[int | None, _Numeric, _Symbolic]] = {
-    "sqrt": (1, math.sqrt, lambda x: sympy.Pow(x, sympy.S.Half, evaluate=False)),
-    "exp": (1, math.exp, _elementary(sympy.exp)),
-    "log": (1, math.log, _elementary(sympy.log)),
-    "sin": (1, math.sin, _elementary(sympy.sin)),
-    "cos": (1, math.cos, _elementary(sympy.cos)),
-    "tan": (1, math.tan, _elementary(sympy.tan)),
-    "asin": (1, math.asin, _elementary(sympy.asin)),
-    "acos": (1, math.acos, _elementary(sympy.acos)),
-    "atan": (1, math.atan, _elementary(sympy.atan)),
-    "sinh": (1, math.sinh, _elementary(sympy.sinh)),
-    "cosh": (1, math.cosh, _elementary(sympy.cosh)),
-    "tanh": (1, math.tanh, _elementary(sympy.tanh)),
-    "abs": (1, abs, _elementary(sympy.Abs)),
-    "sgn": (1, _sign, _elementary(sympy.sign)),
-    "floor": (1, lambda x: float(math.floor(x)), _elementary(sympy.floor)),
-    "min": (None, lambda *x: min(x), _elementary(sympy.Min)),
-    "max": (None, lambda *x: max(x), _elementary(sympy.Max)),
-}
-ALIASES = {"ln": "log", "arctan": "atan"}
-RELATIONS: Mapping[str, tuple[Callable[[float, float], bool], type[sympy.Rel]]] = {
-    "<": (lambda a, b: a < b, sympy.StrictLessThan),
-    "<=": (lambda a, b: a <= b, sympy.LessThan),
-    ">": (lambda a, b: a > b, sympy.StrictGreaterThan),
-    ">=": (lambda a, b: a >= b, sympy.GreaterThan),
-    "==": (lambda a, b: a == b, sympy.Equality),
-    "!=": (lambda a, b: a != b, sympy.Unequality),
-}
-CONSTANTS = {"pi": math.pi, "e": math.e}
-
-
-def fold(formula: Formula, names: Mapping[str, Term], functions: Mapping[str, Function]) -> Term:
-    """The value of a formula with its names bound. Raises NetlistError."""
-    return _Folding(functions).formula(formula, names)
+def fold(
+    formula: Formula, names: Mapping[str, Term], functions: Mapping[str, Function], voltages: Voltages | None = None
+) -> Term:
+    """The value of a formula with its names bound. voltages: None where v(...) has no place. Raises NetlistError."""
+    return _Folding(functions, voltages).formula(formula, names)
 
 
 @dataclass
@@ -108,6 +74,7 @@ class _Folding:
     """One fold: counts its work, so that a netlist cannot make it long."""
 
     functions: Mapping[str, Function]
+    voltages: Voltages | None = None
     operations: int = 0
     calls: list[str] = field(default_factory=list)
     depth: int = 0
@@ -136,6 +103,8 @@ class _Scope:
                 return self.number(node.value, node)
             case Name():
                 return self.name(node)
+            case Voltage():
+                return self.voltage(node)
         self.folding.depth += 1
         try:
             term = self.apply(node)
@@ -156,8 +125,17 @@ class _Scope:
             return self.names[node.name]
         if node.name in CONSTANTS:
             return Term(number(CONSTANTS[node.name]))
+        if node.name in _CLOCKS:
+            raise self.error(f"an expression of {node.name} is not supported", node, "signals come from recordings")
         hint = closest(node.name, self.names) or f"define it: .param {node.name}=..."
         raise self.error(f"undefined name {node.name!r}", node, hint)
+
+    def voltage(self, node: Voltage) -> Term:
+        if self.folding.voltages is None:
+            hint = "only the formula of a behavioural source (B, E or G) may sense a voltage"
+            raise self.error("v(...) has no place in this expression", node, hint)
+        expression = self.folding.voltages(self.card, node)
+        return Term(expression, 1 + len(expression.args), 1 + bool(expression.args))
 
     def apply(self, node: Apply) -> Term:
         match node.function:
@@ -173,6 +151,9 @@ class _Scope:
                 return self.ternary(node)
         if node.function in self.folding.functions:
             return self.user_function(node)
+        if node.function in _CHOICES:
+            self.check_count(node, 3)
+            return self.ternary(node)
         return self.call(node)
 
     def sum(self, node: Apply) -> Term:
@@ -210,9 +191,12 @@ class _Scope:
         if exponent.value is not None and abs(exponent.value) > MAX_EXPONENT:
             message = f"an exponent of {exponent.value:g} is beyond the limit of {MAX_EXPONENT}"
             raise self.error(message, node)
+        if exponent.value == -1:
+            # Integer(-1) is the mark of a division, which has a sign where a power of a voltage has none.
+            exponent = Term(Float(-1.0))
         return _build(_power, base, exponent)
 
-    def numeric(self, function: _Numeric, values: Iterable[float], node: Node) -> Term:
+    def numeric(self, function: Numeric, values: Iterable[float], node: Node) -> Term:
         try:
             return Term(number(float(function(*values))))
         except (ArithmeticError, ValueError):
@@ -261,7 +245,9 @@ class _Scope:
         if name in _COMPOSITES:
             self.check_count(node, _COMPOSITES[name][0])
         elif name not in FUNCTIONS:
-            known = [*FUNCTIONS, *ALIASES, *_COMPOSITES, *self.folding.functions]
+            if name == "i":
+                raise self.error("currents, i(...), are not supported yet", node, "sense the voltage across a resistor")
+            known = [*FUNCTIONS, *ALIASES, *_COMPOSITES, *_CHOICES, *self.folding.functions]
             hint = closest(name, known) or f"define it: .func {name}(x) {{...}}"
             raise self.error(f"unknown function {name!r}", node, hint)
         elif FUNCTIONS[name][0] is not None or not node.operands:
@@ -273,14 +259,19 @@ class _Scope:
         """One of FUNCTIONS: a number if all its arguments are numbers."""
         _, numeric, symbolic = FUNCTIONS[name]
         values = [value for term in terms if (value := term.value) is not None]
-        return self.numeric(numeric, values, node) if len(values) == len(terms) else _build(symbolic, *terms)
+        if len(values) == len(terms):
+            return self.numeric(numeric, values, node)
+        if len(terms) > 2:
+            # ngspice's sources know min and max of two.
+            return _build(symbolic, self.elementary(name, terms[:-1], node), terms[-1])
+        return _build(symbolic, *terms)
 
 
 class _TooLargeError(Exception):
     """Raised where the place in the text is not known, caught where it is."""
 
 
-def _build(make: _Symbolic, *terms: Term) -> Term:
+def _build(make: Symbolic, *terms: Term) -> Term:
     size, depth = 1 + sum(term.size for term in terms), 1 + max(term.depth for term in terms)
     if size > MAX_SIZE or depth > MAX_DEPTH:
         raise _TooLargeError
@@ -331,6 +322,10 @@ def _clip(scope: _Scope, terms: tuple[Term, ...], node: Apply) -> Term:
     return scope.elementary("min", (scope.elementary("max", (x, low), node), high), node)
 
 
+def _ramp(scope: _Scope, terms: tuple[Term, ...], node: Apply) -> Term:
+    return scope.elementary("max", (*terms, Term(Integer(0))), node)
+
+
 def _difference(scope: _Scope, a: Term, b: Term, node: Apply) -> Term:
     if a.value is not None and b.value is not None:
         return scope.number(a.value - b.value, node)
@@ -362,6 +357,9 @@ _COMPOSITES: Mapping[str, tuple[int, _Composite]] = {
     "sqr": (1, lambda scope, terms, node: _times(scope, node, terms[0], terms[0])),
     "pow": (2, lambda scope, terms, node: scope.power(terms[0], terms[1], node)),
     "pwr": (2, _pwr),
+    "pwrs": (2, _pwr),
+    "uramp": (1, _ramp),
+    "u": (1, lambda scope, terms, node: _positive(scope, terms[0], Term(Integer(0)), node)),
     "int": (1, _int),
     "limit": (3, _clip),
     "<": (2, lambda scope, terms, node: _positive(scope, terms[1], terms[0], node)),
@@ -374,6 +372,8 @@ _COMPOSITES: Mapping[str, tuple[int, _Composite]] = {
     "&&": (2, lambda scope, terms, node: _times(scope, node, *(_truth(scope, t, node) for t in terms))),
     "||": (2, lambda scope, terms, node: scope.elementary("max", tuple(_truth(scope, t, node) for t in terms), node)),
 }
+# Other spellings of `c ? a : b`.
+_CHOICES = ("if", "ternary_fcn")
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

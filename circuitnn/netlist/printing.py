@@ -37,7 +37,12 @@ def format_quantity(x: float) -> str:
 
 def format_expression(expression: Expr) -> str:
     """The text of a value: a bare number, or a formula in braces."""
-    return format_number(float(expression)) if expression.is_Number else f"{{{_print(expression, 0)}}}"
+    return format_number(float(expression)) if expression.is_Number else f"{{{format_formula(expression)}}}"
+
+
+def format_formula(expression: Expr) -> str:
+    """The text of a formula, without braces."""
+    return _print(expression, 0)
 
 
 def _print(node: sympy.Basic, minimum: int) -> str:
@@ -86,7 +91,7 @@ def _summand(term: sympy.Basic, first: bool) -> str:
 
 
 def _factor(factor: sympy.Basic, first: bool) -> str:
-    if isinstance(factor, sympy.Pow) and factor.args[1] == -1:
+    if isinstance(factor, sympy.Pow) and factor.args[1] is sympy.S.NegativeOne:
         return ("1/" if first else "/") + _print(factor.args[0], _POWER)
     text = _print(factor, _UNARY if first else _POWER)
     return text if first else f"*{text}"
@@ -94,7 +99,7 @@ def _factor(factor: sympy.Basic, first: bool) -> str:
 
 def _power(node: sympy.Basic) -> tuple[str, int]:
     base, exponent = node.args
-    if exponent == -1:
+    if exponent is sympy.S.NegativeOne:
         return f"1/{_print(base, _POWER)}", _PRODUCT
     if exponent == sympy.S.Half and isinstance(exponent, sympy.Rational):
         return f"sqrt({_print(base, 0)})", _ATOM

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -66,7 +67,7 @@ class _Reader:
     def circuit(self, lines: list[Line], path: Path | None) -> Circuit:
         first = lines[0]
         # Leading stars make the title a comment for people; they are no part of it.
-        title = first.text.strip().lstrip("* \t")
+        title = re.sub(r"^[\s*]+", "", first.text).rstrip()
         if first.text.lstrip().startswith(("*@", ".")):
             self.notes[f"{first.file} line 1: the first line is always the title, so it was not read as a card"] = None
         self.read(list(cards(lines[1:])))

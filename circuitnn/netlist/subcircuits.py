@@ -11,13 +11,13 @@ from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sympy import Expr, Integer
+from sympy import Expr, Integer, Mul
 
-from circuitnn.circuit import GROUND, DeviceModel, Element
+from circuitnn.circuit import GROUND, Behaviour, DeviceModel, Element, voltage
 from circuitnn.errors import CircuitnnError
 from circuitnn.netlist.cards import read_element, unknown
 from circuitnn.netlist.definitions import Definition, assignments, first_assignment, in_order
-from circuitnn.netlist.expressions import doubt, parse_expression
+from circuitnn.netlist.expressions import Formula, Voltage, doubt, parse_expression
 from circuitnn.netlist.formulas import Function, Term, closest, fold, number
 from circuitnn.netlist.lexer import Card, Token, tokens
 from circuitnn.units import read_value
@@ -93,9 +93,11 @@ class Expansion:
         self.notes = notes
         self._cards: dict[str, Card] = {}
         self._instances = 0
+        self._sensed: list[tuple[Card, int, str]] = []
         functions, blocks = ChainMap(top.functions), ChainMap(top.blocks)
         scope = Scope(ChainMap(dict(names)), functions, ChainMap(), blocks)
         self._body(top, scope, ())
+        self._check_sensed()
 
     def _body(self, block: Block, scope: Scope, active: tuple[Block, ...]) -> None:
         scope.models.update({name: (card, scope) for name, card in block.models.items()})
@@ -115,13 +117,39 @@ class Expansion:
         flat = f"{name[0]}.{scope.path}.{name}" if scope.path else name
         nodes = tuple(self._node(token.text, scope) for token in fields.nodes)
         model = None if fields.model is None else self._model(card, fields.model, scope)
-        value = None if model else Integer(0) if fields.value is None else self.value(card, fields.value, scope)
+        behaviour = None
+        if fields.behaviour is not None:
+            quantity, formula = fields.behaviour
+            self.doubt(card, formula.doubts)
+            behaviour = Behaviour(quantity, self._sensing(formula, scope))
+        value = None
+        if not model and not behaviour:
+            value = Integer(0) if fields.value is None else self.value(card, fields.value, scope)
         area = Integer(1) if fields.area is None else self.value(card, fields.area, scope)
         if flat in self.elements:
             raise card.error(f"the name {flat} is taken by an element of a subcircuit")
-        self.elements[flat] = Element(flat, nodes, value, model, area)
+        self.elements[flat] = Element(flat, nodes, value, model, area, behaviour)
         for note in fields.notes:
             self.notes[f"{card.place}: {name}: {note}"] = None
+
+    def _sensing(self, formula: Formula, scope: Scope) -> Expr:
+        """The formula of a behavioural source, in the flat names of the nodes that it senses. Raises NetlistError."""
+
+        def voltage_of(card: Card, sensed: Voltage) -> Expr:
+            plus, minus = (self._node(node, scope) for node in (sensed.plus, sensed.minus))
+            self._sensed += [(card, sensed.at, plus), (card, sensed.minus_at, minus)]
+            if plus == minus:
+                return Integer(0)
+            return Mul(-1, voltage(minus), evaluate=False) if plus == GROUND else voltage(plus, minus)
+
+        return fold(formula, scope.names, scope.functions, voltage_of).expression
+
+    def _check_sensed(self) -> None:
+        """Raise NetlistError for a node that a formula senses and no element is connected to."""
+        nodes = {GROUND} | {node for element in self.elements.values() for node in element.nodes}
+        for card, at, node in self._sensed:
+            if node not in nodes:
+                raise card.error(f"no element is connected to a node {node!r}", at, closest(node, nodes))
 
     def _register(self, name: str, card: Card, scope: Scope) -> None:
         key = f"{scope.path}.{name}"

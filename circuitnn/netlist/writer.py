@@ -14,7 +14,7 @@ from circuitnn.circuit import GROUND, Circuit, Element
 from circuitnn.errors import CircuitnnError, OutputError
 from circuitnn.netlist.directives import canonical, literal, value_names
 from circuitnn.netlist.formulas import closest, number
-from circuitnn.netlist.printing import format_expression, format_quantity
+from circuitnn.netlist.printing import format_expression, format_formula, format_quantity
 from circuitnn.netlist.reader import ZERO_CELSIUS
 from circuitnn.tapers import position_at
 
@@ -131,6 +131,11 @@ def _element(element: Element, is_input: bool) -> str:
         words.append(element.model)
         if element.area != 1:
             words.append(f"area={format_expression(element.area)}")
+    elif element.behaviour is not None:
+        letter = "I" if element.behaviour.quantity == "current" else "V"
+        keyword = letter if element.kind == "B" else "VALUE"
+        # Braces even around a number: a source is no plain value.
+        words.append(f"{keyword}={{{format_formula(element.behaviour.formula)}}}")
     elif element.value is not None:
         value = format_expression(element.value)
         # With AC 1 on the inputs, an .ac card is all that a frequency response takes.

@@ -7,6 +7,11 @@
 #include <stdint.h>
 #include <string.h>
 
+// Wide vectors as arguments are called differently by compilers of different age; here none leaves its library.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wpsabi"
+#endif
+
 // What a sample's critical path goes through must stay in registers, so it is inlined whatever its size.
 #define CIRCUITNN_INLINE __attribute__((always_inline))
 
@@ -25,6 +30,7 @@ template <>
 struct Traits<double> {
     using Scalar = double;
     using Bits = int64_t;
+    using Unsigned = uint64_t;
     using Mask = bool;
     static constexpr int lanes = 1;
 };
@@ -32,6 +38,7 @@ template <>
 struct Traits<float> {
     using Scalar = float;
     using Bits = int32_t;
+    using Unsigned = uint32_t;
     using Mask = bool;
     static constexpr int lanes = 1;
 };
@@ -39,6 +46,7 @@ template <>
 struct Traits<DoubleLanes> {
     using Scalar = double;
     using Bits = DoubleMask;
+    using Unsigned = DoubleMask;
     using Mask = DoubleMask;
     static constexpr int lanes = vector_bytes / sizeof(double);
 };
@@ -46,6 +54,7 @@ template <>
 struct Traits<FloatLanes> {
     using Scalar = float;
     using Bits = FloatMask;
+    using Unsigned = FloatMask;
     using Mask = FloatMask;
     static constexpr int lanes = vector_bytes / sizeof(float);
 };
@@ -137,13 +146,10 @@ inline Real signum(const Real& x) {
 
 template <class Real>
 inline Real square_root(const Real& x) {
-    if constexpr (Traits<Real>::lanes == 1) {
-        return Real(sqrt(double(x)));
-    } else {
-        Real root;
-        for (int lane = 0; lane < Traits<Real>::lanes; ++lane) root[lane] = ScalarOf<Real>(sqrt(double(x[lane])));
-        return root;
-    }
+    Real root;
+    for (int lane = 0; lane < Traits<Real>::lanes; ++lane)
+        set_lane(root, lane, ScalarOf<Real>(sqrt(get_lane(x, lane))));
+    return root;
 }
 
 // exp(x) for -708 <= x <= 709 (float: -87 to 88). Cody-Waite reduction to |r| <= ln(2)/2 and a Taylor polynomial: in
@@ -151,7 +157,7 @@ inline Real square_root(const Real& x) {
 template <class Real>
 CIRCUITNN_INLINE inline Real exponential_within(const Real& x) {
     using S = ScalarOf<Real>;
-    using Bits = typename Traits<Real>::Bits;
+    using Bits = typename Traits<Real>::Unsigned;
     constexpr bool wide = sizeof(S) == 8;
     constexpr S shift = wide ? S(6755399441055744.0) : S(12582912.0);  // 1.5 * 2^52 or 2^23: rounds to an integer
     const Real t = x * S(1.4426950408889634074) + shift;
@@ -184,7 +190,9 @@ template <class Real>
 CIRCUITNN_INLINE inline Real exponential_up_to(const Real& x, ScalarOf<Real> highest) {
     constexpr bool wide = sizeof(ScalarOf<Real>) == 8;
     const Real bottom = all_lanes<Real>(wide ? -708 : -87), top = all_lanes<Real>(highest);
-    return exponential_within(minimum(maximum(x, bottom), top));
+    // Written so that what is not a number stays that.
+    const Real raised = select<Real>(x < bottom, bottom, x);
+    return exponential_within<Real>(select<Real>(raised > top, top, raised));
 }
 
 template <class Real>
@@ -225,6 +233,34 @@ inline Real logarithm(const Real& x) {
 template <class Real, class Exponent>
 inline Real power(const Real& x, const Exponent& y) {
     return exponential<Real>(logarithm(x) * y);
+}
+
+// ln(1 + exp(x)), to full relative precision on both sides: ln(u) of the rounded u = 1 + t and what the rounding lost.
+template <class Real>
+inline Real softplus(const Real& x) {
+    using S = ScalarOf<Real>;
+    const Real t = exponential<Real>(-absolute(x)), u = S(1) + t;
+    return maximum(x, Real{}) + (logarithm<Real>(u) + (t - (u - S(1))) / u);
+}
+
+// 1 / (1 + exp(-x)), the slope of softplus.
+template <class Real>
+inline Real logistic(const Real& x) {
+    using S = ScalarOf<Real>;
+    const Real t = exponential<Real>(-absolute(x)), one = all_lanes<Real>(1);
+    return select<Real>(x < Real{}, t, one) / (S(1) + t);
+}
+
+// These come in behavioural sources only, and seldom: the C library's, lane by lane.
+template <class Real>
+inline Real sine(Real x) {
+    for (int lane = 0; lane < Traits<Real>::lanes; ++lane) set_lane(x, lane, ScalarOf<Real>(sin(get_lane(x, lane))));
+    return x;
+}
+template <class Real>
+inline Real cosine(Real x) {
+    for (int lane = 0; lane < Traits<Real>::lanes; ++lane) set_lane(x, lane, ScalarOf<Real>(cos(get_lane(x, lane))));
+    return x;
 }
 
 template <class Real>

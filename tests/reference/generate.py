@@ -30,7 +30,13 @@ PEAKS = {
     "fmv_tone_stack": 1.0,
     "ts808_clipper": 0.3,
     "ts808": 0.3,
+    "big_muff": 0.1,
+    "tube_preamp": 0.5,
 }
+# Netlists with recordings for fits; the others have accuracy data only.
+RECOVERED = tuple(PEAKS)[:6]
+# Where ngspice's Newton iteration does not reach the usual 1e-10 V: four stages of high gain in a row.
+VOLTAGE_TOLERANCES = {"big_muff": 1e-8}
 OVERSAMPLE = 64  # time steps per sample in the accuracy data; checked against twice as many
 STORED_OVERSAMPLE = 4
 RECOVERY_OVERSAMPLE = 32
@@ -49,7 +55,7 @@ EXAMPLE_NOISE_DB = -60.0  # rms, relative to the wet signal
 # ngspice starts with a hundredth of the print step, and far smaller steps than `step` drown in rounding errors.
 DECK = """
 .model source filesource(file="source.txt" amploffset=[0] amplscale=[1])
-.options method=trap reltol=1e-7 abstol=1e-12 vntol=1e-10 chgtol=1e-22 trtol=1e9 itl4=200
+.options method=trap reltol=1e-7 abstol=1e-12 vntol={vntol} chgtol=1e-22 trtol=1e9 itl4=200
 .control
 save v(out)
 tran {print_step:.16e} {stop:.16e} 0 {step:.16e}
@@ -61,15 +67,20 @@ quit
 SUFFIXES = {"meg": 1e6, "k": 1e3, "m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12, "f": 1e-15, "": 1.0}
 
 
-def simulate(netlist: str, source: FloatArray, rate: float) -> FloatArray:
-    """The output [V] of a netlist for a source [V] on a grid of that rate [Hz], one trapezoidal step per point."""
+def simulate(netlist: str, source: FloatArray, rate: float, vntol: float = 1e-10) -> FloatArray:
+    """The output [V] of a netlist for a source [V] on a grid of that rate [Hz], one trapezoidal step per point.
+
+    vntol: to how many volts ngspice solves the equations of each step.
+    """
     step = 1.0 / rate
     grid = np.arange(source.size) * step
     circuit = re.sub(r"^Vin\s.*$", "aVin %v([in]) source", netlist, flags=re.MULTILINE)
     circuit = re.sub(r"^\.(op|end)\s*$", "", circuit, flags=re.MULTILINE)
     with tempfile.TemporaryDirectory() as folder:
         np.savetxt(Path(folder, "source.txt"), np.column_stack([grid, source]), fmt="%.15e")
-        Path(folder, "deck.cir").write_text(circuit + DECK.format(step=step, print_step=10.0 * step, stop=grid[-1]))
+        Path(folder, "deck.cir").write_text(
+            circuit + DECK.format(step=step, print_step=10.0 * step, stop=grid[-1], vntol=vntol)
+        )
         process = subprocess.run(["ngspice", "-b", "deck.cir"], cwd=folder, capture_output=True, text=True)
         raw = Path(folder, "out.raw")
         if not raw.exists():
@@ -160,7 +171,8 @@ def accuracy(name: str) -> tuple[FloatArray, float]:
     for oversample in (OVERSAMPLE, 2 * OVERSAMPLE):
         rate = SAMPLE_RATE * oversample
         source = PEAKS[name] * guitar(SHORT, times(SHORT, rate))
-        outputs.append(simulate(read(name), source, rate)[:: oversample // STORED_OVERSAMPLE])
+        fine = simulate(read(name), source, rate, VOLTAGE_TOLERANCES.get(name, 1e-10))
+        outputs.append(fine[:: oversample // STORED_OVERSAMPLE])
     coarse, fine = outputs
     return fine, float(20.0 * np.log10(np.linalg.norm(coarse - fine) / np.linalg.norm(fine)))
 
@@ -189,12 +201,12 @@ def make_accuracy(pool: ThreadPoolExecutor) -> None:
 def make_recovery(pool: ThreadPoolExecutor) -> None:
     folder = HERE / "recovery"
     folder.mkdir(exist_ok=True)
-    seeds = {name: 100 + index for index, name in enumerate(PEAKS)}
-    results = pool.map(lambda name: render(name, PHRASE, PEAKS[name], seeds[name]), PEAKS)
+    seeds = {name: 100 + index for index, name in enumerate(RECOVERED)}
+    results = pool.map(lambda name: render(name, PHRASE, PEAKS[name], seeds[name]), RECOVERED)
     # Not soundfile: it stamps the time into floating-point files, and these shall come out alike every time.
     wavfile.write(folder / "dry.wav", SAMPLE_RATE, guitar(PHRASE, times(PHRASE, SAMPLE_RATE)).astype(np.float32))
     truth = {}
-    for name, (wet, values) in zip(PEAKS, results, strict=True):
+    for name, (wet, values) in zip(RECOVERED, results, strict=True):
         wavfile.write(folder / f"{name}.wav", SAMPLE_RATE, wet.astype(np.float32))
         truth[name] = {"input_peak": PEAKS[name], "seed": seeds[name], "values": values}
     write_json(folder / "truth.json", {"ngspice": ngspice_version(), "netlists": truth})

@@ -15,7 +15,16 @@ HERE = Path(__file__).parent
 NETLISTS = HERE.parents[1] / "netlists"
 EXAMPLE_FOLDER = HERE.parents[1] / "docs" / "example"
 
-NAMES = ("rc_lowpass", "diode_clipper", "series_diode_clipper", "fmv_tone_stack", "ts808_clipper", "ts808")
+NAMES = (
+    "rc_lowpass",
+    "diode_clipper",
+    "series_diode_clipper",
+    "fmv_tone_stack",
+    "ts808_clipper",
+    "ts808",
+    "big_muff",
+    "tube_preamp",
+)
 
 
 @dataclass(frozen=True)
