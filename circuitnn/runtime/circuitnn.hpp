@@ -99,14 +99,40 @@ struct Layout {
     static constexpr int coefficients = Circuit::Stages::coefficients, size = K + coefficients;
 };
 
+// P and Q of one stage by columns, for its own ports and all before it; one after another, found by the first port.
+template <int port, class Real, class Stages>
+struct Couplings {};
+template <int port, class Real, class S, class... Rest>
+struct Couplings<port, Real, Sequence<S, Rest...>> : Couplings<port + S::ports, Real, Sequence<Rest...>> {
+    using Next = Couplings<port + S::ports, Real, Sequence<Rest...>>;
+    Column<Real, S::ports> P[port + S::ports], Q[port + S::ports];
+
+    template <int at>
+    CIRCUITNN_INLINE const auto& stage() const {
+        if constexpr (at == port)
+            return *this;
+        else
+            return Next::template stage<at>();
+    }
+
+    // visit(entry of P, entry of Q, row, column)
+    template <class Visit>
+    void each(Visit&& visit) {
+        for (int column = 0; column < port + S::ports; ++column)
+            for (int row = 0; row < S::ports; ++row) visit(P[column][row], Q[column][row], port + row, column);
+        if constexpr (sizeof...(Rest) > 0) Next::each(visit);
+    }
+};
+
 // The numbers of a circuit as the core reads them: everything that a state or an input contributes in one column.
 template <class Circuit, class Real>
-struct Numbers {
+struct alignas(64) Numbers {
     using L = Layout<Circuit>;
     static constexpr int X = L::X, U = L::U, Y = L::Y, N = L::N, slots = at_least_one(N);
     Column<Real, X + Y + N> state[at_least_one(X)], input[U];  // columns of (A; D; R_x) and of (B; E; R_u)
-    Column<Real, X + Y> free[slots];                           // columns of (C; F)
-    Real P[slots][slots], Q[slots][slots], coefficients[at_least_one(L::coefficients)];
+    Column<Real, X + Y + N> free[slots];                       // columns of (C; F; 0)
+    Couplings<0, Real, typename Circuit::Stages> couplings;
+    Real coefficients[at_least_one(L::coefficients)];
 
     // visit(number, its position in theta)
     template <class Visit>
@@ -119,11 +145,11 @@ struct Numbers {
             if (row < X + Y)
                 for (int k = 0; k < N; ++k) visit(free[k][row], (next ? L::C : L::F) + own * N + k);
         }
-        for (int row = 0; row < N; ++row)
-            for (int k = 0; k < N; ++k) {
-                visit(P[row][k], L::P + row * N + k);
-                visit(Q[row][k], L::Q + row * N + k);
-            }
+        if constexpr (N > 0)
+            couplings.each([&](Real& in_P, Real& in_Q, int own, int column) {
+                visit(in_P, L::P + own * N + column);
+                visit(in_Q, L::Q + own * N + column);
+            });
         for (int k = 0; k < L::coefficients; ++k) visit(coefficients[k], L::K + k);
     }
 
@@ -159,7 +185,7 @@ struct Statistics {
     int64_t iterations = 0, rescues = 0, failures = 0;
     int64_t histogram[bins] = {}, places[2 * listed] = {};
 
-    void count(int taken) {
+    CIRCUITNN_INLINE void count(int taken) {
         iterations += taken;
         ++histogram[taken < bins ? taken : bins - 1];
     }
@@ -196,7 +222,7 @@ struct Points<port, Real, Sequence<S, Rest...>> : Points<port + S::ports, Real, 
     Point<S, Real> own;
 
     template <int at>
-    auto& stage() {
+    CIRCUITNN_INLINE auto& stage() {
         if constexpr (at == port)
             return own;
         else
@@ -232,7 +258,8 @@ struct Solver {
             evaluate<S, p, decltype(coefficient)::value>(w + p, point);
             linearise<S, p>(point);
             point.J.factorise();
-            left_side<S, p>(point, target + p);
+            const auto left = left_side<S, p>(point);
+            for (int k = 0; k < S::ports; ++k) target[p + k] = left.get(k);
         });
     }
 
@@ -286,43 +313,43 @@ struct Solver {
     // J = P V' + Q I' of one stage, not yet factorised
     template <class S, int p>
     CIRCUITNN_INLINE void linearise(Point<S, Real>& point) const {
+        const auto& coupling = numbers.couplings.template stage<p>();
         S::template each<0, 0>([&](auto law, auto port, auto) CIRCUITNN_INLINE {
             using Law = decltype(law);
             constexpr int q = decltype(port)::value, n = Law::ports, M = S::widest;
-            for (int row = 0; row < S::ports; ++row)
-                for (int column = 0; column < n; ++column) {
-                    Real sum{};
-                    if constexpr (Law::voltage_is_variable) {
-                        if constexpr (!Circuit::plain)
-                            sum = numbers.P[p + row][p + q + column];
-                        else if (row == q + column)
-                            sum = all_lanes<Real>(1);
+            for (int column = 0; column < n; ++column) {
+                auto& J = point.J.column[q + column];
+                if constexpr (Law::voltage_is_variable && !Circuit::plain)
+                    J = coupling.P[p + q + column];
+                else
+                    J.clear();
+                for (int k = 0; k < n; ++k) {
+                    if constexpr (!Law::voltage_is_variable && !Circuit::plain)
+                        J.add(coupling.P[p + q + k], point.dv[(q + k) * M + column]);
+                    J.add(coupling.Q[p + q + k], point.di[(q + k) * M + column]);
+                    if constexpr (Law::voltage_is_variable && Circuit::plain) {
+                        if (k == column) J.set(q + k, J.get(q + k) + ScalarOf<Real>(1));
+                    } else if constexpr (Circuit::plain) {
+                        J.set(q + k, J.get(q + k) + point.dv[(q + k) * M + column]);
                     }
-                    for (int k = 0; k < n; ++k) {
-                        if constexpr (!Law::voltage_is_variable) {
-                            if constexpr (!Circuit::plain)
-                                sum += numbers.P[p + row][p + q + k] * point.dv[(q + k) * M + column];
-                            else if (row == q + k)
-                                sum += point.dv[(q + k) * M + column];
-                        }
-                        sum += numbers.Q[p + row][p + q + k] * point.di[(q + k) * M + column];
-                    }
-                    point.J.lu[row][q + column] = sum;
                 }
+            }
         });
     }
 
-    // out = P v + Q i of the stage's own ports
+    // P v + Q i of the stage's own ports
     template <class S, int p>
-    CIRCUITNN_INLINE void left_side(const Point<S, Real>& point, Real* out) const {
-        for (int row = 0; row < S::ports; ++row) {
-            Real sum = Circuit::plain ? point.v[row] : Real{};
-            for (int k = 0; k < S::ports; ++k) {
-                if constexpr (!Circuit::plain) sum += numbers.P[p + row][p + k] * point.v[k];
-                sum += numbers.Q[p + row][p + k] * point.i[k];
-            }
-            out[row] = sum;
+    CIRCUITNN_INLINE Column<Real, S::ports> left_side(const Point<S, Real>& point) const {
+        const auto& coupling = numbers.couplings.template stage<p>();
+        Column<Real, S::ports> left;
+        left.clear();
+        for (int k = 0; k < S::ports; ++k) {
+            if constexpr (!Circuit::plain) left.add(coupling.P[p + k], point.v[k]);
+            left.add(coupling.Q[p + k], point.i[k]);
         }
+        if constexpr (Circuit::plain)
+            for (int k = 0; k < S::ports; ++k) left.set(k, left.get(k) + point.v[k]);
+        return left;
     }
 
     template <class S, int c>
@@ -347,13 +374,13 @@ struct Solver {
         Mask failed = none;
         Real smooth_before = all_lanes<Real>(1);
         for (int iteration = 1;; ++iteration) {
-            Real left[n], next[n];
+            Real next[n];
             evaluate<S, p, c>(at, point);
-            left_side<S, p>(point, left);
+            auto right = left_side<S, p>(point);
             linearise<S, p>(point);
-            for (int k = 0; k < n; ++k) step[k] = goal[k] - left[k];
-            point.J.factorise(step);
-            for (int k = 0; k < n; ++k) next[k] = at[k] + step[k];
+            for (int k = 0; k < n; ++k) right.set(k, goal[k] - right.get(k));
+            point.J.factorise(right);
+            for (int k = 0; k < n; ++k) next[k] = at[k] + right.get(k);
             limit<S, c>(at, next);
             Mask converged = negate(none), little = converged, finite = converged;
             Real smooth{};
@@ -395,17 +422,18 @@ struct Solver {
         Real goal[n], at[n], step[n], iterations{};
         Point<S, Real> point;
         auto& last = points.template stage<p>();
-        for (int row = 0; row < n; ++row) {
-            goal[row] = r[p + row];
-            for (int k = 0; k < p; ++k) {
-                if constexpr (!Circuit::plain) goal[row] -= numbers.P[p + row][k] * v[k];
-                goal[row] -= numbers.Q[p + row][k] * i[k];
-            }
+        const auto& coupling = numbers.couplings.template stage<p>();
+        Column<Real, n> right;
+        right.clear();
+        for (int k = 0; k < p; ++k) {
+            if constexpr (!Circuit::plain) right.add(coupling.P[k], v[k]);
+            right.add(coupling.Q[k], i[k]);
         }
+        for (int k = 0; k < n; ++k) goal[k] = r[p + k] - right.get(k);
         // Extrapolate from the last solution with its Jacobian (Holters and Zoelzer 2011).
-        for (int k = 0; k < n; ++k) at[k] = goal[k] - target[p + k];
-        last.J.solve(at);
-        for (int k = 0; k < n; ++k) at[k] += w[p + k];
+        for (int k = 0; k < n; ++k) right.set(k, goal[k] - target[p + k]);
+        last.J.solve(right);
+        for (int k = 0; k < n; ++k) at[k] = w[p + k] + right.get(k);
         limit<S, c>(w + p, at);
         const Mask none = Mask{};
         Mask failed = newton<S, p, c>(goal, at, step, none, point, iterations);
@@ -468,11 +496,10 @@ struct Solver {
         const Mask lost = rescue<S, p, c>(attempt.goal, attempt.at, failed, sample, statistics), none = Mask{};
         newton_again<S, p, c>(attempt, negate(none));
         // A lane that has no solution goes on from where it was, as if that had been asked for.
-        Real left[S::ports];
-        left_side<S, p>(attempt.point, left);
+        const auto left = left_side<S, p>(attempt.point);
         for (int k = 0; k < S::ports; ++k) {
             attempt.step[k] = select<Real>(lost, Real{}, attempt.step[k]);
-            attempt.goal[k] = select<Real>(lost, left[k], attempt.goal[k]);
+            attempt.goal[k] = select<Real>(lost, left.get(k), attempt.goal[k]);
         }
     }
 
@@ -532,7 +559,7 @@ struct Solver {
         return -1;
     }
 
-    Real free_quantity(int k) const {
+    CIRCUITNN_INLINE Real free_quantity(int k) const {
         const int position = Circuit::free_ports[k];
         return position < N ? v[position] : i[position - N];
     }
@@ -555,7 +582,7 @@ struct Batch {
 
 // The numbers at the first sample of a block, and what they gain from sample to sample. Never in a hurry.
 template <class Circuit, class Real, class Block>
-__attribute__((noinline, cold)) void load_block(const Batch& batch, const double* theta, int64_t block, Block& numbers, Block& gain) {
+__attribute__((noinline)) void load_block(const Batch& batch, const double* theta, int64_t block, Block& numbers, Block& gain) {
     using L = Layout<Circuit>;
     using Scalar = ScalarOf<Real>;
     for (int lane = 0; lane < Traits<Real>::lanes; ++lane) {

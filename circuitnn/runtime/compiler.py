@@ -35,16 +35,20 @@ def cache_folder() -> Path:
 
 @cache
 def find_compiler() -> tuple[str, ...] | None:
-    """The command of a C++17 compiler: $CXX, the system's, or the one in the ziglang package; None if there is none."""
+    """The command of a C++17 compiler: $CXX, the one in the ziglang package, or the system's; None if there is none.
+
+    Clang comes first, which ziglang holds too: it keeps small matrices in registers where gcc does not, and large
+    circuits run up to twice as fast.
+    """
     given = os.environ.get("CXX")
     if given:
         return tuple(given.split())
-    for name in ("c++", "g++", "clang++"):
-        if found := shutil.which(name):
-            return (found,)
     if importlib.util.find_spec("ziglang"):
         # zig would first build a C++ standard library, which the headers do not need.
         return (sys.executable, "-m", "ziglang", "c++", "-nostdlib++")
+    for name in ("clang++", "g++", "c++"):
+        if found := shutil.which(name):
+            return (found,)
     return None
 
 

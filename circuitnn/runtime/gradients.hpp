@@ -8,11 +8,12 @@ namespace circuitnn {
 
 // Derivatives by the numbers of a circuit, in rows: those of x', y and r, each by (x, u, 1, f).
 template <class Circuit, class Real>
-struct NumbersRows {
+struct alignas(64) NumbersRows {
     using L = Layout<Circuit>;
     static constexpr int X = L::X, U = L::U, Y = L::Y, N = L::N, slots = at_least_one(N);
     Column<Real, X + U + N> row[X + Y + N];
-    Real P[slots][slots], Q[slots][slots], coefficients[at_least_one(L::coefficients)];
+    Column<Real, N> P[slots], Q[slots];
+    Real coefficients[at_least_one(L::coefficients)];
 
     // visit(number, its position in theta)
     template <class Visit>
@@ -50,7 +51,8 @@ void adjoint(const Batch& batch, const double* u, const double* xs, const double
     NumbersRows<Circuit, Real> rows{}, rows_gain{}, sum{}, late{};
     Solver<Circuit, Real> solver(numbers);
     Column<Real, X + U + N> in{};
-    Real lambda[at_least_one(X)], at[slots], v_bar[slots], i_bar[slots], mu[slots];
+    Real lambda[at_least_one(X)], at[slots], mu[slots];
+    Column<Real, N> v_bar, i_bar, v, i;
     in[X + U - 1] = all_lanes<Real>(1);
     for (int lane = 0; lane < lanes; ++lane)
         for (int k = 0; k < X; ++k) set_lane(lambda[k], lane, x_bar[batch.recording(lane) * X + k]);
@@ -89,7 +91,14 @@ void adjoint(const Batch& batch, const double* u, const double* xs, const double
                 sum.row[X + k].add(in, bar);
             }
             if constexpr (N > 0) {
-                for (int k = 0; k < N; ++k) v_bar[k] = i_bar[k] = Real{};
+                v_bar.clear();
+                i_bar.clear();
+                v.clear();
+                i.clear();
+                for (int k = 0; k < N; ++k) {
+                    v[k] = solver.v[k];
+                    i[k] = solver.i[k];
+                }
                 for (int k = 0; k < N; ++k) {
                     const int position = Circuit::free_ports[k];
                     (position < N ? v_bar[position] : i_bar[position - N]) += back[X + U + k];
@@ -97,33 +106,33 @@ void adjoint(const Batch& batch, const double* u, const double* xs, const double
                 // Stage by stage from the last: J^T mu = V'^T v_bar + I'^T i_bar, then its part in all before it.
                 Stages::each_reversed([&](auto stage, auto port, auto) CIRCUITNN_INLINE {
                     using S = decltype(stage);
-                    constexpr int p = decltype(port)::value, stop = p + S::ports;
+                    constexpr int p = decltype(port)::value;
                     const auto& point = solver.points.template stage<p>();
+                    Column<Real, S::ports> right;
+                    right.clear();
                     S::template each<0, 0>([&](auto law, auto first, auto) CIRCUITNN_INLINE {
                         using Law = decltype(law);
                         constexpr int q = decltype(first)::value, M = S::widest;
                         for (int column = 0; column < Law::ports; ++column) {
-                            Real right{};
-                            if constexpr (Law::voltage_is_variable) right = v_bar[p + q + column];
+                            Real bar{};
+                            if constexpr (Law::voltage_is_variable) bar = v_bar[p + q + column];
                             for (int k = q; k < q + Law::ports; ++k) {
-                                if constexpr (!Law::voltage_is_variable) right += point.dv[k * M + column] * v_bar[p + k];
-                                right += point.di[k * M + column] * i_bar[p + k];
+                                if constexpr (!Law::voltage_is_variable) bar += point.dv[k * M + column] * v_bar[p + k];
+                                bar += point.di[k * M + column] * i_bar[p + k];
                             }
-                            mu[p + q + column] = right;
+                            right.set(q + column, bar);
                         }
                     });
-                    point.J.solve_transposed(mu + p);
-                    for (int row = p; row < stop; ++row) {
-                        const Real bar = -mu[row];
-                        for (int k = 0; k < stop; ++k) {
-                            if constexpr (!Circuit::plain) {
-                                sum.P[row][k] += bar * solver.v[k];
-                                v_bar[k] += bar * numbers.P[row][k];
-                            }
-                            sum.Q[row][k] += bar * solver.i[k];
-                            i_bar[k] += bar * numbers.Q[row][k];
+                    point.J.solve_transposed(right);
+                    for (int row = p; row < p + S::ports; ++row) {
+                        mu[row] = right.get(row - p);
+                        if constexpr (!Circuit::plain) {
+                            sum.P[row].add(v, -mu[row]);
+                            v_bar.add(rows.P[row], -mu[row]);
                         }
-                        if constexpr (Circuit::plain) v_bar[row] += bar;
+                        sum.Q[row].add(i, -mu[row]);
+                        i_bar.add(rows.Q[row], -mu[row]);
+                        if constexpr (Circuit::plain) v_bar[row] -= mu[row];
                     }
                 });
                 for (int k = 0; k < N; ++k) {
@@ -274,7 +283,7 @@ void tangent(const Batch& batch, const double* u, double* x, double* w, const do
                             dw[row] = Circuit::plain ? right - dv[row] : right;
                         }
                         const auto& point = solver.points.template stage<p>();
-                        point.J.solve(dw + p);
+                        point.J.solve_all(dw + p);
                         S::template each<0, 0>([&](auto law, auto first, auto) {
                             using Law = decltype(law);
                             constexpr int q = decltype(first)::value, M = S::widest;

@@ -15,6 +15,13 @@
 // What a sample's critical path goes through must stay in registers, so it is inlined whatever its size.
 #define CIRCUITNN_INLINE __attribute__((always_inline))
 
+// Loops over the rows and columns of small matrices, whose positions must be known to stay in registers.
+#if defined(__clang__)
+#define CIRCUITNN_UNROLL _Pragma("unroll")
+#else
+#define CIRCUITNN_UNROLL _Pragma("GCC unroll 32")
+#endif
+
 namespace circuitnn {
 
 // Vectors of gcc and clang, one cache line wide; a machine with narrower registers takes two or four of them.
@@ -65,12 +72,12 @@ using MaskOf = typename Traits<Real>::Mask;
 
 // The same number in every lane.
 template <class Real>
-inline Real all_lanes(ScalarOf<Real> value) {
+CIRCUITNN_INLINE inline Real all_lanes(ScalarOf<Real> value) {
     return Real{} + value;
 }
 
 template <class Real>
-inline ScalarOf<Real> get_lane(const Real& value, int lane) {
+CIRCUITNN_INLINE inline ScalarOf<Real> get_lane(const Real& value, int lane) {
     if constexpr (Traits<Real>::lanes == 1)
         return value;
     else
@@ -78,16 +85,16 @@ inline ScalarOf<Real> get_lane(const Real& value, int lane) {
 }
 
 template <class Real>
-inline void set_lane(Real& value, int lane, ScalarOf<Real> number) {
+CIRCUITNN_INLINE inline void set_lane(Real& value, int lane, ScalarOf<Real> number) {
     if constexpr (Traits<Real>::lanes == 1)
         value = number;
     else
         value[lane] = number;
 }
 
-inline bool any(bool mask) { return mask; }
+CIRCUITNN_INLINE inline bool any(bool mask) { return mask; }
 template <class Mask>
-inline bool any(const Mask& mask) {
+CIRCUITNN_INLINE inline bool any(const Mask& mask) {
     typedef int64_t Half __attribute__((vector_size(vector_bytes / 2)));
     typedef int64_t Quarter __attribute__((vector_size(vector_bytes / 4)));
     Half halves[2];
@@ -99,30 +106,30 @@ inline bool any(const Mask& mask) {
     return (quarter[0] | quarter[1]) != 0;
 }
 
-inline bool lane_of(bool mask, int) { return mask; }
+CIRCUITNN_INLINE inline bool lane_of(bool mask, int) { return mask; }
 template <class Mask>
-inline bool lane_of(const Mask& mask, int lane) {
+CIRCUITNN_INLINE inline bool lane_of(const Mask& mask, int lane) {
     return mask[lane] != 0;
 }
-inline void set_lane_of(bool& mask, int) { mask = true; }
+CIRCUITNN_INLINE inline void set_lane_of(bool& mask, int) { mask = true; }
 template <class Mask>
-inline void set_lane_of(Mask& mask, int lane) {
+CIRCUITNN_INLINE inline void set_lane_of(Mask& mask, int lane) {
     mask[lane] = -1;
 }
 
-inline bool negate(bool mask) { return !mask; }
+CIRCUITNN_INLINE inline bool negate(bool mask) { return !mask; }
 template <class Mask>
-inline Mask negate(const Mask& mask) {
+CIRCUITNN_INLINE inline Mask negate(const Mask& mask) {
     return ~mask;
 }
 
 template <class Real>
-inline Real select(const MaskOf<Real>& mask, const Real& yes, const Real& no) {
+CIRCUITNN_INLINE inline Real select(const MaskOf<Real>& mask, const Real& yes, const Real& no) {
     return mask ? yes : no;
 }
 
 template <class Real>
-inline Real absolute(const Real& x) {
+CIRCUITNN_INLINE inline Real absolute(const Real& x) {
     if constexpr (Traits<Real>::lanes == 1)
         return x < 0 ? -x : x;
     else
@@ -130,23 +137,23 @@ inline Real absolute(const Real& x) {
 }
 
 template <class Real>
-inline Real maximum(const Real& a, const Real& b) {
+CIRCUITNN_INLINE inline Real maximum(const Real& a, const Real& b) {
     return select<Real>(a > b, a, b);
 }
 template <class Real>
-inline Real minimum(const Real& a, const Real& b) {
+CIRCUITNN_INLINE inline Real minimum(const Real& a, const Real& b) {
     return select<Real>(a < b, a, b);
 }
 
 template <class Real>
-inline Real signum(const Real& x) {
+CIRCUITNN_INLINE inline Real signum(const Real& x) {
     const Real zero{}, one = all_lanes<Real>(1);
     return select<Real>(x > zero, one, select<Real>(x < zero, -one, zero));
 }
 
 template <class Real>
-inline Real square_root(const Real& x) {
-    Real root;
+CIRCUITNN_INLINE inline Real square_root(const Real& x) {
+    Real root{};
     for (int lane = 0; lane < Traits<Real>::lanes; ++lane)
         set_lane(root, lane, ScalarOf<Real>(sqrt(get_lane(x, lane))));
     return root;
@@ -203,7 +210,7 @@ CIRCUITNN_INLINE inline Real exponential(const Real& x) {
 // ln(x), for what is not positive that of the smallest positive normal number. x = 2^k m with m in [sqrt(1/2), sqrt(2)),
 // ln(m) = 2 artanh(s) with s = (m - 1) / (m + 1) as its odd series, |s| <= 0.172.
 template <class Real>
-inline Real logarithm(const Real& x) {
+CIRCUITNN_INLINE inline Real logarithm(const Real& x) {
     using S = ScalarOf<Real>;
     using Bits = typename Traits<Real>::Bits;
     constexpr bool wide = sizeof(S) == 8;
@@ -231,13 +238,13 @@ inline Real logarithm(const Real& x) {
 
 // x^y for x > 0; 0 (but for rounding) for x <= 0 and y > 0.
 template <class Real, class Exponent>
-inline Real power(const Real& x, const Exponent& y) {
+CIRCUITNN_INLINE inline Real power(const Real& x, const Exponent& y) {
     return exponential<Real>(logarithm(x) * y);
 }
 
 // ln(1 + exp(x)), to full relative precision on both sides: ln(u) of the rounded u = 1 + t and what the rounding lost.
 template <class Real>
-inline Real softplus(const Real& x) {
+CIRCUITNN_INLINE inline Real softplus(const Real& x) {
     using S = ScalarOf<Real>;
     const Real t = exponential<Real>(-absolute(x)), u = S(1) + t;
     return maximum(x, Real{}) + (logarithm<Real>(u) + (t - (u - S(1))) / u);
@@ -245,7 +252,7 @@ inline Real softplus(const Real& x) {
 
 // 1 / (1 + exp(-x)), the slope of softplus.
 template <class Real>
-inline Real logistic(const Real& x) {
+CIRCUITNN_INLINE inline Real logistic(const Real& x) {
     using S = ScalarOf<Real>;
     const Real t = exponential<Real>(-absolute(x)), one = all_lanes<Real>(1);
     return select<Real>(x < Real{}, t, one) / (S(1) + t);
@@ -253,18 +260,18 @@ inline Real logistic(const Real& x) {
 
 // These come in behavioural sources only, and seldom: the C library's, lane by lane.
 template <class Real>
-inline Real sine(Real x) {
+CIRCUITNN_INLINE inline Real sine(Real x) {
     for (int lane = 0; lane < Traits<Real>::lanes; ++lane) set_lane(x, lane, ScalarOf<Real>(sin(get_lane(x, lane))));
     return x;
 }
 template <class Real>
-inline Real cosine(Real x) {
+CIRCUITNN_INLINE inline Real cosine(Real x) {
     for (int lane = 0; lane < Traits<Real>::lanes; ++lane) set_lane(x, lane, ScalarOf<Real>(cos(get_lane(x, lane))));
     return x;
 }
 
 template <class Real>
-inline Real hyperbolic_tangent(const Real& x) {
+CIRCUITNN_INLINE inline Real hyperbolic_tangent(const Real& x) {
     using S = ScalarOf<Real>;
     const Real e = exponential<Real>(absolute(x) * S(-2));
     const Real magnitude = (S(1) - e) / (S(1) + e);
@@ -300,34 +307,59 @@ CIRCUITNN_INLINE inline Real limit_junction(const Real& before, const Real& afte
     return select<Real>(steep, select<Real>(mirrored, -limited, limited), after);
 }
 
+template <bool first, class A, class B>
+struct Pick {
+    using Type = A;
+};
+template <class A, class B>
+struct Pick<false, A, B> {
+    using Type = B;
+};
+
 constexpr int at_least_one(int n) { return n > 0 ? n : 1; }
 
-// Rows that one register takes: several numbers of one recording, or one number of several recordings.
-template <class Real>
+// How a column of R numbers lies in registers: of one recording several rows in one, of several recordings one row each.
+typedef double FourDoubles __attribute__((vector_size(32)));
+typedef float EightFloats __attribute__((vector_size(32)));
+template <class Real, int R>
 struct Pack {
     using Type = Real;
     static constexpr int rows = 1;
 };
-template <>
-struct Pack<double> {
-    typedef double Type __attribute__((vector_size(32)));
-    static constexpr int rows = 4;
+template <int R>
+struct Pack<double, R> {
+    using Type = typename Pick<(R > 8), DoubleLanes, typename Pick<(R > 2), FourDoubles, double>::Type>::Type;
+    static constexpr int rows = sizeof(Type) / sizeof(double);
 };
-template <>
-struct Pack<float> {
-    typedef float Type __attribute__((vector_size(32)));
-    static constexpr int rows = 8;
+template <int R>
+struct Pack<float, R> {
+    using Type = typename Pick<(R > 8), FloatLanes, typename Pick<(R > 2), EightFloats, float>::Type>::Type;
+    static constexpr int rows = sizeof(Type) / sizeof(float);
 };
 
-// A column of R numbers, in whole packs.
+// A column of R numbers, in whole packs; what pads it stays 0. `get` and `set` leave it in registers where the row is
+// known to the compiler; operator[] is for columns that live in memory.
 template <class Real, int R>
-struct alignas(64) Column {
-    using Part = typename Pack<Real>::Type;
-    static constexpr int rows = Pack<Real>::rows, parts = at_least_one((R + rows - 1) / rows);
+struct Column {
+    using Part = typename Pack<Real, R>::Type;
+    static constexpr int rows = Pack<Real, R>::rows, parts = at_least_one((R + rows - 1) / rows);
     Part part[parts];
 
-    Real& operator[](int row) { return reinterpret_cast<Real*>(part)[row]; }
-    const Real& operator[](int row) const { return reinterpret_cast<const Real*>(part)[row]; }
+    CIRCUITNN_INLINE Real& operator[](int row) { return reinterpret_cast<Real*>(part)[row]; }
+    CIRCUITNN_INLINE const Real& operator[](int row) const { return reinterpret_cast<const Real*>(part)[row]; }
+
+    CIRCUITNN_INLINE Real get(int row) const {
+        if constexpr (rows == 1)
+            return part[row];
+        else
+            return part[row / rows][row % rows];
+    }
+    CIRCUITNN_INLINE void set(int row, const Real& value) {
+        if constexpr (rows == 1)
+            part[row] = value;
+        else
+            part[row / rows][row % rows] = value;
+    }
 
     CIRCUITNN_INLINE void clear() {
         for (int k = 0; k < parts; ++k) part[k] = Part{};
@@ -335,109 +367,196 @@ struct alignas(64) Column {
     CIRCUITNN_INLINE void add(const Column& column) {
         for (int k = 0; k < parts; ++k) part[k] += column.part[k];
     }
-    // The column times a factor, added to as many rows as it has.
-    template <int rows_of_other>
-    CIRCUITNN_INLINE void add(const Column<Real, rows_of_other>& column, const Real& factor) {
-        static_assert(Column<Real, rows_of_other>::parts <= parts);
-        for (int k = 0; k < Column<Real, rows_of_other>::parts; ++k) part[k] += column.part[k] * factor;
+    CIRCUITNN_INLINE void add(const Column& column, const Real& factor) {
+        CIRCUITNN_UNROLL
+        for (int k = 0; k < parts; ++k) part[k] += column.part[k] * factor;
+    }
+    CIRCUITNN_INLINE Real dot(const Column& other) const {
+        Part sum = part[0] * other.part[0];
+        for (int k = 1; k < parts; ++k) sum += part[k] * other.part[k];
+        if constexpr (rows == 1) {
+            return sum;
+        } else {
+            Real total = sum[0];
+            for (int k = 1; k < rows; ++k) total += sum[k];
+            return total;
+        }
+    }
+    // Whether in any row below `row` the magnitude is more than ten times `pivot`; for lanes, in which of them.
+    CIRCUITNN_INLINE MaskOf<Real> exceeds(int row, const Real& pivot) const {
+        if constexpr (rows == 1) {
+            Real largest{};
+            CIRCUITNN_UNROLL
+            for (int k = row + 1; k < R; ++k) largest = maximum(largest, absolute(part[k]));
+            return largest * ScalarOf<Real>(0.1) > pivot;
+        } else {
+            Part largest{};
+            CIRCUITNN_UNROLL
+            for (int k = (row + 1) / rows; k < parts; ++k) {
+                Part magnitude = part[k] < 0 ? -part[k] : part[k];
+                CIRCUITNN_UNROLL
+                for (int j = 0; j < rows; ++j)
+                    if (k * rows + j <= row) magnitude[j] = 0;
+                largest = magnitude > largest ? magnitude : largest;
+            }
+            Real most = largest[0];
+            CIRCUITNN_UNROLL
+            for (int j = 1; j < rows; ++j) most = maximum<Real>(most, largest[j]);
+            return most * ScalarOf<Real>(0.1) > pivot;
+        }
     }
 };
 
-// Factorisation of an N x N matrix: explicit inverse up to N = 2, else LU with partial pivoting, each lane its own.
-// A singular matrix gives solutions that are not finite.
+// An N x N matrix J by columns, then its factors: the explicit inverse up to N = 2, else Gauss-Jordan elimination with
+// threshold pivoting, each lane its own. A singular matrix gives solutions that are not finite.
 template <int N, class Real>
 struct Factors {
     using Mask = MaskOf<Real>;
-    Real lu[at_least_one(N)][at_least_one(N)];
+    Column<Real, N> column[at_least_one(N)];  // J; then the inverse, or what each step of the elimination subtracts
+    Column<Real, N> inverse;                  // one over each pivot
     Mask swapped[at_least_one(N)][at_least_one(N)];
+    bool pivoted;
 
     // Factorises, and b becomes the solution of J b' = b.
-    CIRCUITNN_INLINE void factorise(Real* b) {
+    CIRCUITNN_INLINE void factorise(Column<Real, N>& b) {
         if constexpr (N == 1) {
             // The division does not wait for the inverse, which only the next sample needs.
-            b[0] = b[0] / lu[0][0];
+            b.set(0, b.get(0) / column[0].get(0));
             factorise();
-        } else {
+        } else if constexpr (N == 2) {
             factorise();
             solve(b);
+        } else {
+            eliminate(b);
+            for (int k = 0; k < Column<Real, N>::parts; ++k) b.part[k] *= inverse.part[k];
         }
     }
 
     CIRCUITNN_INLINE void factorise() {
         using S = ScalarOf<Real>;
         if constexpr (N == 1) {
-            lu[0][0] = S(1) / lu[0][0];
+            column[0].set(0, S(1) / column[0].get(0));
         } else if constexpr (N == 2) {
-            const Real a = lu[0][0], b = lu[0][1], c = lu[1][0], d = lu[1][1];
-            const Real inverse = S(1) / (a * d - b * c);
-            lu[0][0] = d * inverse;
-            lu[0][1] = -b * inverse;
-            lu[1][0] = -c * inverse;
-            lu[1][1] = a * inverse;
+            const Real a = column[0].get(0), b = column[1].get(0), c = column[0].get(1), d = column[1].get(1);
+            const Real one_over = S(1) / (a * d - b * c);
+            column[0].set(0, d * one_over);
+            column[1].set(0, -b * one_over);
+            column[0].set(1, -c * one_over);
+            column[1].set(1, a * one_over);
         } else {
-            for (int k = 0; k < N; ++k) {
-                // Each row that has the larger pivot changes places with row k.
-                for (int row = k + 1; row < N; ++row) {
-                    swapped[k][row] = absolute(lu[row][k]) > absolute(lu[k][k]);
-                    for (int column = k; column < N; ++column) swap(swapped[k][row], lu[k][column], lu[row][column]);
-                }
-                lu[k][k] = S(1) / lu[k][k];
-                for (int row = k + 1; row < N; ++row) {
-                    const Real factor = lu[row][k] *= lu[k][k];
-                    for (int column = k + 1; column < N; ++column) lu[row][column] -= factor * lu[k][column];
-                }
-            }
+            Column<Real, N> none;
+            none.clear();
+            eliminate(none);
         }
     }
 
-    // b becomes the solution of J b' = b. Number: Real, or a vector of right-hand sides of one recording.
-    template <class Number>
-    CIRCUITNN_INLINE void solve(Number* b) const {
+    // b becomes the solution of J b' = b.
+    CIRCUITNN_INLINE void solve(Column<Real, N>& b) const {
         if constexpr (N == 1) {
-            b[0] *= lu[0][0];
+            b.set(0, b.get(0) * column[0].get(0));
         } else if constexpr (N == 2) {
-            const Number first = lu[0][0] * b[0] + lu[0][1] * b[1];
-            b[1] = lu[1][0] * b[0] + lu[1][1] * b[1];
+            const Real first = column[0].get(0) * b.get(0) + column[1].get(0) * b.get(1);
+            b.set(1, column[0].get(1) * b.get(0) + column[1].get(1) * b.get(1));
+            b.set(0, first);
+        } else {
+            CIRCUITNN_UNROLL
+            for (int k = 0; k < N; ++k) {
+                if (pivoted)
+                    for (int row = k + 1; row < N; ++row) exchange(swapped[k][row], b, k, row);
+                b.add(column[k], -b.get(k));
+            }
+            for (int k = 0; k < Column<Real, N>::parts; ++k) b.part[k] *= inverse.part[k];
+        }
+    }
+
+    // The same for several right-hand sides of one recording, side by side in a vector.
+    template <class Vector>
+    CIRCUITNN_INLINE void solve_all(Vector* b) const {
+        if constexpr (N == 1) {
+            b[0] *= column[0].get(0);
+        } else if constexpr (N == 2) {
+            const Vector first = column[0].get(0) * b[0] + column[1].get(0) * b[1];
+            b[1] = column[0].get(1) * b[0] + column[1].get(1) * b[1];
             b[0] = first;
         } else {
             for (int k = 0; k < N; ++k) {
-                for (int row = k + 1; row < N; ++row) swap(swapped[k][row], b[k], b[row]);
-                for (int row = k + 1; row < N; ++row) b[row] -= lu[row][k] * b[k];
+                if (pivoted)
+                    for (int row = k + 1; row < N; ++row)
+                        if (swapped[k][row]) {
+                            const Vector kept = b[k];
+                            b[k] = b[row];
+                            b[row] = kept;
+                        }
+                for (int row = 0; row < N; ++row)
+                    if (row != k) b[row] -= column[k][row] * b[k];
             }
-            for (int k = N - 1; k >= 0; --k) {
-                b[k] *= lu[k][k];
-                for (int row = 0; row < k; ++row) b[row] -= lu[row][k] * b[k];
-            }
+            for (int k = 0; k < N; ++k) b[k] *= inverse[k];
         }
     }
 
     // b becomes the solution of J^T b' = b.
-    CIRCUITNN_INLINE void solve_transposed(Real* b) const {
+    CIRCUITNN_INLINE void solve_transposed(Column<Real, N>& b) const {
         if constexpr (N == 1) {
-            b[0] *= lu[0][0];
+            b.set(0, b.get(0) * column[0].get(0));
         } else if constexpr (N == 2) {
-            const Real first = lu[0][0] * b[0] + lu[1][0] * b[1];
-            b[1] = lu[0][1] * b[0] + lu[1][1] * b[1];
-            b[0] = first;
+            const Real first = column[0].get(0) * b.get(0) + column[0].get(1) * b.get(1);
+            b.set(1, column[1].get(0) * b.get(0) + column[1].get(1) * b.get(1));
+            b.set(0, first);
         } else {
-            for (int k = 0; k < N; ++k) {
-                b[k] *= lu[k][k];
-                for (int row = k + 1; row < N; ++row) b[row] -= lu[k][row] * b[k];
-            }
+            for (int k = 0; k < Column<Real, N>::parts; ++k) b.part[k] *= inverse.part[k];
+            CIRCUITNN_UNROLL
             for (int k = N - 1; k >= 0; --k) {
-                for (int row = k + 1; row < N; ++row) b[k] -= lu[row][k] * b[row];
-                for (int row = N - 1; row > k; --row) swap(swapped[k][row], b[k], b[row]);
+                b.set(k, b.get(k) - column[k].dot(b));
+                if (pivoted)
+                    for (int row = N - 1; row > k; --row) exchange(swapped[k][row], b, k, row);
             }
         }
     }
 
   private:
-    template <class Number>
-    static void swap(const Mask& mask, Number& a, Number& b) {
-        if (!any(mask)) return;
-        const Number kept = a;
-        a = mask ? b : a;
-        b = mask ? kept : b;
+    CIRCUITNN_INLINE void eliminate(Column<Real, N>& b) {
+        using S = ScalarOf<Real>;
+        pivoted = false;
+        CIRCUITNN_UNROLL
+        for (int k = 0; k < N; ++k) {
+            // A pivot that is a good part of the largest entry below it is good enough.
+            const Mask small = column[k].exceeds(k, absolute<Real>(column[k].get(k)));
+            if (any(small)) {
+                // On copies, so that the usual way stays in registers.
+                Factors copy = *this;
+                Column<Real, N> right = b;
+                copy.pivot(k, small, right);
+                *this = copy;
+                b = right;
+            }
+            const Real one_over = S(1) / column[k].get(k);
+            inverse.set(k, one_over);
+            for (int part = 0; part < Column<Real, N>::parts; ++part) column[k].part[part] *= one_over;
+            column[k].set(k, Real{});
+            CIRCUITNN_UNROLL
+            for (int j = k + 1; j < N; ++j) column[j].add(column[k], -column[j].get(k));
+            b.add(column[k], -b.get(k));
+        }
+    }
+
+    // Each row below that has a larger pivot changes places with row k, where that is needed.
+    __attribute__((noinline, cold)) void pivot(int k, const Mask& small, Column<Real, N>& b) {
+        if (!pivoted)
+            for (auto& row : swapped)
+                for (auto& mask : row) mask = Mask{};
+        pivoted = true;
+        for (int row = k + 1; row < N; ++row) {
+            const Mask larger = small & (absolute(column[k][row]) > absolute(column[k][k]));
+            swapped[k][row] = larger;
+            for (int j = k; j < N; ++j) exchange(larger, column[j], k, row);
+            exchange(larger, b, k, row);
+        }
+    }
+
+    static void exchange(const Mask& mask, Column<Real, N>& column, int k, int row) {
+        const Real upper = column.get(k), lower = column.get(row);
+        column.set(k, select<Real>(mask, lower, upper));
+        column.set(row, select<Real>(mask, upper, lower));
     }
 };
 
