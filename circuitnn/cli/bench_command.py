@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,27 +51,24 @@ def bench(
     # All are read before the first is measured: a mistake in the last one should not cost minutes.
     circuits = [(path, read_netlist(path)) for path in paths]
     settings = Settings(seconds, sample_rate, oversample, repeats, threads)
-    found: dict[Path, Measurement] = {}
+    found: list[tuple[Path, Measurement]] = []
     with progress(len(circuits)) as update:
         for k, (path, circuit) in enumerate(circuits):
             update(k, f"measuring {plain(path.stem)}")
             with about(path):
-                found[path] = measure(circuit, settings)
-    for path, entry in found.items():
+                found.append((path, measure(circuit, settings)))
+    for path, entry in found:
         if entry.failures:
             warn(f"{path}: {entry.failures} steps did not converge and kept the last solution")
     if as_json:
         print_json(
-            [
-                {"netlist": path.stem, "path": str(path)} | asdict(entry) | asdict(settings)
-                for path, entry in found.items()
-            ]
+            [{"netlist": path.stem, "path": str(path)} | asdict(entry) | asdict(settings) for path, entry in found]
         )
     else:
         _print(found, settings)
 
 
-def _print(found: Mapping[Path, Measurement], settings: Settings) -> None:
+def _print(found: Sequence[tuple[Path, Measurement]], settings: Settings) -> None:
     from rich.box import SIMPLE
     from rich.table import Table
 
@@ -87,7 +84,7 @@ def _print(found: Mapping[Path, Measurement], settings: Settings) -> None:
     shares.add_column("iterations")
     for k in range(COLUMNS + 1):
         shares.add_column(f"{k}+" if k == COLUMNS else str(k), justify="right")
-    for path, entry in found.items():
+    for path, entry in found:
         costs.add_row(
             plain(path.stem), str(entry.states), _ports(entry), _digits(entry.real_time_factor),
             _digits(entry.ns_per_step), _digits(entry.ns_per_step_lane), f"{entry.gradient_ratio:.2f}",

@@ -183,6 +183,15 @@ def run_block(
         tally.blocks.append(Block(number, kind, rate, lanes, from_rest, knobs, failed, not_finite, first[:LISTED]))
 
 
+def described(block: Block) -> str:
+    knobs = ", ".join(f"{name} {position:.4f}" for name, position in block.knobs.items()) or "no knobs"
+    first = ", ".join(f"lane {lane} step {step} {port}" for lane, step, port in block.first)
+    return (
+        f"block {block.number}: {block.failed} failed, {block.not_finite} not finite; {block.kind}, {block.rate:g} Hz, "
+        f"{block.lanes} lanes, {'from rest' if block.from_rest else 'going on'}; {knobs}; first at {first or '-'}"
+    )
+
+
 def print_table(tallies: list[Tally]) -> None:
     columns = f"{'steps':>12}{'iterations':>12}{'most':>6}{'rescued':>9}{'failed':>8}{'not finite':>12}{'no start':>10}"
     print(f"{'netlist':<24}{columns}{'ns/step':>9}")
@@ -196,12 +205,7 @@ def print_table(tallies: list[Tally]) -> None:
         if t.rescued_by_kind:
             print(f"{t.netlist} rescued: " + ", ".join(f"{kind} {n}" for kind, n in t.rescued_by_kind.items()))
         for block in t.blocks:
-            knobs = ", ".join(f"{name} {position:.4f}" for name, position in block.knobs.items()) or "no knobs"
-            print(
-                f"{t.netlist} block {block.number}: {block.failed} failed, {block.not_finite} not finite; "
-                f"{block.kind}, {block.rate:g} Hz, {block.lanes} lanes, {'from rest' if block.from_rest else 'going on'}; {knobs}; "
-                f"first at {', '.join(f'{lane}:{step} {port}' for lane, step, port in block.first)}"
-            )
+            print(f"{t.netlist} {described(block)}")
         for positions in t.no_start:
             print(f"{t.netlist} does not start at {positions}")
 
