@@ -60,9 +60,9 @@ def printed_by(command: Sequence[str]) -> str:
     return done.stdout
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Markdown; the first column is text, the others are numbers."""
-    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> str:
+    """Markdown; the first columns are text, the others are numbers."""
+    lines = [headings, [*["---"] * texts, *["---:"] * (len(headings) - texts)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -253,7 +253,7 @@ def peers_section(quick: bool) -> str:
 Nanoseconds per step and lane. Each program's output or gradient is compared with ours before it is timed, and both take
 turns in one run. A ratio above 1 means that this package is faster.
 
-{table(("what is computed", "by what else", "ours", "theirs", "ratio", "notes"), rows)}
+{table(("what is computed", "by what else", "ours", "theirs", "ratio", "notes"), rows, 2)}
 {skipped}"""
 
 

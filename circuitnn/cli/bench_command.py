@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from circuitnn.bench import Measurement, Settings
 
 # Iterations that get a column of their own in the printed histogram; the last column has all above.
-COLUMNS = 10
+COLUMNS = 8
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -72,27 +72,28 @@ def _print(found: Sequence[tuple[Path, Measurement]], settings: Settings) -> Non
     from rich.box import SIMPLE
     from rich.table import Table
 
+    from circuitnn.bench import DIRECTIONS
     from circuitnn.kernel import LANES
 
     headings = (
         "netlist", "states", "ports", "times\nreal time", "ns\na step", "ns\nin lanes", "gradient", "adjoint",
-        "tangent", "iterations", "compiled",
+        "tangent", "compiled",
     )  # fmt: skip
-    costs, shares = Table(box=SIMPLE, padding=(0, 0, 0, 1)), Table(box=SIMPLE)
+    costs, shares = (Table(box=SIMPLE, padding=(0, 0, 0, 1)) for _ in range(2))
     for k, heading in enumerate(headings):
         costs.add_column(heading, justify="right" if k else "left", no_wrap=True)
-    shares.add_column("iterations")
-    for k in range(COLUMNS + 1):
-        shares.add_column(f"{k}+" if k == COLUMNS else str(k), justify="right")
+    counts = [*map(str, range(COLUMNS)), f"{COLUMNS}+"]
+    for k, heading in enumerate(("netlist", "mean", *counts)):
+        shares.add_column(heading, justify="right" if k else "left", no_wrap=True)
     for path, entry in found:
         costs.add_row(
-            plain(path.stem), str(entry.states), _ports(entry), _digits(entry.real_time_factor),
-            _digits(entry.ns_per_step), _digits(entry.ns_per_step_lane), f"{entry.gradient_ratio:.2f}",
-            f"{entry.adjoint_ratio:.2f}", f"{entry.tangent_ratio_20:.2f}", f"{entry.newton_iterations:.2f}",
+            plain(path.stem), str(entry.states), "+".join(map(str, entry.stages)) or "0",
+            _digits(entry.real_time_factor), _digits(entry.ns_per_step), _digits(entry.ns_per_step_lane),
+            f"{entry.gradient_ratio:.2f}", f"{entry.adjoint_ratio:.2f}", f"{entry.tangent_ratio_20:.2f}",
             f"{entry.compile_seconds:.2f} s",
         )  # fmt: skip
         if entry.ports:
-            shares.add_row(plain(path.stem), *_shares(entry.histogram))
+            shares.add_row(plain(path.stem), f"{entry.newton_iterations:.2f}", *_shares(entry.histogram))
     console = printer()
     console.print(
         f"{settings.seconds:g} s at {settings.sample_rate:g} Hz, {settings.oversample} times oversampled; medians of "
@@ -100,9 +101,9 @@ def _print(found: Sequence[tuple[Path, Measurement]], settings: Settings) -> Non
     )
     console.print(costs)
     console.print(
-        f"in lanes: ns a step of each of {LANES} signals, per core, {settings.threads} in use. gradient (states kept, "
-        f"and adjoint), adjoint alone, and tangent (20 directions, run included): times the simulation. compiled: the "
-        f"simulation, at first use."
+        f"ports: of each system that is solved on its own. in lanes: ns a step of each of {LANES} signals, per core, "
+        f"{settings.threads} in use. gradient (states kept, and adjoint), adjoint alone, and tangent ({DIRECTIONS} "
+        f"directions, run included): times the simulation. compiled: the simulation, at first use."
     )
     if shares.row_count:
         console.print("\nSteps in percent by their Newton iterations")
@@ -111,10 +112,6 @@ def _print(found: Sequence[tuple[Path, Measurement]], settings: Settings) -> Non
 
 def _digits(value: float) -> str:
     return f"{value:.0f}" if value >= 100.0 else f"{value:.3g}"
-
-
-def _ports(entry: Measurement) -> str:
-    return str(entry.ports) if len(entry.stages) < 2 else f"{entry.ports} ({'+'.join(map(str, entry.stages))})"
 
 
 def _shares(histogram: Sequence[int]) -> list[str]:

@@ -95,12 +95,13 @@ class Block:
 @dataclass
 class Tally:
     """What happened to one netlist. most: the largest number of iterations of a step, BINS - 1 for that or more;
-    no_start: knob positions without operating point."""
+    slow: steps that took that many; no_start: knob positions without operating point."""
 
     netlist: str
     steps: int = 0
     iterations: int = 0
     most: int = 0
+    slow: int = 0
     rescued: int = 0
     failed: int = 0
     not_finite: int = 0
@@ -165,9 +166,10 @@ def run_block(
         # What is broken stays broken: the next block starts anew.
         del states[rate, lanes]
     failed, rescued = int(report[:, 1].sum()), int((report[:, 2] - report[:, 1]).sum())
-    taken = torch.nonzero(report[:, HISTOGRAM].sum(0)).flatten().tolist()
+    histogram = report[:, HISTOGRAM].sum(0)
     tally.iterations += int(report[:, 0].sum())
-    tally.most = max(tally.most, *taken, 0)
+    tally.most = max([tally.most, *torch.nonzero(histogram).flatten().tolist()])
+    tally.slow += int(histogram[-1])
     tally.failed += failed
     tally.rescued += rescued
     tally.not_finite += not_finite
@@ -193,14 +195,14 @@ def described(block: Block) -> str:
 
 
 def print_table(tallies: list[Tally]) -> None:
-    columns = f"{'steps':>12}{'iterations':>12}{'most':>6}{'rescued':>9}{'failed':>8}{'not finite':>12}{'no start':>10}"
-    print(f"{'netlist':<24}{columns}{'ns/step':>9}")
+    headings = ("steps", "iterations", "most", f"{BINS - 1}+", "rescued", "failed", "not finite", "no start", "ns/step")
+    print(f"{'netlist':<24}" + "".join(f"{heading:>11}" for heading in headings))
     for t in tallies:
-        most = f"{t.most}{'+' if t.most == BINS - 1 else ''}"
-        print(
-            f"{t.netlist:<24}{t.steps:>12}{t.iterations / t.steps:>12.3f}{most:>6}{t.rescued:>9}{t.failed:>8}"
-            f"{t.not_finite:>12}{len(t.no_start):>10}{1e9 * t.seconds / t.steps:>9.0f}"
-        )
+        row = (
+            t.steps, f"{t.iterations / t.steps:.3f}", t.most, t.slow, t.rescued, t.failed, t.not_finite,
+            len(t.no_start), f"{1e9 * t.seconds / t.steps:.0f}",
+        )  # fmt: skip
+        print(f"{t.netlist:<24}" + "".join(f"{value:>11}" for value in row))
     for t in tallies:
         if t.rescued_by_kind:
             print(f"{t.netlist} rescued: " + ", ".join(f"{kind} {n}" for kind, n in t.rescued_by_kind.items()))
