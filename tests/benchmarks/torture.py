@@ -229,6 +229,8 @@ def main() -> int:
                     print(f"\r{name} {100.0 * share:3.0f} %  ", end="", file=sys.stderr, flush=True)
 
             tallies.append(torture(path, round(arguments.steps / len(paths)), arguments.seed, show))
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
     if arguments.json:
         print(json.dumps([asdict(tally) for tally in tallies], indent=2))
     else:
