@@ -24,6 +24,12 @@ def guitar_like(steps: int) -> Tensor:
     return torch.as_tensor(0.12 * tones * np.exp(-2.0 * t))[None, :, None]
 
 
+def faded_in(signal: Tensor, steps: int = 480) -> Tensor:
+    """The signal [batch, steps, 1] with a linear ramp at its beginning: guitar_like starts with a jump."""
+    ramp = (torch.arange(signal.shape[1], dtype=torch.float64) / steps).clamp(max=1.0)
+    return signal * ramp[:, None]
+
+
 def lanes(signal: Tensor, batch: int) -> Tensor:
     """The signal [1, steps, 1] at levels from 1 down to 0.5 [batch, steps, 1], so that no two lanes are alike."""
     return signal * torch.linspace(1.0, 0.5, batch, dtype=torch.float64)[:, None, None]
@@ -86,8 +92,8 @@ class Row:
 
 def print_rows(rows: list[Row]) -> None:
     """A table for people."""
-    print(f"{'work':<34}{'peer':<46}{'ours':>9}{'peer':>11}{'peer/ours':>11}  (ns per step and lane)")
+    print(f"{'work':<42}{'peer':<46}{'ours':>9}{'peer':>11}{'peer/ours':>11}  (ns per step and lane)")
     for row in rows:
-        print(f"{row.work:<34}{row.peer_name:<46}{row.ours:9.1f}{row.peer:11.1f}{row.ratio:11.2f}")
+        print(f"{row.work:<42}{row.peer_name:<46}{row.ours:9.1f}{row.peer:11.1f}{row.ratio:11.2f}")
         if row.notes:
             print("    " + ", ".join(f"{name} {value:.4g}" for name, value in row.notes.items()))

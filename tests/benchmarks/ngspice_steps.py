@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import NETLISTS, RATE, Row, difference_db, guitar_like, print_rows, side_by_side
+from common import NETLISTS, RATE, Row, difference_db, faded_in, guitar_like, print_rows, side_by_side
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from torch import Tensor
@@ -102,9 +102,8 @@ def measure(repeats: int, steps: int = RATE // 2) -> list[Row]:
         circuit = read_netlist(path)
         if not circuit.inputs:
             continue
-        u = LEVELS.get(path.stem, 1.0) * guitar_like(steps)
-        # Both start from the operating point without input, and the chord does not begin at 0 V.
-        u[:, :480] *= torch.linspace(0.0, 1.0, 480, dtype=torch.float64)[:, None]
+        # ngspice takes its operating point at the first sample, the package without input: it must be 0 V.
+        u = LEVELS.get(path.stem, 1.0) * faded_in(guitar_like(steps))
         model = CircuitModel(circuit, RATE, oversample=1)
 
         @torch.no_grad()
