@@ -70,8 +70,10 @@ def aliasing_to_signal_ratio(output: Signal, frequency: float, sample_rate: floa
     because an asymmetric circuit makes it without aliasing. Noise and transients count as aliasing too.
 
     output: the steady state, over an integer number of periods (so that no window is needed). frequency and
-    sample_rate in Hz. band: count only what lies below, in Hz; 20000 leaves out aliases that nobody hears. -inf if nothing is aliased. Raises CircuitnnError if the periods do not fit, or if the frequency
-    is so simple a fraction of the sample rate that aliases fall on harmonics.
+    sample_rate in Hz. band: count only what lies below, in Hz; 20000 leaves out aliases that nobody hears.
+
+    -inf if nothing is aliased. Raises CircuitnnError if the periods do not fit, or if the frequency is so simple a
+    fraction of the sample rate that aliases fall on harmonics.
     """
     length = len(output)
     periods = frequency * length / sample_rate
