@@ -95,30 +95,32 @@ def available() -> bool:
     return shutil.which("ngspice") is not None
 
 
-def measure(repeats: int, steps: int = RATE // 2) -> list[Row]:
-    """Every netlist with an input, one lane, no gradient. The package's set-up is taken out, as ngspice's is."""
+def measure(repeats: int, steps: int = RATE // 2, times_over: int = 8) -> list[Row]:
+    """Every netlist with an input, one lane, no gradient. The package's set-up is taken out, as ngspice's is; it plays
+    the signal `times_over`, so that this is a small part of what it is taken from."""
     rows = []
     for path in sorted(NETLISTS.glob("*.cir")):
         circuit = read_netlist(path)
         if not circuit.inputs:
             continue
         # ngspice takes its operating point at the first sample, the package without input: it must be 0 V.
-        u = LEVELS.get(path.stem, 1.0) * faded_in(guitar_like(steps))
+        once = LEVELS.get(path.stem, 1.0) * faded_in(guitar_like(steps))
+        u = once.repeat(1, times_over, 1)
         model = CircuitModel(circuit, RATE, oversample=1)
 
         @torch.no_grad()
-        def ours(length: int = steps, model: CircuitModel = model, u: Tensor = u) -> Tensor:
+        def ours(length: int = steps * times_over, model: CircuitModel = model, u: Tensor = u) -> Tensor:
             return model(u[:, :length])[0]
 
-        runs = [simulate(path.read_text(), u[0, :, 0].numpy()) for _ in range(max(1, repeats // 2))]
-        target = ours()[0, :, 0]
+        runs = [simulate(path.read_text(), once[0, :, 0].numpy()) for _ in range(max(1, repeats // 2))]
+        target = ours(steps)[0, :, 0]
         difference = difference_db(torch.as_tensor(runs[0].output), target)
         assert difference < TOLERANCE_DB, f"{path.name}: ngspice differs by {difference:.1f} dB"
         times = side_by_side({"run": ours, "set up": lambda ours=ours: ours(1)}, repeats)
         rows.append(
             Row(
                 "ngspice", f"{path.stem}, simulation", "ngspice",
-                1e9 * (times["run"] - times["set up"]) / (steps - 1),
+                1e9 * (times["run"] - times["set up"]) / (steps * times_over - 1),
                 1e9 * statistics.median(run.seconds for run in runs) / runs[0].points,
                 {
                     "points": runs[0].points, "rejected": runs[0].rejected,
