@@ -1,9 +1,10 @@
 """The gradient of the TS-808 clipper against torch.compile, with the arrangement that suits it best.
 
-Compiling the loop of torch_loop.py together with its autograd takes minutes even for eight unrolled samples. So the derivative is arranged by hand: two compiled functions, each a chunk of unrolled samples in elementwise
-operations (states and voltages are vectors over the batch), do what is sequential: Newton's method and the states
-forward, and the states' adjoints backward. All else is vectorised over time, and the gradient in theta is autograd's
-of the Lagrangian
+Compiling the loop of torch_loop.py together with its autograd takes minutes even for eight unrolled samples. So the
+derivative is arranged by hand: two compiled functions, each a chunk of unrolled samples in elementwise operations
+(states and voltages are vectors over the batch), do what is sequential: Newton's method and the states forward, and
+the states' adjoints backward. All else is vectorised over time, and the gradient in theta is autograd's of the
+Lagrangian
 
     sum_n  y_bar (D x + E u + F i(v)) + x_bar' (A x + B u + C i(v)) - r_bar (v + k i(v) - R_x x - R_u u)
 
@@ -21,6 +22,7 @@ from functools import partial
 import torch
 from common import NETLISTS, RATE, Row, check_gradient, faded_in, guitar_like, lanes, print_rows, side_by_side
 from torch import Tensor
+from torch._inductor.utils import fresh_cache
 from torch_loop import GRADIENT_TOLERANCE, gradient_of, start_of
 
 from circuitnn.dk import Matrices
@@ -146,7 +148,9 @@ def measure(repeats: int, peer_steps: int = 256 * CHUNK, steps: int = RATE // 2)
         u = lanes(faded_in(guitar_like(steps)), batch)
         excerpt = u[:, :peer_steps]
         begin = time.perf_counter()
-        gradient = peer.gradient(excerpt)
+        # Without what an earlier run may have left in inductor's cache.
+        with fresh_cache():
+            gradient = peer.gradient(excerpt)
         compilation = time.perf_counter() - begin
         worst = check_gradient(gradient, gradient_of(model, excerpt), GRADIENT_TOLERANCE)
         times = side_by_side(
