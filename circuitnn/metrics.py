@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
+
+from circuitnn.errors import CircuitnnError
 
 Signal = NDArray[np.float64]
 
 # The pre-emphasis filter H(z) = 1 - 0.95 z^-1 of Wright and Valimaki, "Perceptual loss function for neural modelling
 # of audio systems", ICASSP 2020.
 PREEMPHASIS = 0.95
+
+# A sampled sine hides the aliases that fall on its own harmonics. With a period that takes at least this many turns
+# to repeat on the sample grid, the first hidden one comes from above 7.5 sample rates.
+LEAST_TURNS = 8
 
 
 def esr(output: Signal, target: Signal) -> float:
@@ -50,3 +58,47 @@ def mr_stft(output: Signal, target: Signal) -> float:
     pair = (torch.as_tensor(x, dtype=torch.float32)[None, None, :] for x in (output, target))
     with torch.no_grad():
         return float(MultiResolutionSTFTLoss()(*pair))
+
+
+def aliasing_to_signal_ratio(output: Signal, frequency: float, sample_rate: float, band: float = math.inf) -> float:
+    """Aliasing-to-signal ratio of the response to a sine, in dB: what is no harmonic over what is.
+
+        ASR = 10 lg(E_A / E_H),   E_H = sum_{m >= 1} |Y(m k)|^2,   E_A = sum of |Y|^2 over all other bins but DC
+
+    with Y the DFT of the output and k the bin of the sine, after Sato and Smith, "Aliasing Reduction in Neural Amp
+    Modeling by Smoothing Activations", arXiv:2505.04082 (2025), who count DC as aliasing; here it counts as neither,
+    because an asymmetric circuit makes it without aliasing. Noise and transients count as aliasing too.
+
+    output: the steady state, over an integer number of periods (so that no window is needed). frequency and
+    sample_rate in Hz. band: count only what lies below, in Hz; 20000 leaves out aliases that nobody hears.
+
+    -inf if nothing is aliased. Raises CircuitnnError if the periods do not fit, or if the frequency is so simple a
+    fraction of the sample rate that aliases fall on harmonics.
+    """
+    length = len(output)
+    periods = frequency * length / sample_rate
+    fundamental = round(periods)
+    if fundamental < 1 or abs(periods - fundamental) > 1e-6:
+        raise CircuitnnError(
+            f"{length} samples at {sample_rate:g} Hz hold {periods:g} periods of {frequency:g} Hz, not a whole number",
+            "an integer frequency over one second fits",
+        )
+    if 2 * fundamental >= length:
+        raise CircuitnnError(f"{frequency:g} Hz is not below half the sample rate of {sample_rate:g} Hz")
+    if fundamental // math.gcd(fundamental, length) < LEAST_TURNS:
+        raise CircuitnnError(
+            f"the aliases of {frequency:g} Hz fall on its harmonics at {sample_rate:g} Hz",
+            "take a frequency that is no simple fraction of the sample rate, such as 1245 Hz",
+        )
+    energy = np.abs(np.fft.rfft(output)) ** 2
+    # Every bin stands for itself and its mirror image, except the one at half the sample rate.
+    if length % 2 == 0:
+        energy[-1] *= 0.5
+    energy[np.arange(energy.size) * sample_rate > band * length] = 0.0
+    harmonic = float(energy[fundamental::fundamental].sum())
+    # Summed, not subtracted from the total: -150 dB would drown in rounding.
+    energy[::fundamental] = 0.0
+    aliased = float(energy.sum())
+    if harmonic == 0.0:
+        raise CircuitnnError(f"the output has nothing at {frequency:g} Hz and its harmonics")
+    return 10.0 * math.log10(aliased / harmonic) if aliased > 0.0 else -math.inf

@@ -24,7 +24,7 @@ LAYERS = (
     "models",
     "audio metrics losses",
     "fit fitting networks training",
-    "evaluation inspection",
+    "aliasing evaluation inspection",
     "report runs export comparison bench",
     "cli __main__",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from circuitnn.cli.bench_command import bench
 from circuitnn.cli.console import ReportingGroup
 from circuitnn.cli.evaluate_command import evaluate
 from circuitnn.cli.fit_command import fit
@@ -19,5 +20,5 @@ def main() -> None:
     """SPICE netlists as differentiable, compiled audio circuit models, fitted to recordings."""
 
 
-for command in (inspect, simulate, fit, evaluate):
+for command in (inspect, simulate, fit, evaluate, bench):
     main.add_command(command)

@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -78,8 +78,8 @@ def printer() -> Console:
     return Console(width=None if terminal else PLAIN_WIDTH, markup=False, emoji=False, highlight=False)
 
 
-def print_json(data: Mapping[str, Any]) -> None:
-    """One JSON object on stdout. Numbers that JSON cannot hold become null."""
+def print_json(data: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
+    """One JSON object, or one list, on stdout. Numbers that JSON cannot hold become null."""
     from circuitnn.runs import finite
 
     click.echo(json.dumps(finite(data), indent=2))

@@ -12,78 +12,18 @@ figure is printed.
 from __future__ import annotations
 
 import argparse
-import math
 import platform
-import statistics
-import time
-from collections.abc import Callable
-from pathlib import Path
 
-import numpy as np
 import torch
+from common import NETLISTS, RATE, guitar_like, median_time
 from torch import Tensor
+from torch_loop import torch_loop
 
-from circuitnn.discretise import DiscreteCircuit
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import read_netlist
 from circuitnn.simulate import simulate, tangent
 
-RATE = 96000
-NETLIST = Path(__file__).parents[2] / "netlists" / "ts808_clipper.cir"
-
-
-def guitar_like(steps: int) -> Tensor:
-    """A plucked chord with a peak of about 0.3 V [1, steps, 1]: the diodes clip hard."""
-    t = np.arange(steps) / RATE
-    tones = sum(np.sin(2 * np.pi * f * t + f) / k for k in (1, 2, 3, 4, 5) for f in (110.0 * k, 164.8 * k, 220.0 * k))
-    return torch.as_tensor(0.12 * tones * np.exp(-2.0 * t))[None, :, None]
-
-
-def torch_loop(model: DiscreteCircuit, u: Tensor, x: Tensor, w: Tensor, theta: Tensor) -> Tensor:
-    """The reduced model as a torch loop: u [steps, 1], x [n_x], w [1], theta [size] -> y [steps, n_y]."""
-    matrices, coefficients = model.structure.unpack(theta)
-    A, B, C, D, E, F, R_x, R_u, _, Q = matrices
-    names = [symbol.name for symbol in model.structure.laws[0].coefficients]
-    c = dict(zip(names, coefficients, strict=True))
-    slope, forward, reverse = c["slope"], c["forward"], c["reverse"]
-    k = Q[0, 0]
-    # One product with the state, one with the current; what depends on neither is done for all samples at once.
-    from_state, from_current = torch.cat([A, D, R_x]), torch.cat([C, F])[:, 0]
-    drive = torch.cat([u, torch.ones_like(u)], 1) @ torch.cat([B, E, R_u]).T
-    n_x, n_xy = A.shape[0], A.shape[0] + D.shape[0]
-    slope_, forward_, reverse_, k_ = (float(value.detach()) for value in (slope, forward, reverse, k))
-    voltage, ys = float(w), []
-    for base in drive.unbind():
-        linear = torch.addmv(base, from_state, x)
-        r = linear[n_xy]
-        right = float(r.detach())
-        for _ in range(100):
-            up, down = math.exp(slope_ * voltage), math.exp(-slope_ * voltage)
-            current = forward_ * (up - 1.0) - reverse_ * (down - 1.0) + 2e-12 * voltage
-            conductance = slope_ * (forward_ * up + reverse_ * down) + 2e-12
-            step = (voltage + k_ * current - right) / (1.0 + k_ * conductance)
-            voltage -= max(-0.1, min(0.1, step))
-            if abs(step) < 1e-9:
-                break
-        # One Newton step from the solution, with a constant Jacobian: v has the derivatives of the exact solution.
-        residual = voltage + k * (forward * torch.expm1(slope * voltage) - reverse * torch.expm1(-slope * voltage)) - r
-        v = voltage - (residual + k * (2e-12 * voltage)) / (1.0 + k_ * conductance)
-        i = forward * torch.expm1(slope * v) - reverse * torch.expm1(-slope * v) + 2e-12 * v
-        state = torch.addcmul(linear[:n_xy], from_current, i)
-        x = state[:n_x]
-        ys.append(state[n_x:])
-    return torch.stack(ys)
-
-
-def median_time(work: Callable[[], object], repeats: int) -> float:
-    """Seconds, after one run to warm up."""
-    work()
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times)
+NETLIST = NETLISTS / "ts808_clipper.cir"
 
 
 def main() -> None:
