@@ -155,19 +155,21 @@ def law_source(law: Law) -> str:
     static constexpr bool voltage_is_variable = {str(law.voltage_is_variable).lower()};
     static constexpr bool junctions_only = {str(len(slopes) == n).lower()};
     // The coefficient that is the slope of each variable's exponential, -1 without one.
-    static constexpr int slopes[] = {{{", ".join(str(slopes.get(j, -1)) for j in range(n))}}};
+    [[maybe_unused]] static constexpr int slopes[] = {{{", ".join(str(slopes.get(j, -1)) for j in range(n))}}};
 
     template <class Real>
-    CIRCUITNN_INLINE static inline void evaluate(const Real* w_, [[maybe_unused]] const Real* c_, [[maybe_unused]] Real* v_, Real* i_,
-                                [[maybe_unused]] Real* dv_, Real* di_, int m_) {{
+    CIRCUITNN_INLINE static inline void evaluate(const Real* w_, [[maybe_unused]] const Real* c_,
+                                                 [[maybe_unused]] Real* v_, Real* i_, [[maybe_unused]] Real* dv_,
+                                                 Real* di_, int m_) {{
 {_names(law)}
 {_assignments(targets, values, "        ")}
     }}
 
     template <class Real>
-    CIRCUITNN_INLINE static inline void differentiate(const Real* w_, [[maybe_unused]] const Real* c_, [[maybe_unused]] Real* v_,
-                                     Real* i_, [[maybe_unused]] Real* dv_, Real* di_, int m_,
-                                     [[maybe_unused]] Real* dv_dc_, [[maybe_unused]] Real* di_dc_) {{
+    CIRCUITNN_INLINE static inline void differentiate(const Real* w_, [[maybe_unused]] const Real* c_,
+                                                      [[maybe_unused]] Real* v_, Real* i_, [[maybe_unused]] Real* dv_,
+                                                      Real* di_, int m_, [[maybe_unused]] Real* dv_dc_,
+                                                      [[maybe_unused]] Real* di_dc_) {{
 {_names(law)}
 {_assignments(targets + gradient_targets, values + gradients, "        ")}
     }}
@@ -196,8 +198,8 @@ namespace {{
 {chr(10).join(law_source(law) for law in distinct.values())}
 struct Circuit {{
     static constexpr int n_x = {n_x}, n_u = {n_u}, n_y = {n_y};
-    static constexpr int free_ports[] = {{{positions}}};
-    static constexpr bool plain = {str(plain).lower()};
+    [[maybe_unused]] static constexpr int free_ports[] = {{{positions}}};
+    [[maybe_unused]] static constexpr bool plain = {str(plain).lower()};
     using Stages = circuitnn::Sequence<{sequence}>;
 }};
 

@@ -102,7 +102,7 @@ class Run:
 class _Batch(ctypes.Structure):
     """`Batch` of circuitnn.hpp."""
 
-    _fields_ = [(name, ctypes.c_int64) for name in ("count", "length", "stride", "points", "hold")]  # noqa: RUF012
+    _fields_ = [(name, ctypes.c_int64) for name in ("count", "length", "stride", "points", "hold")]
 
 
 def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:
@@ -181,7 +181,7 @@ class CompiledKernel:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Gradients with respect to u, the initial x, and theta [batch, points, size] of each recording, from the xs
         and ws that a run has kept at each `every`-th step."""
-        s, (batch, time, _) = self.structure, u.shape
+        s, batch = self.structure, len(u)
         u, theta, y_bar = _ready(u), _ready(theta), _ready(y_bar)
         if every > 1:
             xs, ws = self._resume(u, xs, ws, theta, every, hold)
@@ -193,9 +193,9 @@ class CompiledKernel:
         def run(group: int) -> None:
             k = group * lanes
             function(
-                ctypes.byref(self._batch(u, theta, hold, k, lanes)), _pointer(u[k]), _pointer(xs[group]), _pointer(ws[group]),
-                _pointer(theta[k % len(theta)]), _pointer(y_bar[k]), _pointer(x_bar[k]), _pointer(u_bar[k]),
-                _pointer(theta_bar[k]),
+                ctypes.byref(self._batch(u, theta, hold, k, lanes)), _pointer(u[k]), _pointer(xs[group]),
+                _pointer(ws[group]), _pointer(theta[k % len(theta)]), _pointer(y_bar[k]),
+                _pointer(x_bar[k]), _pointer(u_bar[k]), _pointer(theta_bar[k]),
             )  # fmt: skip
 
         _each(run, len(xs))

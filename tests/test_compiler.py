@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -132,6 +133,8 @@ def test_generated_code_compiles_without_warnings(name: str, tmp_path: Path) -> 
     ]
     (tmp_path / "circuit.cpp").write_text(s.source + "\n".join(parts))
     flags = ["-std=c++17", "-Wall", "-Wextra", "-Wshadow", "-Werror", "-fsyntax-only", f"-I{compiler.HEADERS}"]
+    # zig adds options of its own that a check of the syntax has no use for.
+    flags += ["-Wno-unused-command-line-argument"] if "ziglang" in command else []
     done = subprocess.run(
         [*command, *flags, str(tmp_path / "circuit.cpp")], capture_output=True, text=True, check=False
     )
@@ -142,9 +145,10 @@ def test_generated_code_compiles_without_warnings(name: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("name", ["series_diodes", "npn"])
 def test_the_core_touches_no_memory_but_its_own(name: str, tmp_path: Path) -> None:
     """A stand-alone program with exact-size arrays, under the address and undefined-behaviour sanitizers."""
-    command = compiler.find_compiler()
-    if command is None or "ziglang" in command:
+    system = shutil.which("g++") or shutil.which("clang++")
+    if system is None:
         pytest.skip("no C++ compiler with sanitizers")
+    command = (system,)
     s = discrete(name).structure
     theta, x, w = start(discrete(name))
     numbers = {"theta": theta[0], "x0": x[0], "w0": w[0], "u": excitation(name, 50)[0].reshape(-1)}
@@ -217,7 +221,8 @@ def test_the_exponential_is_accurate_to_four_units_in_the_last_place(tmp_path: P
         '#include "circuitnn.hpp"\nextern "C" void exps(const double* x, double* y, int64_t n) '
         "{ for (int64_t k = 0; k < n; ++k) y[k] = circuitnn::exponential<double>(x[k]); }\n"
         'extern "C" void limited(const double* x, double* y, int64_t n) '
-        "{ for (int64_t k = 0; k < n; ++k) y[k] = circuitnn::clamped_exp<double>(x[k]) * (1.0 + circuitnn::ramp<double>(x[k])); }\n"
+        "{ for (int64_t k = 0; k < n; ++k)"
+        "  y[k] = circuitnn::clamped_exp<double>(x[k]) * (1.0 + circuitnn::ramp<double>(x[k])); }\n"
     )
 
     def call(name: str, x: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from circuitnn.circuit import Circuit
-from circuitnn.discretise import DiscreteCircuit
+from circuitnn.discretise import DiscreteCircuit, Numbers
 from circuitnn.errors import CircuitError, CircuitnnError, ConvergenceWarning
 from circuitnn.kernel import LISTED, PLACES
 from circuitnn.learnables import Coordinate, coordinates
@@ -147,21 +147,23 @@ class CircuitModel(nn.Module):
         overrides = [self.overrides(setting) for setting in settings]
         points = 1 if u.shape[1] == 0 else -(-u.shape[1] // CONTROL_PERIOD) + 1
         moving = any(value.dim() for values in overrides for value in values.values())
+        at_first = [{name: value.reshape(-1)[0] for name, value in values.items()} for values in overrides]
+        numbers = [self.discrete.numbers(values) for values in at_first]
         if moving:
             theta = torch.stack([self.discrete.theta_along(values, points) for values in overrides])
         else:
-            theta = torch.stack([self.discrete.theta(values) for values in overrides])
+            theta = torch.stack([self.discrete.theta_of(own) for own in numbers])
         if state is None:
-            at_first = [{name: value.reshape(-1)[0] for name, value in values.items()} for values in overrides]
-            state = self._initial_state(at_first, u)
+            state = self._initial_state(at_first, numbers, u)
         y, x, w, up, down, report = simulate(
             u, state.x, state.w, theta, self.kernel, self.oversample, state.up, state.down
         )
         self.warn(report)
         return y, CircuitState(x, w, up, down)
 
-    def _initial_state(self, overrides: list[dict[str, Tensor]], u: Tensor) -> CircuitState:
-        parts = [self.discrete.initial_state(values, self.operating_point(values)) for values in overrides]
+    def _initial_state(self, overrides: list[dict[str, Tensor]], numbers: list[Numbers], u: Tensor) -> CircuitState:
+        points = [self.operating_point(values) for values in overrides]
+        parts = [self.discrete.rest_of(own, point) for own, point in zip(numbers, points, strict=True)]
         x, w, y = (torch.stack(part).expand(u.shape[0], -1) for part in zip(*parts, strict=True))
         down = history_at_rest(y, self.oversample)
         return CircuitState(x, w.detach(), u.new_zeros(u.shape[0], self.latency, u.shape[2]), down)

@@ -101,7 +101,12 @@ struct Layout {
 
 // P and Q of one stage by columns, for its own ports and all before it; one after another, found by the first port.
 template <int port, class Real, class Stages>
-struct Couplings {};
+struct Couplings {
+    template <int at>
+    const Couplings& stage() const {
+        return *this;
+    }
+};
 template <int port, class Real, class S, class... Rest>
 struct Couplings<port, Real, Sequence<S, Rest...>> : Couplings<port + S::ports, Real, Sequence<Rest...>> {
     using Next = Couplings<port + S::ports, Real, Sequence<Rest...>>;
@@ -216,7 +221,12 @@ struct Point {
 
 // One point a stage, found by the stage's first port.
 template <int port, class Real, class Stages>
-struct Points {};
+struct Points {
+    template <int at>
+    Points& stage() {
+        return *this;
+    }
+};
 template <int port, class Real, class S, class... Rest>
 struct Points<port, Real, Sequence<S, Rest...>> : Points<port + S::ports, Real, Sequence<Rest...>> {
     Point<S, Real> own;
