@@ -418,7 +418,7 @@ struct Solver {
                 smooth_before = smooth;
             }
             iterations += select<Real>(settled, Real{}, all_lanes<Real>(1));
-            failed = failed | (negate(settled) & negate(finite));
+            failed = failed | negate(settled | finite);
             settled = settled | converged | little | negate(finite);
             if (!any(negate(settled))) return failed;
             if (iteration >= options.max_iterations) return failed | negate(settled);
