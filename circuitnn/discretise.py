@@ -80,15 +80,15 @@ class DiscreteCircuit:
 
         Raises CircuitError if a capacitor, an inductor or a source would move.
         """
-        c, sources, coefficients = (
-            torch.stack([torch.as_tensor(x, dtype=torch.float64).expand(points) for x in part], 1)
-            if part
-            else torch.zeros(points, 0, dtype=torch.float64)
-            for part in self.scalars(overrides)
-        )
-        if bool((sources != sources[0]).any()):
+        parts = [[torch.as_tensor(x, dtype=torch.float64) for x in part] for part in self.scalars(overrides)]
+        if any(source.dim() for source in parts[1]):
             raise CircuitError("a source cannot move while the circuit runs", "a knob that moves may set resistors")
-        moving = torch.nonzero((c != c[0]).any(0)).flatten().tolist()
+        # What depends on a moving knob counts as moving even while the knob stands still, so that gradients reach it.
+        moving = [k for k, coefficient in enumerate(parts[0]) if coefficient.dim()]
+        c, sources, coefficients = (
+            torch.stack([x.expand(points) for x in part], 1) if part else torch.zeros(points, 0, dtype=torch.float64)
+            for part in parts
+        )
         model = retuning(self.equations, self.selection, self.scheme, c[0], sources[0], moving)
         return self.structure.pack(model.at((c - c[0])[:, moving]), coefficients)
 
