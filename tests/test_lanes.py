@@ -70,7 +70,9 @@ def signals() -> Signals:
     # Every recording has its own resistors, and they move.
     theta = torch.stack(
         [
-            torch.stack([model.theta({"R2": 8e3 + 500.0 * k + 100.0 * p, "R3": 1e3 + 300.0 * k}) for p in range(points)])
+            torch.stack(
+                [model.theta({"R2": 8e3 + 500.0 * k + 100.0 * p, "R3": 1e3 + 300.0 * k}) for p in range(points)]
+            )
             for k in range(11)
         ]
     ).detach()

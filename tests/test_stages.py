@@ -64,8 +64,8 @@ EXPECTED: dict[str, tuple[str, list[set[str]]]] = {
         [{"D1", "D2"}],
     ),
     "transistor between buffers": (
-        "Vcc vcc 0 9\nE2 o 0 k 0 1\nRo o z 1k\nD2 z 0 DS\nRc vcc k 4.7k\nQ1 k b e QN\nRe e 0 1k\nRb b1 b 1k\nE1 b1 0 a 0 1\n"
-        f"R1 in a 1k\nD1 a vcc DS\nVin in 0 0\n.model QN NPN(IS=10f BF=200)\n{SILICON}\n*@ input Vin",
+        "Vcc vcc 0 9\nE2 o 0 k 0 1\nRo o z 1k\nD2 z 0 DS\nRc vcc k 4.7k\nQ1 k b e QN\nRe e 0 1k\nRb b1 b 1k\n"
+        f"E1 b1 0 a 0 1\nR1 in a 1k\nD1 a vcc DS\nVin in 0 0\n.model QN NPN(IS=10f BF=200)\n{SILICON}\n*@ input Vin",
         [{"D1"}, {"Q1"}, {"D2"}],
     ),
 }  # fmt: skip
