@@ -142,7 +142,6 @@ class Retuning:
         update = torch.linalg.solve(identity + change.unsqueeze(-1) * self.Z, change.unsqueeze(-1) * self.G)
         return _matrices(self.equations, self.selection, self.base - self.H @ update)
 
-
     def scaled(self) -> tuple[Tensor, Tensor, Tensor]:
         """H, G and Z, with the rows of H scaled like those of the matrices."""
         dependent = _row_scale(self.selection, self.base.dtype)

@@ -18,7 +18,7 @@ SIZES = range(1, 13)
 KINDS_OF_SIZE = {
     size: (
         "double",
-        *(("DoubleLanes",) if size in (1, 2, 3, 4, 7, 12) else ()),
+        *(("DoubleLanes",) if size in (1, 2, 3, 4, 7) else ()),
         *(("float", "FloatLanes") if size == 5 else ()),
     )
     for size in SIZES
