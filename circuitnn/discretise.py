@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from sympy import Expr
 from torch import Tensor
 
 from circuitnn.circuit import Circuit
 from circuitnn.dk import Matrices, dense, reduce, retuning, select
 from circuitnn.errors import CircuitError
 from circuitnn.kernel import Structure
-from circuitnn.mna import DIFFERENTIATED, build_equations
+from circuitnn.mna import DIFFERENTIATED, RECIPROCAL, VALUE, build_equations
 from circuitnn.operating_point import OperatingPoint, device_coefficients, law_values, operating_point
 from circuitnn.schemes import TRAPEZOIDAL, Scheme
 from circuitnn.stages import decompose
 from circuitnn.symbolic import NUMPY, Operations
-from circuitnn.values import resolve
+from circuitnn.values import formulas_of, resolve
 
 _TORCH = Operations(torch)
 
@@ -80,17 +81,42 @@ class DiscreteCircuit:
 
         Raises CircuitError if a capacitor, an inductor or a source would move.
         """
-        c, sources, coefficients = (
-            torch.stack([torch.as_tensor(x, dtype=torch.float64).expand(points) for x in part], 1)
-            if part
-            else torch.zeros(points, 0, dtype=torch.float64)
-            for part in self.scalars(overrides)
-        )
-        if bool((sources != sources[0]).any()):
+        parts = [[torch.as_tensor(x, dtype=torch.float64) for x in part] for part in self.scalars(overrides)]
+        if any(source.dim() for source in parts[1]):
             raise CircuitError("a source cannot move while the circuit runs", "a knob that moves may set resistors")
-        moving = torch.nonzero((c != c[0]).any(0)).flatten().tolist()
+        # What depends on a moving knob counts as moving even while the knob stands still, so that gradients reach it.
+        moving = [k for k, coefficient in enumerate(parts[0]) if coefficient.dim()]
+        c, sources, coefficients = (
+            torch.stack([x.expand(points) for x in part], 1) if part else torch.zeros(points, 0, dtype=torch.float64)
+            for part in parts
+        )
         model = retuning(self.equations, self.selection, self.scheme, c[0], sources[0], moving)
         return self.structure.pack(model.at((c - c[0])[:, moving]), coefficients)
+
+    def tuning(self, overrides: Mapping[str, float], moving: Sequence[str]) -> Tuning:
+        """The kernel's numbers around these values as a function of the values `moving` (such as a knob's .param), for
+        programs that turn knobs without Python.
+
+        Raises CircuitError if one of them sets anything but resistances and gains.
+        """
+        values = resolve(self.circuit, overrides, NUMPY)
+        marked = {name: torch.tensor([values[name]], dtype=torch.float64) for name in moving}
+        c, sources, coefficients = self.scalars({**overrides, **marked})
+        if any(isinstance(x, Tensor) and x.dim() for x in [*sources, *coefficients]):
+            raise CircuitError(
+                f"{', '.join(moving)} sets a source or a device, not only resistors and gains",
+                "such a knob can be turned in Python, where all numbers are worked out anew",
+            )
+        chosen = [k for k, x in enumerate(c) if isinstance(x, Tensor) and x.dim()]
+        numbers = self.numbers(overrides)
+        model = retuning(self.equations, self.selection, self.scheme, numbers.c, numbers.sources, chosen)
+        base = self.structure.pack(model.at(numbers.c.new_zeros(len(chosen))), numbers.coefficients)
+        H, G, Z = model.scaled()
+        data = torch.cat([base, numbers.c[chosen], H.flatten(), G.flatten(), Z.flatten()]).detach()
+        stamps = [self.equations.coefficients[k] for k in chosen]
+        formulas = dict(formulas_of(self.circuit, overrides, moving))
+        of_rule = {VALUE: lambda x: x, RECIPROCAL: lambda x: 1 / x}
+        return Tuning(tuple(name for _, name in stamps), tuple(of_rule[r](formulas[n]) for r, n in stamps), data)
 
     def theta_of(self, numbers: Numbers, input_scale: Tensor | float = 1.0) -> Tensor:
         """The kernel's numbers [size]. input_scale multiplies every input signal."""
@@ -127,6 +153,15 @@ class DiscreteCircuit:
             v += voltages
             i += currents
         return _vector(v), _vector(i)
+
+
+class Tuning(NamedTuple):
+    """names: elements whose values move; formulas: what of each is in the equations, by the moving values (symbols as
+    made by circuit.symbol); data: the members of `Tuning` in runtime/tuning.hpp, one after the other."""
+
+    names: tuple[str, ...]
+    formulas: tuple[Expr, ...]
+    data: Tensor
 
 
 class Numbers(NamedTuple):

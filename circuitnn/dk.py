@@ -142,6 +142,12 @@ class Retuning:
         update = torch.linalg.solve(identity + change.unsqueeze(-1) * self.Z, change.unsqueeze(-1) * self.G)
         return _matrices(self.equations, self.selection, self.base - self.H @ update)
 
+    def scaled(self) -> tuple[Tensor, Tensor, Tensor]:
+        """H, G and Z, with the rows of H scaled like those of the matrices."""
+        dependent = _row_scale(self.selection, self.base.dtype)
+        others = self.H.new_ones(len(self.H) - len(dependent))
+        return torch.cat([others, dependent])[:, None] * self.H, self.G, self.Z
+
 
 def retuning(
     equations: Equations, selection: Selection, scheme: Scheme, c: Tensor, s: Tensor, moving: Sequence[int]
@@ -208,8 +214,7 @@ def _matrices(equations: Equations, selection: Selection, rows: Tensor) -> Matri
     split = [n_x, n_u + 1, n]
     A, B, C = history.split(split, -1)
     D, E, F = output.split(split, -1)
-    # Rows that determine a current are scaled to volts, so that pivoting compares like with like.
-    row_scale = torch.tensor([CURRENT_SCALE if k >= n else 1.0 for k in selection.dependent], dtype=rows.dtype)
+    row_scale = _row_scale(selection, rows.dtype)
     R_x, R_u, minus_free = (row_scale[:, None] * dependent).split(split, -1)
     both = torch.zeros(*rows.shape[:-2], n, 2 * n, dtype=rows.dtype)
     both = both.index_copy(-1, torch.tensor(selection.free, dtype=torch.int64), -minus_free)
@@ -217,3 +222,9 @@ def _matrices(equations: Equations, selection: Selection, rows: Tensor) -> Matri
     both = both.index_copy(-1, torch.tensor(selection.dependent, dtype=torch.int64), own)
     P, Q = both.split([n, n], -1)
     return Matrices(A, B, C, D, E, F, R_x, R_u, P, Q)
+
+
+def _row_scale(selection: Selection, dtype: torch.dtype) -> Tensor:
+    """Rows that determine a current are scaled to volts, so that pivoting compares like with like."""
+    n = len(selection.dependent)
+    return torch.tensor([CURRENT_SCALE if k >= n else 1.0 for k in selection.dependent], dtype=dtype)

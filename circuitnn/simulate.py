@@ -105,6 +105,13 @@ def _points(theta: Tensor, chunk: slice) -> Tensor:
     return theta[:, chunk.start // CONTROL_PERIOD : -(-chunk.stop // CONTROL_PERIOD) + 1]
 
 
+def _check(theta: Tensor, u: Tensor) -> None:
+    """The compiled core reads as many points as there should be."""
+    batch, time, _ = u.shape
+    if theta.shape[0] not in (1, batch) or theta.shape[1] not in (1, -(-time // CONTROL_PERIOD) + 1):
+        raise ValueError(f"theta of shape {list(theta.shape)} does not fit u of shape {list(u.shape)}")
+
+
 # Defined by schema: the decorator torch.library.custom_op would import all of torch's compiler at the first call.
 torch.library.define(
     "circuitnn::simulate",
@@ -323,6 +330,7 @@ def simulate(
     """
     structure, u = _kernels[kernel].structure, u.to(torch.float64)
     theta = theta.unsqueeze(1) if theta.dim() == 2 else theta
+    _check(theta, u)
     up = u.new_zeros(len(u), _memory(factor), structure.n_u) if up is None else up
     down = u.new_zeros(len(u), _memory(factor) * factor, structure.n_y) if down is None else down
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in (u, x, up, down, theta))
@@ -340,6 +348,7 @@ def tangent(
     structure = _kernels[kernel].structure
     if theta.dim() == 2:
         theta, dtheta = theta.unsqueeze(1), dtheta.unsqueeze(1)
+    _check(theta, u)
     up = u.new_zeros(len(u), _memory(factor), structure.n_u) if up is None else up
     down = u.new_zeros(len(u), _memory(factor) * factor, structure.n_y) if down is None else down
     ddown = u.new_zeros(*down.shape, dx.shape[-1]) if ddown is None else ddown

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sympy import Expr
+from sympy import Expr, Float
 
-from circuitnn.circuit import Circuit
+from circuitnn.circuit import Circuit, symbol
 from circuitnn.symbolic import Operations, evaluate
 
 
@@ -30,6 +30,27 @@ def resolve(circuit: Circuit, overrides: Mapping[str, Any], operations: Operatio
             key = f"{model.name}.{name}"
             values[key] = value_of(key, expression)
     return values
+
+
+def formulas_of(circuit: Circuit, overrides: Mapping[str, float], kept: Sequence[str]) -> dict[str, Expr]:
+    """As resolve, but without areas and as formulas of the values `kept`, which stay symbols."""
+    found: dict[str, Expr] = {}
+    known: dict[Expr, Expr] = {}
+
+    def formula(name: str, expression: Expr) -> Expr:
+        if name in kept:
+            return symbol(name)
+        return Float(overrides[name]) if name in overrides else expression.subs(known)
+
+    for name, expression in circuit.parameters.items():
+        known[symbol(name)] = found[name] = formula(name, expression)
+    for element in circuit.elements:
+        if element.value is not None:
+            found[element.name] = formula(element.name, element.value)
+    for model in circuit.models.values():
+        for name, expression in model.parameters.items():
+            found[f"{model.name}.{name}"] = formula(f"{model.name}.{name}", expression)
+    return found
 
 
 def literal_values(circuit: Circuit) -> dict[str, float]:

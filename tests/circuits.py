@@ -120,6 +120,26 @@ CASES = {
     ),
 }  # fmt: skip
 
+# A diode fed through a negative conductance, which has no solution above 0.4 V of drive, and behind an ideal amplifier
+# three more diodes, two of them in series: two stages, all port currents not free. Small enough to run everywhere.
+TWO_STAGES = f"""Vin in 0 0
+R1 in out 1k
+G1 0 out out 0 2m
+G2 0 out in 0 -2m
+D1 out 0 DS
+C1 out x 1n
+R2 x 0 10k
+E1 b 0 out 0 10
+R3 b c 2.2k
+C2 c 0 10n
+D2 c d DS
+D3 d 0 DS
+D4 0 c DS
+{SILICON}
+*@ input Vin
+*@ output out
+*@ output c"""
+
 LINEAR = ("rc", "rlc")
 NONLINEAR = tuple(name for name in CASES if name not in LINEAR)
 RATE = 96000.0

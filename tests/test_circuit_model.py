@@ -324,7 +324,7 @@ def test_a_wrong_shape_is_explained(shape: tuple[int, ...]) -> None:
         ({"gain": 0.5}, "no knob 'gain'"),
         ({"drive": 1.5}, "from 0 to 1"),
         ({"drive": float("nan")}, "from 0 to 1"),
-        ({"drive": torch.tensor([0.1, 0.2])}, "one per recording \\[3\\]"),
+        ({"drive": torch.tensor([0.1, 0.2])}, r"one per recording \[3\]"),
     ],
 )
 def test_a_wrong_knob_is_explained(knobs: dict[str, float], message: str) -> None:

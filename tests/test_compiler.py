@@ -223,8 +223,8 @@ def test_the_exponential_is_accurate_to_four_units_in_the_last_place(tmp_path: P
         '#include "circuitnn.hpp"\nextern "C" void exps(const double* x, double* y, int64_t n) '
         "{ for (int64_t k = 0; k < n; ++k) y[k] = circuitnn::exponential<double>(x[k]); }\n"
         'extern "C" void limited(const double* x, double* y, int64_t n) '
-        "{ for (int64_t k = 0; k < n; ++k)"
-        "  y[k] = circuitnn::clamped_exp<double>(x[k]) * (1.0 + circuitnn::ramp<double>(x[k])); }\n"
+        "{ for (int64_t k = 0; k < n; ++k) "
+        "y[k] = circuitnn::clamped_exp<double>(x[k]) * (1.0 + circuitnn::ramp<double>(x[k])); }\n"
     )
 
     def call(name: str, x: np.ndarray) -> np.ndarray:

@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from circuitnn.oversampling import FACTORS, HALF_LENGTH, coefficients, downsample, upsample
+from circuitnn.oversampling import (
+    FACTORS,
+    HALF_LENGTH,
+    coefficients,
+    downsample,
+    downsample_adjoint,
+    upsample,
+    upsample_adjoint,
+)
 
 RATES = [factor for factor in FACTORS if factor > 1]
 
@@ -135,3 +143,29 @@ def test_the_converters_are_each_others_transpose(factor: int) -> None:
     left = down(a, factor)[HALF_LENGTH:] @ b[: len(b) - HALF_LENGTH]
     right = a[: len(a) - HALF_LENGTH * factor] @ up(b, factor)[HALF_LENGTH * factor :] / factor
     assert float(left) == pytest.approx(float(right), rel=1e-10)
+
+
+@settings(max_examples=80)
+@given(
+    factor=st.sampled_from(RATES), time=st.integers(0, 300), channels=st.integers(1, 3), batch=st.integers(1, 2),
+    upwards=st.booleans(), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_the_adjoints_are_exact_transposes(
+    factor: int, time: int, channels: int, batch: int, upwards: bool, seed: int
+) -> None:
+    """<J (s, h), (a, b)> = <(s, h), J^T (a, b)> for signal and history, and what comes out of both."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def noise(length: int) -> Tensor:
+        return torch.randn(batch, length, channels, dtype=torch.float64, generator=generator)
+
+    memory = 2 * HALF_LENGTH * (1 if upwards else factor)
+    signal, history = noise(time * (1 if upwards else factor)), noise(memory)
+    convert, transpose = (upsample, upsample_adjoint) if upwards else (downsample, downsample_adjoint)
+    results = convert(signal, history, factor)
+    bars = noise(results[0].shape[1]), noise(memory)
+    back = transpose(*bars, factor)
+    assert [part.shape for part in back] == [signal.shape, history.shape]
+    forward = sum(float((a * b).sum()) for a, b in zip(results, bars, strict=True))
+    backward = sum(float((a * b).sum()) for a, b in zip((signal, history), back, strict=True))
+    assert forward == pytest.approx(backward, rel=1e-11, abs=1e-11 * (1.0 + time))

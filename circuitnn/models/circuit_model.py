@@ -27,12 +27,14 @@ _TORCH = Operations(torch)
 
 class CircuitState(NamedTuple):
     """Where a simulation stands, for the next chunk. x [batch, n_x]: history of the reactive branches; w [batch, n_n]:
-    the devices' variables; up, down: the last samples [batch, ..., channels] that the rate converters need."""
+    the devices' variables; up, down: the last samples [batch, ..., channels] that the rate converters need; theta
+    [1 or batch, size]: the circuit's numbers at the end, from which knobs that move go on."""
 
     x: Tensor
     w: Tensor
     up: Tensor
     down: Tensor
+    theta: Tensor
 
 
 class CircuitModel(nn.Module):
@@ -132,9 +134,9 @@ class CircuitModel(nn.Module):
         """u [batch, time, n_inputs] in volt -> y [batch, time, n_outputs] in volt, and the state after it.
 
         state: None starts at rest at the operating point. knobs: positions 0 to 1 by name: a number, one per recording
-        [batch], or one per sample [batch or 1, time], which the circuit follows without clicks: its numbers are worked
-        out every CONTROL_PERIOD samples and move linearly in between. A sample that does not converge is reported by a
-        ConvergenceWarning.
+        [batch], or one per sample [batch or 1, time], which the circuit follows without clicks: its numbers move
+        linearly for CONTROL_PERIOD samples, to what they are at the last of these samples' positions. A sample that
+        does not converge is reported by a ConvergenceWarning.
         """
         structure = self.discrete.structure
         if u.dim() != 3 or u.shape[2] != structure.n_u:
@@ -143,30 +145,37 @@ class CircuitModel(nn.Module):
                 "a mono signal is u[None, :, None]",
             )
         u = u.to(torch.float64)
+        if state is not None and u.shape[1] == 0:
+            return u.new_zeros(u.shape[0], 0, structure.n_y), state
         settings = _per_recording(knobs or {}, u.shape[0], u.shape[1])
         overrides = [self.overrides(setting) for setting in settings]
-        points = 1 if u.shape[1] == 0 else -(-u.shape[1] // CONTROL_PERIOD) + 1
-        moving = any(value.dim() for values in overrides for value in values.values())
         at_first = [{name: value.reshape(-1)[0] for name, value in values.items()} for values in overrides]
         numbers = [self.discrete.numbers(values) for values in at_first]
+        moving = any(value.dim() for values in overrides for value in values.values())
         if moving:
+            points = -(-u.shape[1] // CONTROL_PERIOD) + 1
             theta = torch.stack([self.discrete.theta_along(values, points) for values in overrides])
         else:
-            theta = torch.stack([self.discrete.theta_of(own) for own in numbers])
+            theta = torch.stack([self.discrete.theta_of(own) for own in numbers]).unsqueeze(1)
         if state is None:
-            state = self._initial_state(at_first, numbers, u)
+            state = self._initial_state(at_first, numbers, u, theta[:, 0])
+        elif moving:
+            count = max(len(theta), len(state.theta))
+            theta = torch.cat([state.theta.expand(count, -1)[:, None], theta[:, 1:].expand(count, -1, -1)], 1)
         y, x, w, up, down, report = simulate(
             u, state.x, state.w, theta, self.kernel, self.oversample, state.up, state.down
         )
         self.warn(report)
-        return y, CircuitState(x, w, up, down)
+        return y, CircuitState(x, w, up, down, _numbers_after(theta, u.shape[1]))
 
-    def _initial_state(self, overrides: list[dict[str, Tensor]], numbers: list[Numbers], u: Tensor) -> CircuitState:
+    def _initial_state(
+        self, overrides: list[dict[str, Tensor]], numbers: list[Numbers], u: Tensor, theta: Tensor
+    ) -> CircuitState:
         points = [self.operating_point(values) for values in overrides]
         parts = [self.discrete.rest_of(own, point) for own, point in zip(numbers, points, strict=True)]
         x, w, y = (torch.stack(part).expand(u.shape[0], -1) for part in zip(*parts, strict=True))
         down = history_at_rest(y, self.oversample)
-        return CircuitState(x, w.detach(), u.new_zeros(u.shape[0], self.latency, u.shape[2]), down)
+        return CircuitState(x, w.detach(), u.new_zeros(u.shape[0], self.latency, u.shape[2]), down, theta)
 
     def render(self, u: Tensor, knobs: Mapping[str, float | Tensor] | None = None) -> Tensor:
         """The output for a whole signal u [batch, time, n_inputs], from rest, with the latency taken out."""
@@ -192,17 +201,25 @@ class CircuitModel(nn.Module):
         )
 
 
+def _numbers_after(theta: Tensor, time: int) -> Tensor:
+    """The numbers [1 or batch, size] where a chunk of `time` samples ends."""
+    if theta.shape[1] == 1:
+        return theta[:, 0]
+    part = (time - (theta.shape[1] - 2) * CONTROL_PERIOD) / CONTROL_PERIOD
+    return theta[:, -1] if part == 1.0 else torch.lerp(theta[:, -2], theta[:, -1], part)
+
+
 def _per_recording(knobs: Mapping[str, float | Tensor], batch: int, time: int) -> list[dict[str, float | Tensor]]:
     """One setting for all recordings, or one each where a knob has a position per recording. A position per sample
-    becomes one per control point."""
-    last = max(time - 1, 0)
-    control = torch.arange(0, last + CONTROL_PERIOD + 1, CONTROL_PERIOD).clamp(max=last) if time else torch.zeros(0)
+    becomes one per control point: the first one, then the last one before each point, since a chunk must not need to
+    know what comes after it."""
+    control = torch.arange(0, time + CONTROL_PERIOD, CONTROL_PERIOD).clamp(max=time).sub(1).clamp(min=0)
     rows = dict[str, Tensor]()
     for name, position in knobs.items():
         if not isinstance(position, Tensor):
             continue
-        if position.dim() == 2 and position.shape[0] in (1, batch) and position.shape[1] == time and time:
-            rows[name] = position[:, control]
+        if position.dim() == 2 and position.shape[0] in (1, batch) and position.shape[1] == time:
+            rows[name] = position[:, control] if time else position
         elif position.dim() < 2 and position.numel() in (1, batch):
             rows[name] = position.reshape(-1)
         else:

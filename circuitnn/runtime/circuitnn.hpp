@@ -513,7 +513,7 @@ struct Solver {
         }
     }
 
-    // The continuation for single lanes: `at` becomes the solution, or the last one where there is none. Returns the
+    // The continuation for single lanes: `at` becomes the solution, or the last sample's where there is none. Returns the
     // lanes without solution.
     template <class S, int p, int c>
     __attribute__((noinline, cold)) Mask rescue(const Real* goal, Real* at, const Mask& failed, int64_t sample,
@@ -536,7 +536,9 @@ struct Solver {
                 statistics[lane].fail(sample, p + worst);
                 set_lane_of(lost, lane);
             }
-            for (int k = 0; k < S::ports; ++k) set_lane(at[k], lane, single.w[p + k]);
+            // What has no solution stays where it was.
+            for (int k = 0; k < S::ports; ++k)
+                set_lane(at[k], lane, worst >= 0 ? get_lane(w[p + k], lane) : single.w[p + k]);
         }
         return lost;
     }

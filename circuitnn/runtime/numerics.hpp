@@ -207,7 +207,7 @@ CIRCUITNN_INLINE inline Real exponential(const Real& x) {
     return exponential_up_to(x, sizeof(ScalarOf<Real>) == 8 ? 709 : 88);
 }
 
-// ln(x), for what is not positive that of the smallest positive normal number. x = 2^k m with m in [sqrt(1/2), sqrt(2)),
+// ln(x) of a finite x, for what is not positive that of the smallest positive normal number; not a number stays that. x = 2^k m with m in [sqrt(1/2), sqrt(2)),
 // ln(m) = 2 artanh(s) with s = (m - 1) / (m + 1) as its odd series, |s| <= 0.172.
 template <class Real>
 CIRCUITNN_INLINE inline Real logarithm(const Real& x) {
@@ -217,7 +217,7 @@ CIRCUITNN_INLINE inline Real logarithm(const Real& x) {
     constexpr int mantissa = wide ? 52 : 23;
     constexpr auto root_half = wide ? int64_t(0x3fe6a09e667f3bcd) : int64_t(0x3f3504f3);
     constexpr S smallest = wide ? S(2.2250738585072014e-308) : S(1.17549435e-38f);
-    const Real positive = select<Real>(x > all_lanes<Real>(smallest), x, all_lanes<Real>(smallest));
+    const Real positive = select<Real>(x < all_lanes<Real>(smallest), all_lanes<Real>(smallest), x);
     Bits bits;
     memcpy(&bits, &positive, sizeof bits);
     const Bits exponent = (bits - decltype(bits - bits)(Bits{} + root_half)) >> mantissa;
@@ -233,7 +233,7 @@ CIRCUITNN_INLINE inline Real logarithm(const Real& x) {
     if constexpr (wide)
         series += z4 * ((S(1.0 / 9) + z * S(1.0 / 11)) + z2 * (S(1.0 / 13) + z * S(1.0 / 15)) +
                         z4 * ((S(1.0 / 17) + z * S(1.0 / 19)) + z2 * S(1.0 / 21)));
-    return k * S(0.693147180559945309417) + S(2) * s * series;
+    return select<Real>(x == x, k * S(0.693147180559945309417) + S(2) * s * series, x);
 }
 
 // x^y for x > 0; 0 (but for rounding) for x <= 0 and y > 0.
