@@ -223,17 +223,17 @@ void solve(const double* J, const double* b, double* straight, double* transpose
     constexpr int lanes = Traits<Real>::lanes;
     for (int64_t start = 0; start < n; start += lanes) {
         Factors<N, Real> first, second;
-        Real x[N], y[N], z[N];
+        Column<Real, N> x{}, y{}, z{};
+        for (auto& column : first.column) column.clear();
         for (int row = 0; row < N; ++row)
             for (int lane = 0; lane < lanes; ++lane) {
                 for (int column = 0; column < N; ++column)
-                    set_lane(first.lu[row][column], lane, ScalarOf<Real>(J[((start + lane) * N + row) * N + column]));
+                    set_lane(first.column[column][row], lane,
+                             ScalarOf<Real>(J[((start + lane) * N + row) * N + column]));
                 set_lane(x[row], lane, ScalarOf<Real>(b[(start + lane) * N + row]));
             }
-        for (int row = 0; row < N; ++row) {
-            y[row] = z[row] = x[row];
-            for (int column = 0; column < N; ++column) second.lu[row][column] = first.lu[row][column];
-        }
+        y = z = x;
+        second = first;
         first.factorise();
         first.solve(x);
         first.solve_transposed(y);
@@ -250,13 +250,14 @@ void solve(const double* J, const double* b, double* straight, double* transpose
 template <int N>
 void several(const double* J, const double* b, double* out) {
     Factors<N, double> factors;
+    for (auto& column : factors.column) column.clear();
     DoubleLanes x[N];
     for (int row = 0; row < N; ++row) {
-        for (int column = 0; column < N; ++column) factors.lu[row][column] = J[row * N + column];
+        for (int column = 0; column < N; ++column) factors.column[column].set(row, J[row * N + column]);
         for (int lane = 0; lane < 8; ++lane) set_lane(x[row], lane, b[row * 8 + lane]);
     }
     factors.factorise();
-    factors.solve(x);
+    factors.solve_all(x);
     for (int row = 0; row < N; ++row)
         for (int lane = 0; lane < 8; ++lane) out[row * 8 + lane] = get_lane(x[row], lane);
 }
@@ -312,7 +313,8 @@ def test_small_systems(size: int) -> None:
             error = np.abs(solution - other).max(1) / np.abs(other).max(1)
             fit = condition < 0.01 / eps
             assert fit.sum() >= 30
-            assert (error < 50.0 * eps * condition)[fit].all()
+            # Pivots of a tenth of the largest entry are taken, so multipliers up to 10 may cost a digit.
+            assert (error < 200.0 * eps * condition)[fit].all()
             # Badly scaled rows are no excuse: what counts is the error of the equations, row by row.
         residual = np.abs(np.einsum("kij,kj->ki", J, found[0]) - b)
         size_of_terms = np.einsum("kij,kj->ki", np.abs(J), np.abs(found[0])) + np.abs(b)

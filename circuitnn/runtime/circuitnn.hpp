@@ -418,7 +418,8 @@ struct Solver {
                 smooth_before = smooth;
             }
             iterations += select<Real>(settled, Real{}, all_lanes<Real>(1));
-            failed = failed | negate(settled | finite);
+            const Mask sound = settled | finite;
+            failed = failed | negate(sound);
             settled = settled | converged | little | negate(finite);
             if (!any(negate(settled))) return failed;
             if (iteration >= options.max_iterations) return failed | negate(settled);

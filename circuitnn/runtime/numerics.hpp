@@ -95,6 +95,7 @@ CIRCUITNN_INLINE inline void set_lane(Real& value, int lane, ScalarOf<Real> numb
 CIRCUITNN_INLINE inline bool any(bool mask) { return mask; }
 template <class Mask>
 CIRCUITNN_INLINE inline bool any(const Mask& mask) {
+    static_assert(sizeof(Mask) == vector_bytes);
     typedef int64_t Half __attribute__((vector_size(vector_bytes / 2)));
     typedef int64_t Quarter __attribute__((vector_size(vector_bytes / 4)));
     Half halves[2];
@@ -120,6 +121,7 @@ CIRCUITNN_INLINE inline void set_lane_of(Mask& mask, int lane) {
 CIRCUITNN_INLINE inline bool negate(bool mask) { return !mask; }
 template <class Mask>
 CIRCUITNN_INLINE inline Mask negate(const Mask& mask) {
+    static_assert(sizeof(Mask) == vector_bytes);
     return ~mask;
 }
 
