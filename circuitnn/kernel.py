@@ -178,15 +178,17 @@ class CompiledKernel:
         x_bar: Tensor,
         every: int = 1,
         hold: int = 1,
+        signal: bool = True,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients with respect to u, the initial x, and theta [batch, points, size] of each recording, from the xs
-        and ws that a run has kept at each `every`-th step."""
+        """Gradients with respect to u (if `signal`, else empty), the initial x, and theta [batch, points, size] of each
+        recording, from the xs and ws that a run has kept at each `every`-th step."""
         s, batch = self.structure, len(u)
         u, theta, y_bar = _ready(u), _ready(theta), _ready(y_bar)
         if every > 1:
             xs, ws = self._resume(u, xs, ws, theta, every, hold)
         xs, ws, x_bar = _ready(xs), _ready(ws), _ready(x_bar).clone()
-        u_bar, theta_bar = torch.empty_like(u), u.new_zeros(batch, theta.shape[1], s.size)
+        u_bar = torch.empty_like(u) if signal else u.new_empty(0)
+        theta_bar = u.new_zeros(batch, theta.shape[1], s.size)
         lanes = xs.shape[-1]
         function = self._function("adjoint", lanes)
 
@@ -195,7 +197,7 @@ class CompiledKernel:
             function(
                 ctypes.byref(self._batch(u, theta, hold, k, lanes)), _pointer(u[k]), _pointer(xs[group]),
                 _pointer(ws[group]), _pointer(theta[k % len(theta)]), _pointer(y_bar[k]),
-                _pointer(x_bar[k]), _pointer(u_bar[k]), _pointer(theta_bar[k]),
+                _pointer(x_bar[k]), _pointer(u_bar[k] if signal else None), _pointer(theta_bar[k]),
             )  # fmt: skip
 
         _each(run, len(xs))

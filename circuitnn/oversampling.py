@@ -67,7 +67,8 @@ def filter_blocks(
     windows = torch.nn.functional.pad(extended, (0, 0, 0, padding)).unfold(1, matrix.shape[1], _BLOCK * unit)
     converted = torch.stack([matrix @ lane.transpose(-1, -2) for lane in windows])
     converted = converted.reshape(batch, blocks * _BLOCK * made, channels)[:, : time // unit * made]
-    return converted, extended[:, time:]
+    # A copy: a view would keep all of the chunk.
+    return converted, extended[:, time:].clone()
 
 
 def filter_blocks_adjoint(

@@ -48,11 +48,15 @@ class ReferenceKernel:
         x_bar: Tensor,
         every: int = 1,
         hold: int = 1,
+        signal: bool = True,
     ) -> tuple[Tensor, Tensor, Tensor]:
         if every > 1:
             run = self.simulate(u, xs[:, 0, :, 0], ws[:, 0, :, 0], theta, 1, hold)
             xs, ws = run.xs, run.ws
-        return _with_autograd(lambda: self._adjoint(u, xs[..., 0], ws[..., 0], theta, y_bar, x_bar, hold))
+        u_bar, x0_bar, theta_bar = _with_autograd(
+            lambda: self._adjoint(u, xs[..., 0], ws[..., 0], theta, y_bar, x_bar, hold)
+        )
+        return u_bar if signal else u.new_empty(0), x0_bar, theta_bar
 
     def tangent(
         self,

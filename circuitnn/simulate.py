@@ -28,7 +28,7 @@ KEPT_BYTES = 2**28
 # Steps between two kept states: a multiple of CONTROL_PERIOD times the largest oversampling factor.
 EVERY = 1024
 # What one chunk may take at the high rate.
-CHUNK_BYTES = 2**25
+CHUNK_BYTES = 2**23
 
 _NO_VMAP = "vmap over the signal or the model of a simulation is not supported: use the batch dimension"
 ops: Any = torch.ops.circuitnn
@@ -90,11 +90,16 @@ def _every(structure: Structure, batch: int, steps: int) -> int:
     return 1 if 8 * batch * steps * (structure.n_x + structure.n_n) <= KEPT_BYTES else EVERY
 
 
-def _chunks(structure: Structure, batch: int, time: int, factor: int, directions: int = 0) -> Iterator[slice]:
-    """A signal in parts whose numbers at the high rate fit into CHUNK_BYTES, each a whole number of EVERY steps."""
+def _chunks(
+    structure: Structure, batch: int, time: int, factor: int, every: int = 0, directions: int = 0
+) -> Iterator[slice]:
+    """A signal in parts whose numbers at the high rate fit into CHUNK_BYTES, each a whole number of EVERY steps. What
+    is kept for every step is short enough to stay in one part."""
+    if every == 1:
+        return iter((slice(0, time),))
     numbers = structure.n_u + structure.n_y * (1 + directions) + structure.n_x + structure.n_n
     most = CHUNK_BYTES // (8 * batch * numbers) // EVERY * EVERY
-    length = max(most, EVERY) // factor
+    length = max(most, EVERY, _memory(factor) * factor) // factor
     return (slice(start, min(start + length, time)) for start in range(0, max(time, 1), length))
 
 
@@ -121,7 +126,7 @@ torch.library.define(
 torch.library.define(
     "circuitnn::adjoint",
     "(Tensor u, Tensor up, Tensor xs, Tensor ws, Tensor theta, Tensor y_bar, Tensor x_bar, Tensor up_bar,"
-    " Tensor down_bar, int kernel, int factor) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    " Tensor down_bar, int kernel, int factor, bool signal) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
 torch.library.define(
     "circuitnn::tangent",
@@ -140,7 +145,7 @@ def _(
     y = u.new_empty(batch, time, structure.n_y)
     report = torch.zeros(batch, REPORT_SIZE, dtype=torch.int64)
     kept = []
-    for chunk in _chunks(structure, batch, time, factor):
+    for chunk in _chunks(structure, batch, time, factor, every):
         fast, up = _up(u[:, chunk], up, factor)
         run = runner.simulate(fast, x, w, _points(theta, chunk), every, CONTROL_PERIOD * factor)
         x, w = run.x, run.w
@@ -181,14 +186,16 @@ def _(
 @torch.library.impl("circuitnn::adjoint", "CPU")
 def _(
     u: Tensor, up: Tensor, xs: Tensor, ws: Tensor, theta: Tensor, y_bar: Tensor, x_bar: Tensor, up_bar: Tensor,
-    down_bar: Tensor, kernel: int, factor: int,
+    down_bar: Tensor, kernel: int, factor: int, signal: bool,
 ) -> Any:  # fmt: skip
+    """signal: whether the gradients by u and up are wanted; else they come back empty and as they were."""
     runner, (batch, time, _) = _kernels[kernel], u.shape
     every = _every(runner.structure, batch, time * factor)
-    u_bar, theta_bar = torch.empty_like(u), u.new_zeros(batch, *theta.shape[1:])
-    extended = torch.cat([up, u], 1)
-    for chunk in reversed(list(_chunks(runner.structure, batch, time, factor))):
-        history = extended[:, chunk.start : chunk.start + up.shape[1]]
+    u_bar = torch.empty_like(u) if signal else u.new_empty(0)
+    theta_bar = u.new_zeros(batch, *theta.shape[1:])
+    for chunk in reversed(list(_chunks(runner.structure, batch, time, factor, every))):
+        # The samples before the chunk; a chunk is longer than the converter's memory.
+        history = u[:, chunk.start - up.shape[1] : chunk.start] if chunk.start else up
         fast, _ = _up(u[:, chunk], history, factor)
         fast_bar, down_bar = (
             downsample_adjoint(y_bar[:, chunk], down_bar, factor) if factor > 1 else (y_bar[:, chunk], down_bar)
@@ -196,21 +203,24 @@ def _(
         kept = slice(chunk.start * factor // every, -(-chunk.stop * factor // every))
         points = _points(theta, chunk)
         fast_u_bar, x_bar, own = runner.adjoint(
-            fast, xs[:, kept], ws[:, kept], points, fast_bar, x_bar, every, CONTROL_PERIOD * factor
+            fast, xs[:, kept], ws[:, kept], points, fast_bar, x_bar, every, CONTROL_PERIOD * factor, signal
         )
         first = chunk.start // CONTROL_PERIOD if theta.shape[1] > 1 else 0
         theta_bar[:, first : first + own.shape[1]] += own
-        u_bar[:, chunk], up_bar = upsample_adjoint(fast_u_bar, up_bar, factor) if factor > 1 else (fast_u_bar, up_bar)
+        if signal:
+            slow_bar, up_bar = upsample_adjoint(fast_u_bar, up_bar, factor) if factor > 1 else (fast_u_bar, up_bar)
+            u_bar[:, chunk] = slow_bar
     return u_bar, x_bar.clone(), up_bar.clone(), down_bar.clone(), theta_bar
 
 
 @torch.library.register_fake("circuitnn::adjoint")
 def _(
     u: Tensor, up: Tensor, xs: Tensor, ws: Tensor, theta: Tensor, y_bar: Tensor, x_bar: Tensor, up_bar: Tensor,
-    down_bar: Tensor, kernel: int, factor: int,
+    down_bar: Tensor, kernel: int, factor: int, signal: bool,
 ) -> Any:  # fmt: skip
     theta_bar = theta.new_empty(u.shape[0], *theta.shape[1:])
-    return torch.empty_like(u), torch.empty_like(x_bar), torch.empty_like(up_bar), torch.empty_like(down_bar), theta_bar
+    u_bar = torch.empty_like(u) if signal else u.new_empty(0)
+    return u_bar, torch.empty_like(x_bar), torch.empty_like(up_bar), torch.empty_like(down_bar), theta_bar
 
 
 @torch.library.impl("circuitnn::tangent", "CPU")
@@ -240,7 +250,7 @@ def _tangent(
     n_y = runner.structure.n_y
     y, dy = u.new_empty(batch, time, n_y), u.new_empty(batch, time, n_y, p)
     report = torch.zeros(batch, REPORT_SIZE, dtype=torch.int64)
-    for chunk in _chunks(runner.structure, batch, time, factor, p):
+    for chunk in _chunks(runner.structure, batch, time, factor, directions=p):
         fast, up = _up(u[:, chunk], up, factor)
         dfast = None
         if du is not None and dup is not None:
@@ -285,20 +295,28 @@ class _Simulation(torch.autograd.Function):
         u, x, w, up, down, theta, ctx.kernel, ctx.factor, ctx.keep = inputs
         _, _, w_final, _, _, xs, ws, report = output
         ctx.mark_non_differentiable(w_final, xs, ws, report)
-        ctx.save_for_backward(u, up, xs, ws, theta)
+        # Zeros in the place of what nobody differentiates would be as large as xs and ws.
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(u, x, up, down, xs, ws, theta)
         ctx.save_for_forward(u, x, w, up, down, theta)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        u, up, xs, ws, theta = ctx.saved_tensors
-        y_bar, x_bar, _, up_bar, down_bar = (grad.contiguous() for grad in grads[:5])
+        u, x, up, down, xs, ws, theta = ctx.saved_tensors
+        y_bar, x_bar, _, up_bar, down_bar = grads[:5]
+        y_bar = u.new_zeros(*u.shape[:2], down.shape[2]) if y_bar is None else y_bar.contiguous()
+        x_bar, up_bar, down_bar = (
+            torch.zeros_like(t) if bar is None else bar.contiguous()
+            for t, bar in ((x, x_bar), (up, up_bar), (down, down_bar))
+        )
+        signal = ctx.needs_input_grad[0] or ctx.needs_input_grad[3]
         u_bar, x_bar, up_bar, down_bar, theta_bar = ops.adjoint(
-            u, up, xs, ws, theta, y_bar, x_bar, up_bar, down_bar, ctx.kernel, ctx.factor
+            u, up, xs, ws, theta, y_bar, x_bar, up_bar, down_bar, ctx.kernel, ctx.factor, signal
         )
         if theta.shape[0] == 1:
             theta_bar = theta_bar.sum(0, keepdim=True)
-        return u_bar, x_bar, None, up_bar, down_bar, theta_bar, None, None, None
+        return u_bar if signal else None, x_bar, None, up_bar, down_bar, theta_bar, None, None, None
 
     @staticmethod
     def jvp(ctx: Any, du: Any, dx: Any, dw: Any, dup: Any, ddown: Any, dtheta: Any, *_: Any) -> Any:

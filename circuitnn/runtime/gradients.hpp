@@ -134,6 +134,9 @@ void adjoint(const Batch& batch, const double* u, const double* xs, const double
                         i_bar.add(rows.Q[row], -mu[row]);
                         if constexpr (Circuit::plain) v_bar[row] -= mu[row];
                     }
+                    // No stage before this one reads its ports.
+                    if constexpr (p > 0)
+                        for (int k = p; k < p + S::ports; ++k) v[k] = i[k] = Real{};
                 });
                 for (int k = 0; k < N; ++k) {
                     back.add(rows.row[X + Y + k], mu[k]);

@@ -144,7 +144,7 @@ run_adjoint.defvjp(_forward, _backward)
 ARRANGEMENTS: dict[str, Callable[[Numbers, Array], Array]] = {"scan": run_scan, "adjoint": run_adjoint}
 
 
-def measure(repeats: int, steps: int = RATE) -> list[Row]:
+def measure(repeats: int, steps: int = 4 * RATE) -> list[Row]:
     """Both arrangements at batch 1 and 32, value and gradient of the output's energy in all learnable values."""
     model = CircuitModel(read_netlist(NETLISTS / "diode_clipper.cir"), RATE, oversample=1)
     assert [coordinate.name for coordinate in model.coordinates] == list(VALUES)
@@ -154,7 +154,7 @@ def measure(repeats: int, steps: int = RATE) -> list[Row]:
          for free in [torch.zeros((), dtype=torch.float64, requires_grad=True)]]
     )  # fmt: skip
     start, rows = jnp.array(list(VALUES.values())), list[Row]()
-    for batch, length in ((1, steps), (32, steps // 4)):
+    for batch, length in ((1, steps), (32, steps // 8)):
         u = LEVEL * lanes(guitar_like(length), batch)
         # Time first, so that a step's lanes lie side by side.
         signal = jnp.asarray(u[0, :, 0].numpy() if batch == 1 else u[:, :, 0].T.contiguous().numpy())

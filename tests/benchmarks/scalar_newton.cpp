@@ -19,9 +19,9 @@
 // LIMIT, because the exponential would send a larger one far beyond the solution. `Extrapolated` first moves the
 // previous solution along its tangent, dv = db / (G + i_d'), which saves one iteration of three.
 
-#include <cmath>
-#include <cstdint>
-#include <cstring>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
 
 namespace {
 
@@ -32,7 +32,7 @@ constexpr double TWO_GMIN = 2e-12;
 // exp(x) and exp(-x) by the library.
 struct Library {
     static void both(double x, double& up, double& down) {
-        up = std::exp(x);
+        up = exp(x);
         down = 1.0 / up;
     }
 };
@@ -40,10 +40,10 @@ struct Library {
 // exp(x) and exp(-x) at once, for |x| < 700: x = k ln 2 + r, and the even and odd parts of exp(r) serve both signs.
 // Taylor to degree 9 on |r| <= ln(2)/2: a relative error of 7e-12.
 struct Polynomial {
-    static double power_of_two(std::int64_t k) {
-        const std::int64_t bits = (k + 1023) << 52;
+    static double power_of_two(int64_t k) {
+        const int64_t bits = (k + 1023) << 52;
         double value;
-        std::memcpy(&value, &bits, sizeof value);
+        memcpy(&value, &bits, sizeof value);
         return value;
     }
 
@@ -52,10 +52,10 @@ struct Polynomial {
         const double shifted = x * 1.4426950408889634 + shift;
         const double whole = shifted - shift;
         const double r = (x - whole * 0.6931471805599453) - whole * 2.3190468138462996e-17;
-        std::int64_t bits, origin;
-        std::memcpy(&bits, &shifted, sizeof bits);
-        std::memcpy(&origin, &shift, sizeof origin);
-        const std::int64_t k = bits - origin;
+        int64_t bits, origin;
+        memcpy(&bits, &shifted, sizeof bits);
+        memcpy(&origin, &shift, sizeof origin);
+        const int64_t k = bits - origin;
         const double q = r * r, q2 = q * q;
         const double even = (1.0 + q * (1.0 / 2)) + q2 * ((1.0 / 24 + q * (1.0 / 720)) + q2 * (1.0 / 40320));
         const double odd = r * ((1.0 + q * (1.0 / 6)) + q2 * ((1.0 / 120 + q * (1.0 / 5040)) + q2 * (1.0 / 362880)));
@@ -65,7 +65,7 @@ struct Polynomial {
 };
 
 template <class Exponential, bool Extrapolated>
-std::int64_t clipper(std::int64_t steps, double rate, const double* u, double* y, const double* values) {
+int64_t clipper(int64_t steps, double rate, const double* u, double* y, const double* values) {
     const double C2 = values[0], R5 = values[1], R4 = values[2], C3 = values[3], Rf = values[4], C4 = values[5];
     const double IS = values[6], nVt = values[7], A = values[8];
     const double g2 = 2.0 * C2 * rate, g3 = 2.0 * C3 * rate, g4 = 2.0 * C4 * rate;
@@ -75,8 +75,8 @@ std::int64_t clipper(std::int64_t steps, double rate, const double* u, double* y
     const double m_from_v = 1.0 / (1.0 + A), m_from_p = A / (1.0 + A), n1_from_m = r3 / R4;
     double h2 = 0.0, h3 = 0.0, h4 = 0.0, v = 0.0;
     double last_b = 0.0, dv_db = 0.0;
-    std::int64_t iterations = 0;
-    for (std::int64_t n = 0; n < steps; ++n) {
+    int64_t iterations = 0;
+    for (int64_t n = 0; n < steps; ++n) {
         const double p = (g2 * u[n] - h2) * rp;
         h2 = 2.0 * g2 * (u[n] - p) - h2;
         const double b = s * h3 + h4 - from_p * p;
@@ -93,7 +93,7 @@ std::int64_t clipper(std::int64_t steps, double rate, const double* u, double* y
             step = step > LIMIT ? LIMIT : step < -LIMIT ? -LIMIT : step;
             v += step;
             ++iterations;
-        } while (std::fabs(step) >= TOLERANCE);
+        } while (fabs(step) >= TOLERANCE);
         const double m = m_from_v * v + m_from_p * p;
         h3 = 2.0 * g3 * (n1_from_m * m + r3 * h3) - h3;
         h4 = 2.0 * g4 * v - h4;
@@ -104,14 +104,14 @@ std::int64_t clipper(std::int64_t steps, double rate, const double* u, double* y
 
 }  // namespace
 
-extern "C" std::int64_t clipper_library(std::int64_t steps, double rate, const double* u, double* y, const double* values) {
+extern "C" int64_t clipper_library(int64_t steps, double rate, const double* u, double* y, const double* values) {
     return clipper<Library, false>(steps, rate, u, y, values);
 }
 
-extern "C" std::int64_t clipper_polynomial(std::int64_t steps, double rate, const double* u, double* y, const double* values) {
+extern "C" int64_t clipper_polynomial(int64_t steps, double rate, const double* u, double* y, const double* values) {
     return clipper<Polynomial, false>(steps, rate, u, y, values);
 }
 
-extern "C" std::int64_t clipper_extrapolated(std::int64_t steps, double rate, const double* u, double* y, const double* values) {
+extern "C" int64_t clipper_extrapolated(int64_t steps, double rate, const double* u, double* y, const double* values) {
     return clipper<Polynomial, true>(steps, rate, u, y, values);
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import shutil
 import subprocess
 import tempfile
 from functools import cache
@@ -33,20 +34,26 @@ VALUES = {
 }  # fmt: skip
 
 
+def compilers() -> dict[str, tuple[str, ...]]:
+    """The compiler that the package uses, and g++ where that is another one: one may suit the program better."""
+    found = find_compiler()
+    assert found is not None, "no C++ compiler was found"
+    gcc = shutil.which("g++")
+    return {"the package's compiler": found} | ({"g++": (gcc,)} if gcc and found != (gcc,) else {})
+
+
 @cache
-def library() -> ctypes.CDLL:
+def library(compiler: tuple[str, ...]) -> ctypes.CDLL:
     """scalar_newton.cpp, compiled with the flags that the package's own core is compiled with."""
-    compiler = find_compiler()
-    assert compiler is not None, "no C++ compiler was found"
     with tempfile.TemporaryDirectory() as folder:
         built = Path(folder, "scalar_newton.so")
         subprocess.run([*compiler, *FLAGS, str(SOURCE), "-o", str(built)], check=True)
         return ctypes.CDLL(str(built))
 
 
-def simulate(u: Tensor, variant: str) -> tuple[Tensor, int]:
+def simulate(u: Tensor, variant: str, compiler: tuple[str, ...]) -> tuple[Tensor, int]:
     """u [steps] in volt at RATE -> the output [steps] in volt, and the sum of Newton iterations."""
-    function = getattr(library(), f"clipper_{variant}")
+    function = getattr(library(compiler), f"clipper_{variant}")
     function.restype = ctypes.c_int64
     y, values = torch.empty_like(u), torch.tensor(list(VALUES.values()), dtype=torch.float64)
     pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (u, y, values)]
@@ -71,18 +78,23 @@ def measure(repeats: int, times_over: int = 4) -> list[Row]:
         return model(u[:, :length])[0]
 
     target, notes = ours()[0, :, 0], {}
-    for variant in VARIANTS:
-        y, iterations = simulate(flat, variant)
+    peers = {
+        f"{VARIANTS[variant]}, {name}": (variant, compiler)
+        for variant in VARIANTS
+        for name, compiler in compilers().items()
+    }
+    for name, peer in peers.items():
+        y, iterations = simulate(flat, *peer)
         difference = difference_db(y, target)
-        assert difference < TOLERANCE_DB, f"{variant} differs by {difference:.1f} dB"
-        notes[variant] = {"iterations": iterations / steps, "difference_db": difference}
+        assert difference < TOLERANCE_DB, f"{name} differs by {difference:.1f} dB"
+        notes[name] = {"iterations": iterations / steps, "difference_db": difference}
     works = {"ours": ours, "set up": lambda: ours(1)}
-    works |= {name: lambda name=name: simulate(flat, name) for name in VARIANTS}
+    works |= {name: lambda peer=peer: simulate(flat, *peer) for name, peer in peers.items()}
     times = side_by_side(works, repeats)
     per_step = 1e9 * (times["ours"] - times["set up"]) / (steps - 1)
     return [
         Row(
-            "scalar", "ts808_clipper, simulation", f"hand-written C++, {VARIANTS[name]}", per_step,
+            "scalar", "ts808_clipper, simulation", f"hand-written C++, {name}", per_step,
             1e9 * times[name] / steps, note | {"set_up_ms": 1e3 * times["set up"]},
         )
         for name, note in notes.items()

@@ -103,7 +103,7 @@ def start_of(model: CircuitModel) -> tuple[Tensor, Tensor]:
     return x, w
 
 
-def measure(repeats: int, steps: int = RATE, peer_steps: int = 1000) -> list[Row]:
+def measure(repeats: int, steps: int = 4 * RATE, peer_steps: int = 1000) -> list[Row]:
     """The peer runs a shorter excerpt; a loop's time per step does not fall with length."""
     model = CircuitModel(read_netlist(NETLISTS / "ts808_clipper.cir"), RATE, oversample=1)
     discrete, (x, w) = model.discrete, start_of(model)
@@ -115,7 +115,7 @@ def measure(repeats: int, steps: int = RATE, peer_steps: int = 1000) -> list[Row
         return torch_loop_batched(discrete, u, x.expand(len(u), -1), w.expand(len(u), -1), theta)
 
     rows = list[Row]()
-    cases: list[tuple[int, int, Callable[[Tensor, Tensor], Tensor]]] = [(1, steps, single), (32, steps // 4, batched)]
+    cases: list[tuple[int, int, Callable[[Tensor, Tensor], Tensor]]] = [(1, steps, single), (32, steps // 8, batched)]
     for batch, our_steps, loop in cases:
         u = lanes(guitar_like(our_steps), batch)
         excerpt = u[:, :peer_steps]

@@ -161,7 +161,7 @@ def run_block(
     tally.seconds += time.perf_counter() - began
 
     report, not_finite = run.report, int((~torch.isfinite(run.y)).sum())
-    states[rate, lanes] = CircuitState(run.x, run.w, run.up, run.down)
+    states[rate, lanes] = CircuitState(run.x, run.w, run.up, run.down, state.theta)
     if not_finite:
         # What is broken stays broken: the next block starts anew.
         del states[rate, lanes]
