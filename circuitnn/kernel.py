@@ -25,7 +25,7 @@ from circuitnn.runtime.compiler import compile_library
 
 # Recordings or directions that run side by side in one vector register (lanes of a DoubleLanes in numerics.hpp).
 LANES = 8
-# The report of a recording (`Statistics` in circuitnn.hpp): iterations, failures, rescues, a histogram of iterations,
+# The report of a recording (`Statistics` in solver.hpp): iterations, failures, rescues, a histogram of iterations,
 # and (sample, port) of the first failures.
 BINS, LISTED = 16, 8
 HISTOGRAM = slice(3, 3 + BINS)

@@ -26,7 +26,7 @@ KINDS_OF_SIZE = {
 
 Array = NDArray[np.floating]
 
-HEADER = """#include "numerics.hpp"
+HEADER = """#include "matrices.hpp"
 using namespace circuitnn;
 template <class Real, int count, class Function>
 void each(const ScalarOf<Real>* const* in, ScalarOf<Real>* out, int64_t n, Function function) {

@@ -22,18 +22,21 @@ struct Tuning {
     // The numbers [size] for coefficients [count].
     void numbers(const double* coefficients, double* theta) const {
         Factors<count, double> system;
-        double change[count], moved[count];
+        Column<double, count> moved;
+        double change[count];
+        moved.clear();
+        for (auto& column : system.column) column.clear();
         for (int k = 0; k < count; ++k) change[k] = coefficients[k] - nominal[k];
         for (int k = 0; k < count; ++k)
-            for (int j = 0; j < count; ++j) system.lu[k][j] = change[k] * Z[k][j] + (k == j ? 1.0 : 0.0);
+            for (int j = 0; j < count; ++j) system.column[j].set(k, change[k] * Z[k][j] + (k == j ? 1.0 : 0.0));
         system.factorise();
         memcpy(theta, base, sizeof base);
         for (int column = 0; column < columns; ++column) {
-            for (int k = 0; k < count; ++k) moved[k] = change[k] * G[k][column];
+            for (int k = 0; k < count; ++k) moved.set(k, change[k] * G[k][column]);
             system.solve(moved);
             for (int row = 0; row < rows; ++row) {
                 double sum = 0.0;
-                for (int k = 0; k < count; ++k) sum += H[row][k] * moved[k];
+                for (int k = 0; k < count; ++k) sum += H[row][k] * moved.get(k);
                 // The free quantities stand on the left side of P v + Q i = r.
                 const bool left = row >= X + Y && column >= X + U;
                 theta[place(row, column)] += left ? sum : -sum;
