@@ -49,12 +49,12 @@ def knobs_of(name: str) -> list[str]:
 def source(model: CircuitModel, tuning: Tuning, knobs: list[str]) -> str:
     """The generated circuit, what its knobs do, and the data's size."""
     lines = [f"const double {knob} = positions[{k}];" for k, knob in enumerate(knobs)]
-    lines += [f"coefficients[{k}] = {sympy.ccode(formula)};" for k, formula in enumerate(tuning.formulas)]
+    lines += [f"numbers[{k}] = {sympy.ccode(formula)};" for k, formula in enumerate(tuning.formulas)]
     return f"""{model.discrete.structure.source}
 #include "tuning.hpp"
 struct Map {{
     static constexpr int knobs = {len(knobs)}, coefficients = {len(tuning.formulas)};
-    static void set(const double* positions, double* coefficients) {{
+    static void set(const double* positions, double* numbers) {{
         {" ".join(lines)}
     }}
 }};
