@@ -235,7 +235,7 @@ def cost_figure(costs: Sequence[Cost], path: Path) -> None:
 
 
 def peers_section(quick: bool) -> str:
-    chosen = ["scalar", "--repeats", "1"] if quick else ["scalar,lanes,torch,jax"]
+    chosen = ["scalar", "--repeats", "1"] if quick else ["scalar,lanes,torch,jax,ngspice"]
     command = ["tests/benchmarks/core_speed.py", "--json", "--only", *chosen]
     found: Mapping[str, Any] = json.loads(printed_by(command))
     rows = [

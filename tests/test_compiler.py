@@ -247,6 +247,34 @@ def test_the_exponential_is_accurate_to_four_units_in_the_last_place(tmp_path: P
     np.testing.assert_allclose(call("limited", far), np.exp(80.0) * (far - 79.0), rtol=1e-14)
 
 
+@pytest.mark.parametrize("name", ["series_diodes", "npn"])
+def test_the_core_runs_in_single_precision(name: str) -> None:
+    """For programs that include the header: within single precision's rounding of the same run in double."""
+    model = discrete(name)
+    s, (theta, x, w) = model.structure, start(model)
+    library = compiler.compile_library(
+        s.source
+        + """extern "C" void single(const double* u, double* x, double* w, const double* theta, double* y,
+                                    int64_t length, int64_t* failures) {
+            circuitnn::Statistics statistics;
+            const circuitnn::Batch one{1, length, 0, 1, 1};
+            circuitnn::simulate<Circuit, float>(one, u, x, w, theta, y, nullptr, nullptr, 0, &statistics);
+            *failures = statistics.failures;
+        }"""
+    )
+    u = excitation(name, 1000)
+    y, failures = torch.empty(1000, s.n_y, dtype=torch.float64), ctypes.c_int64()
+    arrays = [t.detach().clone().contiguous() for t in (u[0], x[0], w[0], theta[0], y)]
+    library.single(
+        *(ctypes.c_void_p(array.data_ptr()) for array in arrays), ctypes.c_int64(1000), ctypes.byref(failures)
+    )
+    expected = simulate(u, x, w, theta, kernel_id(s, True)).y[0]
+    assert failures.value == 0
+    error = (arrays[-1] - expected).abs().amax(0)
+    assert (error < 1e-3 * expected.abs().amax(0)).all()
+    assert (error > 0.0).any()
+
+
 def test_both_kernels_have_one_interface() -> None:
     public = [{name for name in vars(kind) if not name.startswith("_")} for kind in (CompiledKernel, ReferenceKernel)]
     assert public[0] == public[1] == {"simulate", "adjoint", "tangent"}

@@ -36,7 +36,8 @@ struct Batch {
 
 // The numbers at the first sample of a block, and what they gain from sample to sample. Never in a hurry.
 template <class Circuit, class Real, class Block>
-__attribute__((noinline)) void load_block(const Batch& batch, const double* theta, int64_t block, Block& numbers, Block& gain) {
+__attribute__((noinline)) void load_block(const Batch& batch, const double* theta, int64_t block, Block& numbers,
+                                          Block& gain) {
     using L = Layout<Circuit>;
     using Scalar = ScalarOf<Real>;
     for (int lane = 0; lane < Traits<Real>::lanes; ++lane) {

@@ -344,8 +344,8 @@ struct Solver {
         }
     }
 
-    // The continuation for single lanes: `at` becomes the solution, or the last sample's where there is none. Returns the
-    // lanes without solution.
+    // The continuation for single lanes: `at` becomes the solution, or the last sample's where there is none. Returns
+    // the lanes without solution.
     template <class S, int p, int c>
     __attribute__((noinline, cold)) Mask rescue(const Real* goal, Real* at, const Mask& failed, int64_t sample,
                                                 Statistics* statistics) const {

@@ -25,8 +25,9 @@ from torch import Tensor
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import read_netlist
 
-# How much louder than guitar_like (0.3 V) a netlist is played, so that its diodes clip hard.
-LEVELS = {"diode_clipper": 10.0, "series_diode_clipper": 13.0}
+# How much louder than guitar_like (0.3 V) a netlist is played, so that its diodes clip hard. A fuzz does so from the
+# faintest note on; played louder, its edges are so steep that ngspice's first steps off the grid show.
+LEVELS = {"diode_clipper": 10.0, "series_diode_clipper": 13.0, "big_muff": 0.3}
 # ngspice's tolerances are relative to voltages in volts, and its first steps are shorter than ours.
 TOLERANCE_DB = -60.0
 
