@@ -8,15 +8,27 @@ from typing import Any
 from sympy import Expr, Float
 
 from circuitnn.circuit import Circuit, symbol
-from circuitnn.symbolic import Operations, evaluate
+from circuitnn.errors import CircuitError
+from circuitnn.symbolic import Operations, evaluate_finite
 
 
 def resolve(circuit: Circuit, overrides: Mapping[str, Any], operations: Operations) -> dict[str, Any]:
-    """All values by name: "R4" (SI), "DCLIP.is", "drive", "D1.area". Expressions follow the overridden parameters."""
+    """All values by name: "R4" (SI), "DCLIP.is", "drive", "D1.area". Expressions follow the overridden parameters.
+
+    Raises CircuitError for a value that is not finite.
+    """
     values: dict[str, Any] = {}
 
     def value_of(name: str, expression: Expr) -> Any:
-        return overrides[name] if name in overrides else evaluate(expression, values, operations)
+        if name in overrides:
+            return overrides[name]
+        try:
+            return evaluate_finite(expression, values, operations)
+        except ArithmeticError:
+            raise CircuitError(
+                f"{name} has no finite real value at these settings: {expression}",
+                "look for a division by zero, a root of a negative number or a power that is too large",
+            ) from None
 
     for name, expression in circuit.parameters.items():
         values[name] = value_of(name, expression)
@@ -24,7 +36,8 @@ def resolve(circuit: Circuit, overrides: Mapping[str, Any], operations: Operatio
         if element.value is not None:
             values[element.name] = value_of(element.name, element.value)
         else:
-            values[f"{element.name}.area"] = evaluate(element.area, values, operations)
+            key = f"{element.name}.area"
+            values[key] = value_of(key, element.area)
     for model in circuit.models.values():
         for name, expression in model.parameters.items():
             key = f"{model.name}.{name}"
