@@ -35,7 +35,7 @@ def _branches(element: Element) -> Iterable[tuple[str, str]]:
         sensed = map(voltage_nodes, element.behaviour.formula.free_symbols)
         return ((element.nodes[0], element.nodes[1]),) if any(_same(pair, element.nodes) for pair in sensed) else ()
     match element.kind:
-        case "I" | "G":
+        case "I" | "G" | "K":
             return ()
         case "Q":
             collector, base, emitter = element.nodes
