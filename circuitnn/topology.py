@@ -35,7 +35,7 @@ def _branches(element: Element) -> Iterable[tuple[str, str]]:
         sensed = map(voltage_nodes, element.behaviour.formula.free_symbols)
         return ((element.nodes[0], element.nodes[1]),) if any(_same(pair, element.nodes) for pair in sensed) else ()
     match element.kind:
-        case "I" | "G" | "K":
+        case "I" | "F" | "G" | "K":
             return ()
         case "Q":
             collector, base, emitter = element.nodes
@@ -78,14 +78,14 @@ def check(circuit: Circuit) -> None:
 
 
 def _voltage_loop(circuit: Circuit) -> list[str]:
-    """The elements of a loop made of V, E, L and behavioural voltages alone, empty if there is none.
+    """The elements of a loop made of V, E, H, L and behavioural voltages alone, empty if there is none.
 
     The current in such a loop is undetermined.
     """
     groups = _Groups()
     edges: list[Element] = []
     for element in circuit.elements:
-        if element.kind in "VEL" or (element.behaviour is not None and element.behaviour.quantity == "voltage"):
+        if element.kind in "VEHL" or (element.behaviour is not None and element.behaviour.quantity == "voltage"):
             if not groups.join(*element.nodes[:2]):
                 return [*_path(edges, *element.nodes[:2]), element.name]
             edges.append(element)

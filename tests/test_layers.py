@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "circuitnn"
 LAYERS = (
     "errors units",
     "symbolic circuit tapers",
-    "devices netlist values",
+    "devices netlist couplings values",
     "topology mna",
     "operating_point schemes",
     "dk codegen",

@@ -3,9 +3,10 @@
 from circuitnn.devices.behavioural import BehaviouralDevice, behavioural_device
 from circuitnn.devices.bjt import BJT
 from circuitnn.devices.diode import BREAKDOWN_DIODE, DIODE, DIODE_PAIR
-from circuitnn.devices.law import GMIN, TEMPERATURE, Junction, Law, Parameter
+from circuitnn.devices.law import AMPERE_PER_VOLT, GMIN, TEMPERATURE, Junction, Law, Parameter
 
 __all__ = [
+    "AMPERE_PER_VOLT",
     "BJT",
     "BREAKDOWN_DIODE",
     "DIODE",
