@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).parents[1] / "circuitnn"
 # Lowest first. A name stands for a module or for a whole subpackage; a longer name is looked up before a shorter one.
 LAYERS = (
     "errors units",
-    "symbolic circuit tapers",
-    "devices netlist couplings values",
+    "symbolic circuit tapers couplings",
+    "devices netlist values",
     "topology mna",
     "operating_point schemes",
     "dk codegen",
