@@ -8,11 +8,12 @@ from pathlib import Path
 
 from circuitnn.circuit import Circuit, symbol
 from circuitnn.errors import CircuitnnError, NetlistError
+from circuitnn.netlist.asc import schematic_deck
 from circuitnn.netlist.definitions import assignments, function, in_order
 from circuitnn.netlist.directives import Directives
 from circuitnn.netlist.files import Files, read_text, section
 from circuitnn.netlist.formulas import Term, closest, fold
-from circuitnn.netlist.lexer import Card, Line, cards, physical_lines, tokens
+from circuitnn.netlist.lexer import Card, Deck, Line, cards, physical_lines, tokens
 from circuitnn.netlist.subcircuits import Block, Expansion, node_name, subcircuit_header
 from circuitnn.units import parse_value
 
@@ -32,7 +33,7 @@ _READ = (".param", ".func", ".model", ".subckt", ".ends", ".include", ".inc", ".
 
 
 def read_netlist(path: str | Path) -> Circuit:
-    """Read a SPICE netlist file, with the files that it includes from its own folder tree.
+    """Read a SPICE netlist file or an LTspice schematic (.asc), with the files that it includes from its folder tree.
 
     Raises NetlistError with file, line and column.
     """
@@ -41,14 +42,29 @@ def read_netlist(path: str | Path) -> Circuit:
     text = read_text(path, str(path))
     files.chain.append((path.resolve(), path.name))
     files.total = len(text)
-    return _Reader(files).circuit(physical_lines(text, str(path)), path)
+    lines = physical_lines(text, str(path))
+    deck = schematic_deck(lines, path.parent) if path.suffix.lower() == ".asc" else _deck(lines)
+    return _Reader(files).circuit(deck, path)
 
 
 def parse_netlist(text: str, name: str = "<netlist>") -> Circuit:
     """Read a netlist given as text; it cannot include files. name: what errors call it. Raises NetlistError."""
     if "\0" in text:
         raise NetlistError(f"{name}: not a netlist: it holds NUL characters")
-    return _Reader(Files(None)).circuit(physical_lines(text, name), None)
+    return _Reader(Files(None)).circuit(_deck(physical_lines(text, name)), None)
+
+
+def _deck(lines: list[Line]) -> Deck:
+    """The cards of a netlist. Raises NetlistError."""
+    first = lines[0]
+    if first.text.lower().startswith(".title "):
+        # The first line of what KiCad exports.
+        return Deck(first.file, first.text.split(None, 1)[1].strip(), list(cards(lines[1:])))
+    doubts = []
+    if first.text.lstrip().startswith(("*@", ".")):
+        doubts.append("line 1: the first line is always the title, so it was not read as a card")
+    # Leading stars make the title a comment for people; they are no part of it.
+    return Deck(first.file, re.sub(r"^[\s*]+", "", first.text).rstrip(), list(cards(lines[1:])), doubts)
 
 
 class _Reader:
@@ -64,13 +80,9 @@ class _Reader:
         self.skipped: set[str] = set()
         self.count = 0
 
-    def circuit(self, lines: list[Line], path: Path | None) -> Circuit:
-        first = lines[0]
-        # Leading stars make the title a comment for people; they are no part of it.
-        title = re.sub(r"^[\s*]+", "", first.text).rstrip()
-        if first.text.lstrip().startswith(("*@", ".")):
-            self.notes[f"{first.file} line 1: the first line is always the title, so it was not read as a card"] = None
-        self.read(list(cards(lines[1:])))
+    def circuit(self, deck: Deck, path: Path | None) -> Circuit:
+        self.notes.update({f"{deck.file} {doubt}": None for doubt in deck.doubts})
+        self.read(deck.cards)
         header = self.stack[-1].header
         if header is not None:
             raise header.error(".subckt without .ends", 0, "close the subcircuit with .ends")
@@ -78,7 +90,7 @@ class _Reader:
             raise self.control.error(".control without .endc", 0, "close the block with .endc")
         if not self.top.elements:
             raise NetlistError(
-                f"{first.file}: expected element cards after the title line, found none",
+                f"{deck.file}: expected element cards after the title line, found none",
                 hint="the first line is the title; elements look like: R1 in out 4.7k",
             )
         order = in_order(self.top.parameters, self.top.functions)
@@ -86,7 +98,7 @@ class _Reader:
         parameters = {d.name: fold(d.formula, names, self.top.functions).expression for d in order}
         expansion = Expansion(self.top, frozenset(self.global_nodes), names, self.notes)
         bare = Circuit(
-            title, tuple(expansion.elements.values()), expansion.models, parameters,
+            deck.title, tuple(expansion.elements.values()), expansion.models, parameters,
             temperature=float(self.temperature + ZERO_CELSIUS), path=path,
         )  # fmt: skip
         return self.directives.apply(bare, self.notes)
