@@ -9,11 +9,12 @@ from pathlib import Path
 from circuitnn.circuit import Circuit, symbol
 from circuitnn.errors import CircuitnnError, NetlistError
 from circuitnn.netlist.asc import schematic_deck
-from circuitnn.netlist.definitions import assignments, function, in_order
+from circuitnn.netlist.definitions import Definition, assignments, function, in_order, value_formula
 from circuitnn.netlist.directives import Directives
-from circuitnn.netlist.files import Files, read_text, section
+from circuitnn.netlist.files import Files, asked_for, read_text, section
 from circuitnn.netlist.formulas import Term, closest, fold
 from circuitnn.netlist.lexer import Card, Deck, Line, cards, physical_lines, tokens
+from circuitnn.netlist.ltspice import is_ltspice_library, stand_in
 from circuitnn.netlist.subcircuits import Block, Expansion, node_name, subcircuit_header
 from circuitnn.units import parse_value
 
@@ -22,14 +23,32 @@ ZERO_CELSIUS = Decimal("273.15")
 # Cards that are left out, and what a note calls them.
 _SKIPPED = {
     **dict.fromkeys((".tran", ".ac", ".dc", ".op", ".tf", ".noise", ".four", ".fourier", ".sens", ".pz", ".disto",
-                     ".sp", ".pss", ".step", ".mc"), "analyses"),
-    **dict.fromkeys((".print", ".plot", ".probe", ".save", ".meas", ".measure", ".width", ".backanno"), "outputs"),
-    **dict.fromkeys((".nodeset", ".ic"), "initial values"),
+                     ".sp", ".pss", ".step", ".mc", ".fra"), "analyses"),
+    **dict.fromkeys((".print", ".plot", ".probe", ".save", ".meas", ".measure", ".width", ".net", ".wave"), "outputs"),
+    **dict.fromkeys((".nodeset", ".ic", ".loadbias", ".savebias"), "initial values"),
+    **dict.fromkeys((".text", ".ferret"), "cards for LTspice"),
     **dict.fromkeys((".title",), "titles after the first line"),
     **dict.fromkeys((".options", ".option", ".opt"), "simulator options"),
     **dict.fromkeys((".control",), "control blocks"),
+    **dict.fromkeys((".machine",), "state machines"),
 }  # fmt: skip
-_READ = (".param", ".func", ".model", ".subckt", ".ends", ".include", ".inc", ".lib", ".temp", ".global", ".end")
+# Cards that open a block to be left out, and what closes it.
+_BLOCKS = {".control": ".endc", ".machine": ".endmachine"}
+_STEP = re.compile(r"\.step\s+(?:(?:oct|dec|lin)\s+)?param\s+([a-z_]\w*)\s+(?:list\s+)?(\S+)", re.IGNORECASE)
+_READ = (
+    ".param",
+    ".backanno",
+    ".func",
+    ".model",
+    ".subckt",
+    ".ends",
+    ".include",
+    ".inc",
+    ".lib",
+    ".temp",
+    ".global",
+    ".end",
+)
 
 
 def read_netlist(path: str | Path) -> Circuit:
@@ -72,7 +91,10 @@ class _Reader:
         self.files = files
         self.top = Block()
         self.stack = [self.top]
-        self.control: Card | None = None
+        self.left_out: Card | None = None
+        self.ltspice = False
+        self.libraries: set[str] = set()
+        self.steps: list[Card] = []
         self.temperature = Decimal(27)
         self.global_nodes: set[str] = set()
         self.directives = Directives()
@@ -86,13 +108,15 @@ class _Reader:
         header = self.stack[-1].header
         if header is not None:
             raise header.error(".subckt without .ends", 0, "close the subcircuit with .ends")
-        if self.control is not None:
-            raise self.control.error(".control without .endc", 0, "close the block with .endc")
+        if self.left_out is not None:
+            opening, closing = self.left_out.keyword, _BLOCKS[self.left_out.keyword]
+            raise self.left_out.error(f"{opening} without {closing}", 0, f"close the block with {closing}")
         if not self.top.elements:
             raise NetlistError(
                 f"{deck.file}: expected element cards after the title line, found none",
                 hint="the first line is the title; elements look like: R1 in out 4.7k",
             )
+        self.take_steps()
         order = in_order(self.top.parameters, self.top.functions)
         names = {definition.name: Term(symbol(definition.name)) for definition in order}
         parameters = {d.name: fold(d.formula, names, self.top.functions).expression for d in order}
@@ -101,16 +125,28 @@ class _Reader:
             deck.title, tuple(expansion.elements.values()), expansion.models, parameters,
             temperature=float(self.temperature + ZERO_CELSIUS), path=path,
         )  # fmt: skip
+        if self.ltspice and any(element.kind == "L" for element in bare.elements):
+            note = "LTspice has 1 mohm in series with an inductor without Rser= that is not coupled; here it has none"
+            self.notes[f"{deck.file}: {note}"] = None
         return self.directives.apply(bare, self.notes)
+
+    def take_steps(self) -> None:
+        """Give .params that only a .step card defines the first value of their sweep, as LTspice does."""
+        for card in self.steps:
+            match = _STEP.match(card.text)
+            if match and match[1].lower() not in self.top.parameters:
+                formula, _ = value_formula(card, match.start(2), match.end(2))
+                self.top.parameters[match[1].lower()] = Definition(match[1].lower(), formula, match.start(1))
+                self.doubt(card, [f"{match[1]} has the first value of its .step, {match[2]}: add a .param {match[1]}"])
 
     def read(self, content: list[Card]) -> None:
         for card in content:
             self.count += 1
             if self.count > MAX_CARDS:
                 raise card.error(f"the netlist has more than {MAX_CARDS} cards")
-            if self.control is not None:
-                if card.keyword == ".endc":
-                    self.control = None
+            if self.left_out is not None:
+                if card.keyword == _BLOCKS[self.left_out.keyword]:
+                    self.left_out = None
             elif card.text.startswith("*@"):
                 self.directive(card)
             elif card.keyword == ".end":
@@ -161,6 +197,8 @@ class _Reader:
                 pass
             case ".global":
                 self.global_nodes.update(node_name(token.text) for token in tokens(card, start))
+            case ".backanno":
+                self.ltspice = True
             case keyword if keyword in _SKIPPED:
                 self.skip(card)
             case keyword:
@@ -174,8 +212,10 @@ class _Reader:
 
     def skip(self, card: Card) -> None:
         """Note the first card of each kind that is left out."""
-        if card.keyword == ".control":
-            self.control = card
+        if card.keyword in _BLOCKS:
+            self.left_out = card
+        if card.keyword == ".step":
+            self.steps.append(card)
         if card.keyword not in self.skipped:
             self.skipped.add(card.keyword)
             what = _SKIPPED[card.keyword]
@@ -199,21 +239,17 @@ class _Reader:
             raise card.error(f"expected .ends {closed.name}, found .ends {words[1]}", card.text.index(words[1], 5))
 
     def include(self, card: Card) -> None:
-        words = tokens(card, len(card.keyword))
-        # A path may hold what are separators elsewhere, so without quotes it reaches to the next blank.
-        quoted = bool(words) and words[0].kind in ("string", "expression")
-        rest = card.text[len(card.keyword) :].split()
-        if not rest:
-            raise card.error("expected a file name", len(card.text), f'{card.keyword} "models.lib"')
-        at = words[0].start
-        name = words[0].text if quoted else rest[0]
-        after = card.text[at + len(name) :].lstrip("'\"").split()
-        if len(after) > (1 if card.keyword == ".lib" else 0):
-            raise card.error(f"unexpected {after[-1]!r} after the file name", card.text.rindex(after[-1]))
+        name, at, part = asked_for(card)
+        if card.keyword == ".lib" and part is None:
+            if name.lower() in self.libraries:
+                return
+            self.libraries.add(name.lower())
+        if is_ltspice_library(name) and not self.files.has(name):
+            self.doubt(card, [f"{name} is a library of LTspice and not here: give the models that are missed"])
+            self.read(list(cards(physical_lines(stand_in(name), f"the stand-in for {name}"))))
+            return
         content = self.files.open(card, name, at)
-        if after:
-            content = section(content, after[0], card, card.text.rindex(after[0]))
-        self.read(content)
+        self.read(section(content, part, card, card.text.rindex(part)) if part else content)
         self.files.close()
 
     def set_temperature(self, card: Card, start: int) -> None:

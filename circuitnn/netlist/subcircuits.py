@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sympy import Expr, Integer, Mul
 
@@ -21,6 +21,7 @@ from circuitnn.netlist.definitions import Definition, assignments, first_assignm
 from circuitnn.netlist.expressions import Formula, Voltage, doubt, parse_expression
 from circuitnn.netlist.formulas import Function, Term, closest, fold, number
 from circuitnn.netlist.lexer import Card, Token, tokens
+from circuitnn.netlist.parasitics import with_parasitics
 from circuitnn.units import read_value
 
 MAX_ELEMENTS = 100_000
@@ -127,9 +128,11 @@ class Expansion:
             value = Integer(0) if fields.value is None else self.value(card, fields.value, scope)
         parameters = {key: self.value(card, token, scope) for key, token in fields.parameters.items()}
         area = parameters.pop("area", Integer(1))
-        if flat in self.elements:
-            raise card.error(f"the name {flat} is taken by an element of a subcircuit")
-        self.elements[flat] = Element(flat, nodes, value, model, area, behaviour, parameters)
+        element = Element(flat, nodes, value, model, area, behaviour, parameters)
+        for part in with_parasitics(element):
+            if part.name in self.elements:
+                raise card.error(f"the name {part.name} is taken by an element of a subcircuit")
+            self.elements[part.name] = part
         for note in fields.notes:
             self.notes[f"{card.place}: {name}: {note}"] = None
 
@@ -177,10 +180,10 @@ class Expansion:
         try:
             reading = read_value(token.text)
         except CircuitnnError as error:
-            hint = error.hint
             if token.text.lower() in scope.names:
-                hint = f"to use the .param of that name, write {{{token.text}}}"
-            raise card.error(f"expected a value, found {token.text!r}", token.start, hint) from None
+                self.doubt(card, (f"{token.text} is read as {{{token.text}}}, which ngspice needs braces for",))
+                return self.value(card, replace(token, kind="expression"), scope)
+            raise card.error(f"expected a value, found {token.text!r}", token.start, error.hint) from None
         if reading.value != reading.ngspice_value:
             self.doubt(card, (doubt(token.text, reading.value, reading.ngspice_value),))
         return number(reading.value)
