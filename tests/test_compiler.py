@@ -29,7 +29,7 @@ ANSWER = 'extern "C" int answer() { return 42; }\n'
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty cache folder, and a fresh look for a compiler. What zig builds for itself takes seconds and is shared."""
+    """An empty cache folder, and a fresh look for a compiler. Only what zig builds for itself is shared."""
     monkeypatch.setenv("ZIG_GLOBAL_CACHE_DIR", str(compiler.cache_folder() / "zig"))
     monkeypatch.setenv("CIRCUITNN_CACHE", str(tmp_path / "cache"))
     compiler.find_compiler.cache_clear()
