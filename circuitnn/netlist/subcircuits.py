@@ -7,6 +7,7 @@ calls that one, as ngspice does.
 
 from __future__ import annotations
 
+import re
 from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,13 @@ class Block:
     functions: dict[str, Function] = field(default_factory=dict)
     models: dict[str, Card] = field(default_factory=dict)
     blocks: dict[str, Block] = field(default_factory=dict)
+
+    def uses(self, name: str) -> bool:
+        """Whether a parameter of that name may occur in the cards of the block itself."""
+        word = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
+        return any(word.search(card.text) for card in (*self.elements, *self.models.values())) or any(
+            name in definition.formula.names for definition in self.parameters.values()
+        )
 
 
 @dataclass(frozen=True)
@@ -223,10 +231,7 @@ class Expansion:
 
     def _model(self, card: Card, token: Token, scope: Scope) -> str:
         name = token.text.upper()
-        if name not in scope.models:
-            message, hint = unknown("model", token.text, scope.models, f".model {name} D(...)")
-            raise card.error(message, token.start, hint)
-        model_card, home = scope.models[name]
+        model_card, home = self._model_card(card, token, scope)
         flat = home.model_name(name)
         if flat not in self.models:
             self.models[flat] = self._read_model(model_card, flat, home)
@@ -237,14 +242,34 @@ class Expansion:
             raise card.error(message, token.start, f"{name} is a .model of type {kind}")
         return flat
 
-    def _read_model(self, card: Card, flat: str, scope: Scope) -> DeviceModel:
-        _, _, kind, *rest = (token for token in tokens(card) if token.kind not in "(),")
-        if kind.text.lower() not in MODEL_KINDS:
-            hint = f"supported types: {', '.join(MODEL_KINDS)}"
-            raise card.error(f"models of type {kind.text!r} are not supported", kind.start, hint)
-        model_kind = MODEL_KINDS[kind.text.lower()]
+    def _model_card(self, card: Card, token: Token, scope: Scope) -> tuple[Card, Scope]:
+        """The .model card that a name means, and where its own names are looked up. Raises NetlistError."""
+        name = token.text.upper()
+        if name not in scope.models:
+            message, hint = unknown("model", token.text, scope.models, f".model {name} D(...)")
+            raise card.error(message, token.start, hint)
+        return scope.models[name]
+
+    def _read_model(self, card: Card, flat: str, scope: Scope, heirs: tuple[Card, ...] = ()) -> DeviceModel:
+        """heirs: the cards of models that are a kind of this one, the first one that was asked for first."""
+        _, _, *rest = (token for token in tokens(card) if token.kind not in "(),")
+        base = None
+        if rest[0].text.lower().startswith("ako"):
+            base = self._base_model(card, rest, scope, heirs)
+        typed = bool(rest) and rest[0].kind == "word" and (len(rest) == 1 or rest[1].kind != "=")
+        if base is None or typed:
+            kind = rest.pop(0)
+            if kind.text.lower() not in MODEL_KINDS:
+                hint = f"supported types: {', '.join(MODEL_KINDS)}"
+                raise card.error(f"models of type {kind.text!r} are not supported", kind.start, hint)
+            if base and base.kind != kind.text.lower():
+                raise card.error(f"{base.name} is of type {base.kind}", kind.start, "a kind of it has the same type")
+        model_kind = MODEL_KINDS[base.kind if base else kind.text.lower()]
         parameters: dict[str, Expr] = {}
         while rest:
+            if rest[0].text.lower() == "noiseless":
+                del rest[0]
+                continue
             if len(rest) < 3 or rest[0].kind != "word" or rest[1].kind != "=":
                 at = rest[0].start
                 raise card.error(f"expected name=value, found {rest[0].text!r}", at, ".model D1N4148 D(IS=2.5n N=1.75)")
@@ -263,7 +288,19 @@ class Expansion:
                     known = ", ".join(model_kind.parameters)
                     hint = closest(key, model_kind.parameters) or f"it has {known}"
                     self.doubt(card, (f"{flat}: a {model_kind.family.name} has no {name.text}, ignored; {hint}",))
-        return DeviceModel(flat, kind.text.lower(), parameters)
+        return DeviceModel(flat, model_kind.name, {**base.parameters, **parameters} if base else parameters)
+
+    def _base_model(self, card: Card, rest: list[Token], scope: Scope, heirs: tuple[Card, ...]) -> DeviceModel:
+        """The model that `ako: NAME` at the start of rest means, which it takes off rest. Raises NetlistError."""
+        first = rest.pop(0)
+        text = first.text[3:].lstrip(":")
+        if not text and not rest:
+            raise card.error("expected the name of a .model", len(card.text), ".model BC547C ako: BC547 NPN(BF=520)")
+        token = replace(first, text=text, start=first.start + len(first.text) - len(text)) if text else rest.pop(0)
+        base_card, home = self._model_card(card, token, scope)
+        if base_card is card or base_card in heirs or len(heirs) > MAX_INSTANCE_DEPTH:
+            raise card.error(f"{token.text} is a kind of itself, or of too many", token.start)
+        return self._read_model(base_card, token.text.upper(), home, (*heirs, card))
 
     def _instance(self, card: Card, scope: Scope, active: tuple[Block, ...]) -> None:
         start = first_assignment(card)
@@ -301,7 +338,11 @@ class Expansion:
         self.doubt(card, tuple(doubts))
         bound: dict[str, Term] = {}
         for definition in given:
-            if definition.name not in defaults:
+            if definition.name not in defaults and block.uses(definition.name):
+                # LTspice needs no declaration.
+                note = f"{block.name} uses {definition.name} undeclared, which ngspice does not accept: add a default"
+                self.doubt(block.header or card, (note,))
+            elif definition.name not in defaults:
                 hint = closest(definition.name, defaults) or f"its parameters: {', '.join(defaults) or 'none'}"
                 raise card.error(f"{block.name} has no parameter {definition.name!r}", definition.at, hint)
             if definition.name in bound:
