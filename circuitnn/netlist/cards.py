@@ -31,10 +31,7 @@ _QUANTITIES = {
     ("E", "vol"): "voltage",
 }
 _NUMERIC = tuple("+-.0123456789")
-# Words of LTspice that concern noise analysis.
-_FLAGS = ("noiseless",)
 _FOREIGN = {
-    "A": "A elements (LTspice's special functions, XSPICE's code models)",
     **dict.fromkeys("TOU", "transmission lines"),
     "Z": "MESFETs and IGBTs",
 }
@@ -131,7 +128,10 @@ class Reader:
                     hint = "write the parallel devices out, or scale the value or area"
                     raise self.card.error("m= (parallel devices) is not supported", name.start, hint)
                 fields.notes.append(f"{name.text}={','.join(given)} ignored")
-            elif self.word in (*flags, *_FLAGS):
+            elif self.word == "noiseless":
+                # LTspice: the element makes no noise in a noise analysis.
+                self.rest.pop(0)
+            elif self.word in flags:
                 fields.notes.append(f"{self.rest.pop(0).text} ignored")
             else:
                 raise self.expected("the end of the card")
@@ -164,7 +164,7 @@ def _source(reader: Reader, fields: Fields) -> None:
             if not reader.assigns() and reader.word != "ac":
                 fields.value = reader.value()
         elif reader.word == "ac":
-            reader.rest.pop(0)
+            del reader.rest[: 2 if reader.assigns() else 1]
             # Magnitude and phase matter to an analysis, not to the circuit.
             for _ in range(2):
                 if reader.here and (reader.here.kind == "expression" or reader.word.startswith(_NUMERIC)):
@@ -230,13 +230,22 @@ def _device(reader: Reader, fields: Fields) -> None:
     reader.extras(fields, "off", parameters=("area", *family.instance))
 
 
+def _code_model(reader: Reader, fields: Fields) -> None:
+    if len(reader.rest) != 1 or not reader.word or not reader.is_model(reader.word):
+        message = "A elements (XSPICE's code models, LTspice's special functions) other than potentiometers"
+        hint = "replace the part by elements that are, or by a .subckt of such elements"
+        raise reader.card.error(f"{message} are not supported", 0, hint)
+    fields.model = reader.rest.pop(0)
+
+
 def _transistor(reader: Reader, fields: Fields) -> None:
     fifth = reader.at(1)
     # LTspice writes ground here for every transistor with three pins.
     ground = reader.word in (GROUND, "gnd")
     if fifth and fifth.kind == "word" and not reader.assigns(1) and (ground or reader.is_model(fifth.text)):
         substrate = reader.node("substrate")
-        fields.notes.append(f"substrate node {substrate.text} ignored")
+        if not ground:
+            fields.notes.append(f"substrate node {substrate.text} ignored")
     _device(reader, fields)
 
 
@@ -250,6 +259,7 @@ ROWS: Mapping[str, Row] = {
     "I": Row("current source", ("+", "-"), _source, "I1 from to DC 1m"),
     "E": Row("voltage-controlled voltage source", _CONTROL, _controlled, "E1 out+ out- in+ in- 1e5"),
     "G": Row("voltage-controlled current source", _CONTROL, _controlled, "G1 out+ out- in+ in- 1m"),
+    "A": Row("potentiometer", ("first", "wiper", "last"), _code_model, "ARV1 a wiper b MYPOT"),
     "B": Row("behavioural source", ("+", "-"), _behavioural, "B1 plus minus I={1m*tanh(v(in))}"),
     **{
         letter: Row(family.name, family.terminals, _transistor if letter == "Q" else _device, family.example)

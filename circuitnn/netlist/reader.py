@@ -245,8 +245,10 @@ class _Reader:
                 return
             self.libraries.add(name.lower())
         if is_ltspice_library(name) and not self.files.has(name):
-            self.doubt(card, [f"{name} is a library of LTspice and not here: give the models that are missed"])
-            self.read(list(cards(physical_lines(stand_in(name), f"the stand-in for {name}"))))
+            cards_instead = stand_in(name)
+            what = "a stand-in is read" if cards_instead else "parts from it that are not known must be added"
+            self.doubt(card, [f"{name} is a library of LTspice and not here: {what}"])
+            self.read(list(cards(physical_lines(cards_instead, f"the stand-in for {name}"))))
             return
         content = self.files.open(card, name, at)
         self.read(section(content, part, card, card.text.rindex(part)) if part else content)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import ChainMap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
@@ -142,6 +142,10 @@ class Expansion:
         self._register(name, card, scope)
         flat = _flat(name, scope)
         nodes = tuple(self._node(token.text, scope) for token in fields.nodes)
+        if name[0] == "A" and fields.model is not None:
+            for each in self._potentiometer(card, fields.model, flat, nodes, scope):
+                self._add(card, each)
+            return
         model = None if fields.model is None else self._model(card, fields.model, scope)
         behaviour = None
         if fields.behaviour is not None:
@@ -156,11 +160,31 @@ class Expansion:
         branches = tuple(self._branch(card, token, scope) for token in fields.branches)
         element = Element(flat, nodes, value, model, area, behaviour, parameters, branches)
         for each in _coupled_pairs(element) if name[0] == "K" else with_parasitics(element):
-            if each.name in self.elements:
-                raise card.error(f"the name {each.name} is taken by an element of a subcircuit")
-            self.elements[each.name] = each
+            self._add(card, each)
         for note in fields.notes:
             self.notes[f"{card.place}: {name}: {note}"] = None
+
+    def _add(self, card: Card, element: Element) -> None:
+        if element.name in self.elements:
+            raise card.error(f"the name {element.name} is taken by an element of a subcircuit")
+        self.elements[element.name] = element
+
+    def _potentiometer(
+        self, card: Card, model: Token, flat: str, nodes: tuple[str, ...], scope: Scope
+    ) -> Iterator[Element]:
+        """The two parts of the track of XSPICE's code model "potentiometer", which KiCad has. Raises NetlistError."""
+        model_card, home = self._model_card(card, model, scope)
+        _, _, kind, *rest = (token for token in tokens(model_card) if token.kind not in "(),")
+        if kind.text.lower() != "potentiometer":
+            raise card.error(f"an A element of type {kind.text!r} is not supported", 0, "supported: potentiometer")
+        values = self._model_parameters(model_card, rest, home, {})
+        if re.search(r"\blog", model_card.text, re.IGNORECASE):
+            raise model_card.error("a logarithmic potentiometer is not supported", 0, "write the law into the position")
+        names = {"r": Term(values.get("r", Integer(10_000))), "position": Term(values.get("position", number(0.5)))}
+        path = flat.partition(".")[2] or flat
+        for half, (text, ends) in enumerate((("r*position", nodes[:2]), ("r*(1-position)", nodes[1:])), start=1):
+            formula = parse_expression(Card(text, model_card.pieces), 0, len(text))
+            yield Element(f"R.{path}.{half}", ends, fold(formula, names, {}).expression)
 
     def _branch(self, card: Card, token: Token, scope: Scope) -> str:
         """The flat name of an element that another one senses or couples; it may come later."""
@@ -265,6 +289,17 @@ class Expansion:
             if base and base.kind != kind.text.lower():
                 raise card.error(f"{base.name} is of type {base.kind}", kind.start, "a kind of it has the same type")
         model_kind = MODEL_KINDS[base.kind if base else kind.text.lower()]
+        parameters = self._model_parameters(card, rest, scope, model_kind.aliases)
+        for key in parameters:
+            if key not in model_kind.parameters and key not in model_kind.ignored:
+                hint = closest(key, model_kind.parameters) or f"it has {', '.join(model_kind.parameters)}"
+                self.doubt(card, (f"{flat}: a {model_kind.family.name} has no {key.upper()}, ignored; {hint}",))
+        return DeviceModel(flat, model_kind.name, {**base.parameters, **parameters} if base else parameters)
+
+    def _model_parameters(
+        self, card: Card, rest: list[Token], scope: Scope, aliases: Mapping[str, str]
+    ) -> dict[str, Expr]:
+        """The `name=value` pairs of a .model card. Raises NetlistError."""
         parameters: dict[str, Expr] = {}
         while rest:
             if rest[0].text.lower() == "noiseless":
@@ -274,21 +309,19 @@ class Expansion:
                 at = rest[0].start
                 raise card.error(f"expected name=value, found {rest[0].text!r}", at, ".model D1N4148 D(IS=2.5n N=1.75)")
             name, _, value, *rest = rest
-            key = model_kind.aliases.get(name.text.lower(), name.text.lower())
+            # The writer has names in capitals, and those of µ and ß do not lead back to them.
+            folded = name.text.casefold()
+            key = aliases.get(folded, folded)
             if key in parameters:
                 raise card.error(f"{name.text} is given twice", name.start)
             if value.kind == "word" and value.text.lower() in scope.names:
                 # ngspice takes the bare name of a .param here.
-                value = Token("expression", value.text, value.start)
+                value = replace(value, kind="expression")
             if value.kind == "string" or (value.kind == "word" and value.text[:1].isalpha()):
-                self.doubt(card, (f"{flat}: {name.text}={value.text} ignored: not a number",))
+                self.doubt(card, (f"{name.text}={value.text} ignored: not a number",))
             else:
                 parameters[key] = self.value(card, value, scope)
-                if key not in model_kind.parameters and key not in model_kind.ignored:
-                    known = ", ".join(model_kind.parameters)
-                    hint = closest(key, model_kind.parameters) or f"it has {known}"
-                    self.doubt(card, (f"{flat}: a {model_kind.family.name} has no {name.text}, ignored; {hint}",))
-        return DeviceModel(flat, model_kind.name, {**base.parameters, **parameters} if base else parameters)
+        return parameters
 
     def _base_model(self, card: Card, rest: list[Token], scope: Scope, heirs: tuple[Card, ...]) -> DeviceModel:
         """The model that `ako: NAME` at the start of rest means, which it takes off rest. Raises NetlistError."""
