@@ -20,7 +20,6 @@ CASES = [
     (["R2 in"], "", "expected the second node of the resistor, found the end", "R1 a b 4.7k"),
     (["R2 in out"], "", "expected a value, found the end", "R1 a b"),
     (["R2 in out foo"], "foo", "expected a value, found 'foo'", "numbers look like"),
-    (["R2 in out drive"], "drive", "expected a value", "write {drive}"),
     (["R2 a b 1k 2k"], "2k", "expected the end of the card", None),
     (["R2 a b 1k m=2"], "m=", "parallel devices", None),
     (["R2 a b {1k"], "{", "closing }", None),
