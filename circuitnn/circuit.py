@@ -49,12 +49,13 @@ class Behaviour:
 
 @dataclass(frozen=True)
 class Element:
-    """One element. The first letter of the name is its kind: R C L V I E G B D Q.
+    """One element. The first letter of the name is its kind: R C L V I E G B, or one of `devices.FAMILIES`.
 
-    nodes: R C L V I B D: (+, -); Q: (collector, base, emitter); E G: (out+, out-, in+, in-). Current sources (I, G)
+    nodes: R C L V I B: (+, -); E G: (out+, out-, in+, in-); devices: as their family says. Current sources (I, G)
     drive their current from out+ through the source to out-, as SPICE does. value: ohm, farad, henry, volt (DC),
-    ampere (DC), V/V, A/V; None for D and Q, which have a model and an area instead, and for behavioural sources
-    (B, and E and G with a formula, which have two nodes), which have a behaviour.
+    ampere (DC), V/V, A/V; None for devices, which have a model, an area and perhaps other parameters of their own
+    (lower-case names) instead, and for behavioural sources (B, and E and G with a formula, which have two nodes), which
+    have a behaviour.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Element:
     model: str | None = None
     area: Expr = _ONE
     behaviour: Behaviour | None = None
+    parameters: Mapping[str, Expr] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -71,7 +73,8 @@ class Element:
 
 @dataclass(frozen=True)
 class DeviceModel:
-    """A .model card. kind: "d", "npn" or "pnp". parameters: only those that the card gives, lower-case names."""
+    """A .model card. kind: its type, such as "npn" (`devices.MODEL_KINDS`). parameters: only those that the card gives,
+    lower-case names."""
 
     name: str
     kind: str

@@ -24,7 +24,8 @@ def resolve(circuit: Circuit, overrides: Mapping[str, Any], operations: Operatio
         if element.value is not None:
             values[element.name] = value_of(element.name, element.value)
         else:
-            values[f"{element.name}.area"] = evaluate(element.area, values, operations)
+            for name, expression in {"area": element.area, **element.parameters}.items():
+                values[f"{element.name}.{name}"] = evaluate(expression, values, operations)
     for model in circuit.models.values():
         for name, expression in model.parameters.items():
             key = f"{model.name}.{name}"
@@ -33,7 +34,7 @@ def resolve(circuit: Circuit, overrides: Mapping[str, Any], operations: Operatio
 
 
 def formulas_of(circuit: Circuit, overrides: Mapping[str, float], kept: Sequence[str]) -> dict[str, Expr]:
-    """As resolve, but without areas and as formulas of the values `kept`, which stay symbols."""
+    """As resolve, but without what belongs to devices and as formulas of the values `kept`, which stay symbols."""
     found: dict[str, Expr] = {}
     known: dict[Expr, Expr] = {}
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from sympy import Expr, Integer, Mul
 
 from circuitnn.circuit import GROUND, Behaviour, DeviceModel, Element, voltage
+from circuitnn.devices import FAMILIES, MODEL_KINDS
 from circuitnn.errors import CircuitnnError
 from circuitnn.netlist.cards import read_element, unknown
 from circuitnn.netlist.definitions import Definition, assignments, first_assignment, in_order
@@ -22,7 +23,6 @@ from circuitnn.netlist.formulas import Function, Term, closest, fold, number
 from circuitnn.netlist.lexer import Card, Token, tokens
 from circuitnn.units import read_value
 
-MODEL_KINDS = ("d", "npn", "pnp")
 MAX_ELEMENTS = 100_000
 MAX_INSTANCE_DEPTH = 40
 
@@ -125,10 +125,11 @@ class Expansion:
         value = None
         if not model and not behaviour:
             value = Integer(0) if fields.value is None else self.value(card, fields.value, scope)
-        area = Integer(1) if fields.area is None else self.value(card, fields.area, scope)
+        parameters = {key: self.value(card, token, scope) for key, token in fields.parameters.items()}
+        area = parameters.pop("area", Integer(1))
         if flat in self.elements:
             raise card.error(f"the name {flat} is taken by an element of a subcircuit")
-        self.elements[flat] = Element(flat, nodes, value, model, area, behaviour)
+        self.elements[flat] = Element(flat, nodes, value, model, area, behaviour, parameters)
         for note in fields.notes:
             self.notes[f"{card.place}: {name}: {note}"] = None
 
@@ -198,10 +199,11 @@ class Expansion:
         flat = home.model_name(name)
         if flat not in self.models:
             self.models[flat] = self._read_model(model_card, flat, home)
-        kind, letter = self.models[flat].kind, card.text[0].upper()
-        if (kind == "d") != (letter == "D"):
-            raise card.error(f"{letter} needs a {'diode' if letter == 'D' else 'transistor'} model", token.start,
-                             f"{name} is a .model of type {kind}")  # fmt: skip
+        kind, family = self.models[flat].kind, FAMILIES[card.text[0].upper()]
+        if MODEL_KINDS[kind].family != family:
+            expected = " or ".join(other.name for other in MODEL_KINDS.values() if other.family == family)
+            message = f"a {family.name} needs a model of type {expected}"
+            raise card.error(message, token.start, f"{name} is a .model of type {kind}")
         return flat
 
     def _read_model(self, card: Card, flat: str, scope: Scope) -> DeviceModel:
@@ -209,13 +211,14 @@ class Expansion:
         if kind.text.lower() not in MODEL_KINDS:
             hint = f"supported types: {', '.join(MODEL_KINDS)}"
             raise card.error(f"models of type {kind.text!r} are not supported", kind.start, hint)
+        model_kind = MODEL_KINDS[kind.text.lower()]
         parameters: dict[str, Expr] = {}
         while rest:
             if len(rest) < 3 or rest[0].kind != "word" or rest[1].kind != "=":
                 at = rest[0].start
                 raise card.error(f"expected name=value, found {rest[0].text!r}", at, ".model D1N4148 D(IS=2.5n N=1.75)")
             name, _, value, *rest = rest
-            key = name.text.lower()
+            key = model_kind.aliases.get(name.text.lower(), name.text.lower())
             if key in parameters:
                 raise card.error(f"{name.text} is given twice", name.start)
             if value.kind == "word" and value.text.lower() in scope.names:
@@ -225,6 +228,10 @@ class Expansion:
                 self.doubt(card, (f"{flat}: {name.text}={value.text} ignored: not a number",))
             else:
                 parameters[key] = self.value(card, value, scope)
+                if key not in model_kind.parameters and key not in model_kind.ignored:
+                    known = ", ".join(model_kind.parameters)
+                    hint = closest(key, model_kind.parameters) or f"it has {known}"
+                    self.doubt(card, (f"{flat}: a {model_kind.family.name} has no {name.text}, ignored; {hint}",))
         return DeviceModel(flat, kind.text.lower(), parameters)
 
     def _instance(self, card: Card, scope: Scope, active: tuple[Block, ...]) -> None:
