@@ -21,10 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from circuitnn import devices, topology
+from circuitnn import couplings, devices, topology
 from circuitnn.circuit import GROUND, Circuit, Element
 from circuitnn.devices import MODEL_KINDS, Law
 from circuitnn.errors import CircuitError
+from circuitnn.symbolic import NUMPY
+from circuitnn.values import resolve
 
 # What holds a node at DC that only capacitors connect to the rest, in siemens.
 LEAK = 1e-12
@@ -131,6 +133,8 @@ class _Builder:
         self.sources: dict[str, dict[int, float]] = {}
         self.ports: list[tuple[str, int, int]] = []
         self.devices: list[Device] = []
+        # The rows of the unknown currents, by element.
+        self.branches: dict[str, int] = {}
 
     def coefficient(self, rule: str, name: str = "") -> int:
         return self.coefficients.setdefault((rule, name), len(self.coefficients))
@@ -142,7 +146,7 @@ class _Builder:
     def branch(self, name: str, plus: int, minus: int, rule: str = UNITY, factor: str = "") -> int:
         """A new unknown: the current of a branch from plus to minus; its row starts as v(plus) - v(minus), times
         rule(factor)."""
-        row = len(self.unknowns)
+        row = self.branches[name] = len(self.unknowns)
         self.unknowns.append(f"i({name})")
         for node, sign in ((plus, 1.0), (minus, -1.0)):
             self.add(self.M, node, row, sign)
@@ -187,6 +191,15 @@ class _Builder:
                 self.add(self.M, row, sense[1], 1.0, VALUE, name)
             case "G":
                 self.conductance((plus, minus), (sense[0], sense[1]), VALUE, name)
+
+    def coupling(self, element: Element) -> None:
+        """The voltage d M (i - x) that the current of each inductor makes in the other."""
+        mutual = f"{element.name}.mutual"
+        rows = [self.branches[name] for name in element.branches]
+        states = [self.states.index(name) for name in element.branches]
+        for row, other, state in zip(rows, reversed(rows), reversed(states), strict=True):
+            self.add(self.M, row, other, -1.0, DIFFERENTIATED, mutual)
+            self.add(self.N_x, row, state, -1.0, DIFFERENTIATED, mutual)
 
     def may_be_zero(self, element: Element) -> bool:
         """A resistor that is, or at some knob position may be, 0 ohm: its current is an unknown of its own."""
@@ -304,14 +317,22 @@ def _difference(plus: int, minus: int) -> dict[int, float]:
 
 
 def build_equations(circuit: Circuit) -> Equations:
-    """The equations of a circuit. Raises CircuitError if it has no ground, a floating node or a voltage loop."""
+    """The equations of a circuit.
+
+    Raises CircuitError if it has no ground, a floating node, a loop of voltages or impossible couplings.
+    """
     topology.check(circuit)
+    couplings.check(circuit, resolve(circuit, {}, NUMPY))
     builder = _Builder(circuit)
     for element in circuit.elements:
         if element.behaviour is not None:
             builder.behavioural(element)
-        elif element.model is None:
+        elif element.model is None and element.kind != "K":
             builder.element(element)
+    # Couplings refer to inductors that may stand anywhere in the netlist.
+    for element in circuit.elements:
+        if element.kind == "K":
+            builder.coupling(element)
     for bundle in builder.bundles(element for element in circuit.elements if element.model is not None):
         builder.semiconductor(bundle)
     return builder.equations()

@@ -39,8 +39,10 @@ def _branches(circuit: Circuit, element: Element) -> Iterable[tuple[str, str]]:
         kind = MODEL_KINDS[circuit.models[element.model].kind]
         nodes = dict(zip(kind.family.terminals, element.nodes, strict=True))
         return [(nodes[plus], nodes[minus]) for plus, minus in kind.conducting]
+    if element.kind in "IGK":
+        return ()
     plus, minus, *_ = element.nodes
-    return () if element.kind in "IG" else ((plus, minus),)
+    return ((plus, minus),)
 
 
 def _same(pair: tuple[str, str] | None, nodes: tuple[str, ...]) -> bool:

@@ -7,12 +7,16 @@ from typing import Any
 
 from sympy import Expr, Float
 
+from circuitnn import couplings
 from circuitnn.circuit import Circuit, symbol
 from circuitnn.symbolic import Operations, evaluate
 
 
 def resolve(circuit: Circuit, overrides: Mapping[str, Any], operations: Operations) -> dict[str, Any]:
-    """All values by name: "R4" (SI), "DCLIP.is", "drive", "D1.area". Expressions follow the overridden parameters."""
+    """All values by name: "R4" (SI), "DCLIP.is", "drive", "D1.area", "K1.mutual" (henry).
+
+    Expressions follow the overridden parameters.
+    """
     values: dict[str, Any] = {}
 
     def value_of(name: str, expression: Expr) -> Any:
@@ -30,7 +34,7 @@ def resolve(circuit: Circuit, overrides: Mapping[str, Any], operations: Operatio
         for name, expression in model.parameters.items():
             key = f"{model.name}.{name}"
             values[key] = value_of(key, expression)
-    return values
+    return values | couplings.mutual_inductances(circuit, values)
 
 
 def formulas_of(circuit: Circuit, overrides: Mapping[str, float], kept: Sequence[str]) -> dict[str, Expr]:

@@ -30,11 +30,12 @@ _NUMERIC = tuple("+-.0123456789")
 class Fields:
     """What an element card says, not yet looked up. A value of None is 0.
 
-    parameters: those of a device itself, such as its area. behaviour: the quantity ("current" or "voltage") that a
-    behavioural source gives, and its formula.
+    branches: the elements that it senses or couples. parameters: those of a device itself, such as its area.
+    behaviour: the quantity ("current" or "voltage") that a behavioural source gives, and its formula.
     """
 
     nodes: list[Token]
+    branches: list[Token] = field(default_factory=list)
     value: Token | None = None
     model: Token | None = None
     parameters: dict[str, Token] = field(default_factory=dict)
@@ -126,6 +127,18 @@ def _passive(reader: Reader, fields: Fields) -> None:
     reader.extras(fields)
 
 
+def _coupling(reader: Reader, fields: Fields) -> None:
+    while reader.word.startswith("l"):
+        token = reader.rest.pop(0)
+        if any(token.text.lower() == other.text.lower() for other in fields.branches):
+            raise reader.card.error(f"{token.text} is named twice", token.start, "K couples different inductors")
+        fields.branches.append(token)
+    if len(fields.branches) < 2:
+        raise reader.expected("the name of an inductor")
+    fields.value = reader.value("the coefficient")
+    reader.extras(fields)
+
+
 def _source(reader: Reader, fields: Fields) -> None:
     while reader.here:
         if reader.word == "dc":
@@ -198,6 +211,7 @@ ROWS: Mapping[str, Row] = {
     "R": Row("resistor", ("first", "second"), _passive, "R1 a b 4.7k"),
     "C": Row("capacitor", ("first", "second"), _passive, "C1 a b 100n"),
     "L": Row("inductor", ("first", "second"), _passive, "L1 a b 500m"),
+    "K": Row("coupling", (), _coupling, "K1 L1 L2 0.98"),
     "V": Row("voltage source", ("+", "-"), _source, "V1 plus minus DC 9"),
     "I": Row("current source", ("+", "-"), _source, "I1 from to DC 1m"),
     "E": Row("voltage-controlled voltage source", _CONTROL, _controlled, "E1 out+ out- in+ in- 1e5"),

@@ -16,7 +16,7 @@ from circuitnn.netlist.subcircuits import node_name
 from circuitnn.tapers import TAPERS, position_at, value_at
 
 KNOB_TOLERANCE = 1e-3
-_KINDS = ("R", "C", "L", "V", "I", "E", "G", *FAMILIES)
+_KINDS = ("R", "C", "L", "K", "V", "I", "E", "F", "G", "H", *FAMILIES)
 _WORDS = ("input", "output", "knob", "learn", "tol")
 _TOLERANCE = re.compile(r"([0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,3})?)(%?)", re.IGNORECASE)
 

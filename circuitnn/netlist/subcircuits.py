@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import combinations
 
 from sympy import Expr, Integer, Mul
 
@@ -65,6 +66,21 @@ def node_name(text: str) -> str:
     return GROUND if lower == "gnd" else lower
 
 
+def _flat(name: str, scope: Scope) -> str:
+    """The flat name of an element of an instance."""
+    return f"{name[0]}.{scope.path}.{name}" if scope.path else name
+
+
+def _coupled_pairs(element: Element) -> list[Element]:
+    """A K card of several inductors, as LTspice has it: a K element for each pair, as ngspice has it."""
+    if len(element.branches) == 2:
+        return [element]
+    return [
+        replace(element, name=".".join([element.name, *(name.rpartition(".")[2] for name in pair)]), branches=pair)
+        for pair in combinations(element.branches, 2)
+    ]
+
+
 def subcircuit_header(card: Card) -> tuple[Block, list[str]]:
     """The still empty block of a .subckt card, and doubts about it. Raises NetlistError."""
     start = first_assignment(card)
@@ -106,6 +122,7 @@ class Expansion:
         self._cards: dict[str, Card] = {}
         self._instances = 0
         self._sensed: list[tuple[Card, int, str]] = []
+        self._named: list[tuple[Card, Token, str]] = []
         functions, blocks = ChainMap(top.functions), ChainMap(top.blocks)
         scope = Scope(ChainMap(dict(names)), functions, ChainMap(), blocks)
         self._body(top, scope, ())
@@ -137,7 +154,7 @@ class Expansion:
         fields = read_element(card, lambda name: name.upper() in scope.models or name.upper() in self._library.models)
         name = tokens(card)[0].text.upper()
         self._register(name, card, scope)
-        flat = f"{name[0]}.{scope.path}.{name}" if scope.path else name
+        flat = _flat(name, scope)
         nodes = tuple(self._node(token.text, scope) for token in fields.nodes)
         model = None if fields.model is None else self._model(card, fields.model, scope)
         behaviour = None
@@ -150,11 +167,20 @@ class Expansion:
             value = Integer(0) if fields.value is None else self.value(card, fields.value, scope)
         parameters = {key: self.value(card, token, scope) for key, token in fields.parameters.items()}
         area = parameters.pop("area", Integer(1))
-        if flat in self.elements:
-            raise card.error(f"the name {flat} is taken by an element of a subcircuit")
-        self.elements[flat] = Element(flat, nodes, value, model, area, behaviour, parameters)
+        branches = tuple(self._branch(card, token, scope) for token in fields.branches)
+        element = Element(flat, nodes, value, model, area, behaviour, parameters, branches)
+        for each in _coupled_pairs(element) if name[0] == "K" else [element]:
+            if each.name in self.elements:
+                raise card.error(f"the name {each.name} is taken by an element of a subcircuit")
+            self.elements[each.name] = each
         for note in fields.notes:
             self.notes[f"{card.place}: {name}: {note}"] = None
+
+    def _branch(self, card: Card, token: Token, scope: Scope) -> str:
+        """The flat name of an element that another one senses or couples; it may come later."""
+        flat = _flat(token.text.upper(), scope)
+        self._named.append((card, token, flat))
+        return flat
 
     def _sensing(self, formula: Formula, scope: Scope) -> Expr:
         """The formula of a behavioural source, in the flat names of the nodes that it senses. Raises NetlistError."""
@@ -169,11 +195,15 @@ class Expansion:
         return fold(formula, scope.names, scope.functions, voltage_of).expression
 
     def _check_sensed(self) -> None:
-        """Raise NetlistError for a node that a formula senses and no element is connected to."""
+        """Raise NetlistError for a node that is sensed and no element is connected to, or an element that is not."""
         nodes = {GROUND} | {node for element in self.elements.values() for node in element.nodes}
         for card, at, node in self._sensed:
             if node not in nodes:
                 raise card.error(f"no element is connected to a node {node!r}", at, closest(node, nodes))
+        for card, token, name in self._named:
+            if name not in self.elements:
+                alike = [other for other in self.elements if other[0] == name[0]]
+                raise card.error(f"no element is called {token.text!r}", token.start, closest(name, alike))
 
     def _register(self, name: str, card: Card, scope: Scope) -> None:
         key = f"{scope.path}.{name}"
