@@ -210,26 +210,30 @@ def in_ngspice() -> tuple[float, ...]:
     return tuple(check.figure(found[probe][0]) for check, probe in zip(CHECKS, probes, strict=True))
 
 
+@cache
+def in_this_program(check: Check) -> float:
+    circuit = parse_netlist(f"bench\n{check.cards.replace('@', '1')}")
+    assert [note for note in circuit.notes if "ignored" in note] == []
+    model = DiscreteCircuit(circuit, 48000.0)
+    solution = dict(zip(model.equations.unknowns, model.operating_point({}).z, strict=True))
+    probe = check.probe.replace("@", "1")
+    return check.figure(solution[probe if probe.startswith("v") else f"i({probe[2:-1].upper()})"])
+
+
 def name(check: Check) -> str:
     return f"{check.part}: {check.condition}"
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=name)
 def test_part_does_what_its_data_sheet_says(check: Check) -> None:
-    circuit = parse_netlist(f"bench\n{check.cards.replace('@', '1')}")
-    assert [note for note in circuit.notes if "ignored" in note] == []
-    model = DiscreteCircuit(circuit, 48000.0)
-    solution = dict(zip(model.equations.unknowns, model.operating_point({}).z, strict=True))
-    probe = check.probe.replace("@", "1")
-    value = check.figure(solution[probe if probe.startswith("v") else f"i({probe[2:-1].upper()})"])
-    assert check.low <= value <= check.high, check.source
+    assert check.low <= in_this_program(check) <= check.high, check.source
 
 
 @pytest.mark.ngspice
 @pytest.mark.parametrize("index", range(len(CHECKS)), ids=[name(check) for check in CHECKS])
 def test_part_agrees_with_ngspice(index: int) -> None:
-    check = CHECKS[index]
-    assert check.low <= in_ngspice()[index] <= check.high, check.source
+    """ngspice reads the library's own text, this program the text that it looks up."""
+    assert in_this_program(CHECKS[index]) == pytest.approx(in_ngspice()[index], rel=1e-4)
 
 
 def test_every_part_is_checked() -> None:
@@ -238,13 +242,13 @@ def test_every_part_is_checked() -> None:
 
 
 def test_every_part_has_a_source() -> None:
-    """A comment stands before each card, or before the group of blank-free lines that it belongs to."""
+    """A comment stands in the paragraph before each card."""
     for part in CARDS:
-        before = TEXT[: re.search(rf"^\.(model|subckt) {re.escape(part)}\b", TEXT, re.MULTILINE).start()]  # type: ignore[union-attr]
-        assert re.search(r"^\*(?! Alias| ---)", before.rpartition("\n\n")[2], re.MULTILINE), part
+        before = re.split(rf"(?m)^\.(?:model|subckt) {re.escape(part)}\b", TEXT)[0]
+        assert re.search(r"(?m)^\*(?! Alias| ---)", before.rpartition("\n\n")[2]), part
 
 
 def test_no_name_is_given_twice() -> None:
-    names = [alias for text in library_files().values() for alias in aliases(text)]
-    assert len(names) == TEXT.count("\n* Alias: ") and False or len(set(names)) == len(names)
-    assert not set(names) & {part.upper() for part in CARDS}
+    names = [alias for line in re.findall(r"(?m)^\* Alias: (.+)", TEXT) for alias in line.split()]
+    assert len({name.upper() for name in (*names, *CARDS)}) == len(names) + len(CARDS)
+    assert {name.upper() for name in names} == {name for text in library_files().values() for name in aliases(text)}
