@@ -21,10 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from circuitnn import devices, topology
+from circuitnn import couplings, devices, topology
 from circuitnn.circuit import GROUND, Circuit, Element
-from circuitnn.devices import Law
+from circuitnn.devices import MODEL_KINDS, Law
 from circuitnn.errors import CircuitError
+from circuitnn.symbolic import NUMPY
+from circuitnn.values import resolve
 
 # What holds a node at DC that only capacitors connect to the rest, in siemens.
 LEAK = 1e-12
@@ -131,6 +133,8 @@ class _Builder:
         self.sources: dict[str, dict[int, float]] = {}
         self.ports: list[tuple[str, int, int]] = []
         self.devices: list[Device] = []
+        # The rows of the unknown currents, by element.
+        self.branches: dict[str, int] = {}
 
     def coefficient(self, rule: str, name: str = "") -> int:
         return self.coefficients.setdefault((rule, name), len(self.coefficients))
@@ -139,13 +143,14 @@ class _Builder:
         if row >= 0 and column >= 0:
             entries.items.append((row, column, sign, self.coefficient(rule, name)))
 
-    def branch(self, name: str, plus: int, minus: int) -> int:
-        """A new unknown: the current of a branch from plus to minus; its row starts as v(plus) - v(minus)."""
-        row = len(self.unknowns)
+    def branch(self, name: str, plus: int, minus: int, rule: str = UNITY, factor: str = "") -> int:
+        """A new unknown: the current of a branch from plus to minus; its row starts as v(plus) - v(minus), times
+        rule(factor)."""
+        row = self.branches[name] = len(self.unknowns)
         self.unknowns.append(f"i({name})")
         for node, sign in ((plus, 1.0), (minus, -1.0)):
             self.add(self.M, node, row, sign)
-            self.add(self.M, row, node, sign)
+            self.add(self.M, row, node, sign, rule, factor)
         return row
 
     def conductance(self, rows: tuple[int, int], columns: tuple[int, int], rule: str, name: str) -> None:
@@ -187,6 +192,15 @@ class _Builder:
             case "G":
                 self.conductance((plus, minus), (sense[0], sense[1]), VALUE, name)
 
+    def coupling(self, element: Element) -> None:
+        """The voltage d M (i - x) that the current of each inductor makes in the other."""
+        mutual = f"{element.name}.mutual"
+        rows = [self.branches[name] for name in element.branches]
+        states = [self.states.index(name) for name in element.branches]
+        for row, other, state in zip(rows, reversed(rows), reversed(states), strict=True):
+            self.add(self.M, row, other, -1.0, DIFFERENTIATED, mutual)
+            self.add(self.N_x, row, state, -1.0, DIFFERENTIATED, mutual)
+
     def may_be_zero(self, element: Element) -> bool:
         """A resistor that is, or at some knob position may be, 0 ohm: its current is an unknown of its own."""
         assert element.value is not None
@@ -199,49 +213,49 @@ class _Builder:
     def source(self, name: str, rows: dict[int, float]) -> None:
         (self.inputs if name in self.inputs else self.sources)[name] = rows
 
-    def diodes(self, elements: Iterable[Element]) -> None:
-        """Diodes of one model between the same two nodes become one port, whichever way round they stand."""
-        bundles: dict[tuple[frozenset[str], str], list[Element]] = {}
+    def bundles(self, elements: Iterable[Element]) -> Iterable[list[Element]]:
+        """Diodes of one model between the same two nodes are one device, whichever way round they stand."""
+        bundles: dict[tuple[object, ...], list[Element]] = {}
         for element in elements:
             model = self.circuit.models[element.model or ""]
-            # A series resistance or a breakdown belongs to one diode: such diodes stay apart.
-            alone = {"rs", "bv"} & model.parameters.keys()
-            key = (frozenset(element.nodes), f"{model.name} {element.name}" if alone else model.name)
-            bundles.setdefault(key, []).append(element)
-        for bundle in bundles.values():
-            anode, cathode = bundle[0].nodes
-            model = self.circuit.models[bundle[0].model or ""]
-            name = "|".join(element.name for element in bundle)
-            sources: dict[str, tuple[str, ...]] = {key: (f"{model.name}.{key}",) for key in model.parameters}
-            sources["area"] = tuple(f"{e.name}.area" for e in bundle if e.nodes == (anode, cathode))
-            reverse = tuple(f"{e.name}.area" for e in bundle if e.nodes != (anode, cathode))
-            law = devices.DIODE
-            if reverse:
-                law, sources["reverse_area"] = devices.DIODE_PAIR, reverse
-            elif "bv" in model.parameters:
-                law = devices.BREAKDOWN_DIODE
-            plus = self.node_index[anode]
-            if "rs" in model.parameters:
-                plus = self.series_resistance(bundle[0].name, plus, f"{model.name}.rs")
-            self.device(name, law, sources, [(plus, self.node_index[cathode])])
+            kind = MODEL_KINDS[model.kind]
+            # Only the plain law has one for a pair; a series resistance belongs to one device.
+            alone = kind.pair is None or kind.resistances.keys() & model.parameters.keys() or element.parameters
+            if alone or kind.law(model.parameters) is not kind.laws[-1][0]:
+                bundles[element.name,] = [element]
+            else:
+                bundles.setdefault((frozenset(element.nodes), model.name), []).append(element)
+        return bundles.values()
 
-    def series_resistance(self, name: str, outer: int, key: str) -> int:
-        """An inner node behind the resistance `key`, which may be 0."""
+    def semiconductor(self, bundle: list[Element]) -> None:
+        """One device, or several of one model as one."""
+        first = bundle[0]
+        model = self.circuit.models[first.model or ""]
+        kind = MODEL_KINDS[model.kind]
+        sources: dict[str, tuple[str, ...]] = {key: (f"{model.name}.{key}",) for key in model.parameters}
+        sources |= {key: (f"{first.name}.{key}",) for key in first.parameters}
+        sources["area"] = tuple(f"{e.name}.area" for e in bundle if e.nodes == first.nodes)
+        law = kind.law(model.parameters)
+        if turned := tuple(f"{e.name}.area" for e in bundle if e.nodes != first.nodes):
+            assert kind.pair is not None
+            law, sources["reverse_area"] = kind.pair, turned
+        terminals = dict(zip(kind.family.terminals, (self.node_index[node] for node in first.nodes), strict=True))
+        for parameter, terminal in kind.resistances.items():
+            if parameter in model.parameters:
+                key = f"{model.name}.{parameter}"
+                terminals[terminal] = self.series_resistance(first.name, parameter, terminals[terminal], key)
+        ports = [(terminals[plus], terminals[minus]) for plus, minus in kind.ports]
+        if kind.reversed:
+            ports = [(minus, plus) for plus, minus in ports]
+        self.device("|".join(element.name for element in bundle), law, sources, ports)
+
+    def series_resistance(self, name: str, parameter: str, outer: int, key: str) -> int:
+        """An inner node of the device `name` behind the resistance `key` (ohm times area), which may be 0."""
         inner = len(self.unknowns)
-        self.unknowns.append(f"v({name.lower()}#inner)")
-        row = self.branch(f"{name}#rs", outer, inner)
+        self.unknowns.append(f"v({name.lower()}#{parameter})")
+        row = self.branch(f"{name}#{parameter}", outer, inner, VALUE, f"{name}.area")
         self.add(self.M, row, row, -1.0, VALUE, key)
         return inner
-
-    def transistor(self, element: Element) -> None:
-        collector, base, emitter = (self.node_index[node] for node in element.nodes)
-        model = self.circuit.models[element.model or ""]
-        sources = {key: (f"{model.name}.{key}",) for key in model.parameters}
-        sources["area"] = (f"{element.name}.area",)
-        ports = [(base, emitter), (base, collector)]
-        if model.kind == "pnp":
-            ports = [(minus, plus) for plus, minus in ports]
-        self.device(element.name, devices.BJT, sources, ports)
 
     def behavioural(self, element: Element) -> None:
         assert element.behaviour is not None
@@ -303,15 +317,22 @@ def _difference(plus: int, minus: int) -> dict[int, float]:
 
 
 def build_equations(circuit: Circuit) -> Equations:
-    """The equations of a circuit. Raises CircuitError if it has no ground, a floating node or a voltage loop."""
+    """The equations of a circuit.
+
+    Raises CircuitError if it has no ground, a floating node, a loop of voltages or impossible couplings.
+    """
     topology.check(circuit)
+    couplings.check(circuit, resolve(circuit, {}, NUMPY))
     builder = _Builder(circuit)
     for element in circuit.elements:
         if element.behaviour is not None:
             builder.behavioural(element)
-        elif element.kind == "Q":
-            builder.transistor(element)
-        elif element.kind != "D":
+        elif element.model is None and element.kind != "K":
             builder.element(element)
-    builder.diodes(element for element in circuit.elements if element.kind == "D")
+    # Couplings refer to inductors that may stand anywhere in the netlist.
+    for element in circuit.elements:
+        if element.kind == "K":
+            builder.coupling(element)
+    for bundle in builder.bundles(element for element in circuit.elements if element.model is not None):
+        builder.semiconductor(bundle)
     return builder.equations()

@@ -3,6 +3,7 @@
 from circuitnn.devices.behavioural import BehaviouralDevice, behavioural_device
 from circuitnn.devices.bjt import BJT
 from circuitnn.devices.diode import BREAKDOWN_DIODE, DIODE, DIODE_PAIR
+from circuitnn.devices.kinds import FAMILIES, MODEL_KINDS, Family, ModelKind
 from circuitnn.devices.law import GMIN, TEMPERATURE, Junction, Law, Parameter
 
 __all__ = [
@@ -10,11 +11,15 @@ __all__ = [
     "BREAKDOWN_DIODE",
     "DIODE",
     "DIODE_PAIR",
+    "FAMILIES",
     "GMIN",
+    "MODEL_KINDS",
     "TEMPERATURE",
     "BehaviouralDevice",
+    "Family",
     "Junction",
     "Law",
+    "ModelKind",
     "Parameter",
     "behavioural_device",
 ]

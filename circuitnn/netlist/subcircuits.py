@@ -8,12 +8,15 @@ calls that one, as ngspice does.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import combinations
 
 from sympy import Expr, Integer, Mul
 
 from circuitnn.circuit import GROUND, Behaviour, DeviceModel, Element, voltage
+from circuitnn.devices import FAMILIES, MODEL_KINDS
 from circuitnn.errors import CircuitnnError
 from circuitnn.netlist.cards import read_element, unknown
 from circuitnn.netlist.definitions import Definition, assignments, first_assignment, in_order
@@ -22,7 +25,6 @@ from circuitnn.netlist.formulas import Function, Term, closest, fold, number
 from circuitnn.netlist.lexer import Card, Token, tokens
 from circuitnn.units import read_value
 
-MODEL_KINDS = ("d", "npn", "pnp")
 MAX_ELEMENTS = 100_000
 MAX_INSTANCE_DEPTH = 40
 
@@ -64,6 +66,21 @@ def node_name(text: str) -> str:
     return GROUND if lower == "gnd" else lower
 
 
+def _flat(name: str, scope: Scope) -> str:
+    """The flat name of an element of an instance."""
+    return f"{name[0]}.{scope.path}.{name}" if scope.path else name
+
+
+def _coupled_pairs(element: Element) -> list[Element]:
+    """A K card of several inductors, as LTspice has it: a K element for each pair, as ngspice has it."""
+    if len(element.branches) == 2:
+        return [element]
+    return [
+        replace(element, name=".".join([element.name, *(name.rpartition(".")[2] for name in pair)]), branches=pair)
+        for pair in combinations(element.branches, 2)
+    ]
+
+
 def subcircuit_header(card: Card) -> tuple[Block, list[str]]:
     """The still empty block of a .subckt card, and doubts about it. Raises NetlistError."""
     start = first_assignment(card)
@@ -82,22 +99,45 @@ def subcircuit_header(card: Card) -> tuple[Block, list[str]]:
 
 
 class Expansion:
-    """Flattens a block and the subcircuits it calls. The results: elements, models, notes."""
+    """Flattens a block and the subcircuits it calls. The results: elements, models, notes.
+
+    library: gives the block whose models and subcircuits stand in for those that the netlist does not define.
+    """
 
     def __init__(
-        self, top: Block, global_nodes: frozenset[str], names: Mapping[str, Term], notes: dict[str, None]
+        self,
+        top: Block,
+        global_nodes: frozenset[str],
+        names: Mapping[str, Term],
+        notes: dict[str, None],
+        library: Callable[[], Block],
     ) -> None:
         self.global_nodes = global_nodes | {GROUND}
+        self._read_library = library
+        # Part number -> the elements that are such parts.
+        self._parts: dict[str, list[str]] = {}
         self.elements: dict[str, Element] = {}
         self.models: dict[str, DeviceModel] = {}
         self.notes = notes
         self._cards: dict[str, Card] = {}
         self._instances = 0
         self._sensed: list[tuple[Card, int, str]] = []
+        self._named: list[tuple[Card, Token, str]] = []
         functions, blocks = ChainMap(top.functions), ChainMap(top.blocks)
         scope = Scope(ChainMap(dict(names)), functions, ChainMap(), blocks)
         self._body(top, scope, ())
         self._check_sensed()
+        for part, elements in self._parts.items():
+            card = ".subckt" if part in self._library.blocks else ".model"
+            self.notes[f"{part} ({', '.join(elements)}) is from the part library: a {card} {part} overrides it"] = None
+
+    @cached_property
+    def _library(self) -> Scope:
+        """The part library, which knows no name of the netlist."""
+        block = self._read_library()
+        scope = Scope(ChainMap(), ChainMap(), ChainMap(), ChainMap(block.blocks))
+        scope.models.update({name: (card, scope) for name, card in block.models.items()})
+        return scope
 
     def _body(self, block: Block, scope: Scope, active: tuple[Block, ...]) -> None:
         scope.models.update({name: (card, scope) for name, card in block.models.items()})
@@ -111,10 +151,10 @@ class Expansion:
                 self._element(card, scope)
 
     def _element(self, card: Card, scope: Scope) -> None:
-        fields = read_element(card, lambda name: name.upper() in scope.models)
+        fields = read_element(card, lambda name: name.upper() in scope.models or name.upper() in self._library.models)
         name = tokens(card)[0].text.upper()
         self._register(name, card, scope)
-        flat = f"{name[0]}.{scope.path}.{name}" if scope.path else name
+        flat = _flat(name, scope)
         nodes = tuple(self._node(token.text, scope) for token in fields.nodes)
         model = None if fields.model is None else self._model(card, fields.model, scope)
         behaviour = None
@@ -125,12 +165,22 @@ class Expansion:
         value = None
         if not model and not behaviour:
             value = Integer(0) if fields.value is None else self.value(card, fields.value, scope)
-        area = Integer(1) if fields.area is None else self.value(card, fields.area, scope)
-        if flat in self.elements:
-            raise card.error(f"the name {flat} is taken by an element of a subcircuit")
-        self.elements[flat] = Element(flat, nodes, value, model, area, behaviour)
+        parameters = {key: self.value(card, token, scope) for key, token in fields.parameters.items()}
+        area = parameters.pop("area", Integer(1))
+        branches = tuple(self._branch(card, token, scope) for token in fields.branches)
+        element = Element(flat, nodes, value, model, area, behaviour, parameters, branches)
+        for each in _coupled_pairs(element) if name[0] == "K" else [element]:
+            if each.name in self.elements:
+                raise card.error(f"the name {each.name} is taken by an element of a subcircuit")
+            self.elements[each.name] = each
         for note in fields.notes:
             self.notes[f"{card.place}: {name}: {note}"] = None
+
+    def _branch(self, card: Card, token: Token, scope: Scope) -> str:
+        """The flat name of an element that another one senses or couples; it may come later."""
+        flat = _flat(token.text.upper(), scope)
+        self._named.append((card, token, flat))
+        return flat
 
     def _sensing(self, formula: Formula, scope: Scope) -> Expr:
         """The formula of a behavioural source, in the flat names of the nodes that it senses. Raises NetlistError."""
@@ -145,11 +195,15 @@ class Expansion:
         return fold(formula, scope.names, scope.functions, voltage_of).expression
 
     def _check_sensed(self) -> None:
-        """Raise NetlistError for a node that a formula senses and no element is connected to."""
+        """Raise NetlistError for a node that is sensed and no element is connected to, or an element that is not."""
         nodes = {GROUND} | {node for element in self.elements.values() for node in element.nodes}
         for card, at, node in self._sensed:
             if node not in nodes:
                 raise card.error(f"no element is connected to a node {node!r}", at, closest(node, nodes))
+        for card, token, name in self._named:
+            if name not in self.elements:
+                alike = [other for other in self.elements if other[0] == name[0]]
+                raise card.error(f"no element is called {token.text!r}", token.start, closest(name, alike))
 
     def _register(self, name: str, card: Card, scope: Scope) -> None:
         key = f"{scope.path}.{name}"
@@ -191,31 +245,40 @@ class Expansion:
 
     def _model(self, card: Card, token: Token, scope: Scope) -> str:
         name = token.text.upper()
-        if name not in scope.models:
-            message, hint = unknown("model", token.text, scope.models, f".model {name} D(...)")
+        if name not in scope.models and name not in self._library.models:
+            known = {**scope.models, **self._library.models}
+            message, hint = unknown("model", token.text, known, f".model {name} D(...)")
             raise card.error(message, token.start, hint)
-        model_card, home = scope.models[name]
+        if name not in scope.models:
+            self._note_part(name, card, scope)
+        model_card, home = (scope if name in scope.models else self._library).models[name]
         flat = home.model_name(name)
         if flat not in self.models:
             self.models[flat] = self._read_model(model_card, flat, home)
-        kind, letter = self.models[flat].kind, card.text[0].upper()
-        if (kind == "d") != (letter == "D"):
-            raise card.error(f"{letter} needs a {'diode' if letter == 'D' else 'transistor'} model", token.start,
-                             f"{name} is a .model of type {kind}")  # fmt: skip
+        kind, family = self.models[flat].kind, FAMILIES[card.text[0].upper()]
+        if MODEL_KINDS[kind].family != family:
+            expected = " or ".join(other.name for other in MODEL_KINDS.values() if other.family == family)
+            message = f"a {family.name} needs a model of type {expected}"
+            raise card.error(message, token.start, f"{name} is a .model of type {kind}")
         return flat
+
+    def _note_part(self, part: str, card: Card, scope: Scope) -> None:
+        name = tokens(card)[0].text.upper()
+        self._parts.setdefault(part, []).append(f"{scope.path}.{name}".lstrip("."))
 
     def _read_model(self, card: Card, flat: str, scope: Scope) -> DeviceModel:
         _, _, kind, *rest = (token for token in tokens(card) if token.kind not in "(),")
         if kind.text.lower() not in MODEL_KINDS:
             hint = f"supported types: {', '.join(MODEL_KINDS)}"
             raise card.error(f"models of type {kind.text!r} are not supported", kind.start, hint)
+        model_kind = MODEL_KINDS[kind.text.lower()]
         parameters: dict[str, Expr] = {}
         while rest:
             if len(rest) < 3 or rest[0].kind != "word" or rest[1].kind != "=":
                 at = rest[0].start
                 raise card.error(f"expected name=value, found {rest[0].text!r}", at, ".model D1N4148 D(IS=2.5n N=1.75)")
             name, _, value, *rest = rest
-            key = name.text.lower()
+            key = model_kind.aliases.get(name.text.lower(), name.text.lower())
             if key in parameters:
                 raise card.error(f"{name.text} is given twice", name.start)
             if value.kind == "word" and value.text.lower() in scope.names:
@@ -225,6 +288,10 @@ class Expansion:
                 self.doubt(card, (f"{flat}: {name.text}={value.text} ignored: not a number",))
             else:
                 parameters[key] = self.value(card, value, scope)
+                if key not in model_kind.parameters and key not in model_kind.ignored:
+                    known = ", ".join(model_kind.parameters)
+                    hint = closest(key, model_kind.parameters) or f"it has {known}"
+                    self.doubt(card, (f"{flat}: a {model_kind.family.name} has no {name.text}, ignored; {hint}",))
         return DeviceModel(flat, kind.text.lower(), parameters)
 
     def _instance(self, card: Card, scope: Scope, active: tuple[Block, ...]) -> None:
@@ -235,10 +302,15 @@ class Expansion:
             raise card.error("expected X... node node ... NAME", len(name.text), "X1 in out FOLLOWER gain=2")
         self._register(name.text.upper(), card, scope)
         called = nodes.pop()
-        if called.text.upper() not in scope.blocks:
-            message, hint = unknown("subcircuit", called.text, scope.blocks, f".subckt {called.text} ...")
+        # Where the body looks up names.
+        home = scope if called.text.upper() in scope.blocks else self._library
+        if called.text.upper() not in home.blocks:
+            known = {**scope.blocks, **self._library.blocks}
+            message, hint = unknown("subcircuit", called.text, known, f".subckt {called.text} ...")
             raise card.error(message, called.start, hint)
-        block = scope.blocks[called.text.upper()]
+        if home is self._library:
+            self._note_part(called.text.upper(), card, scope)
+        block = home.blocks[called.text.upper()]
         if any(block is other for other in active):
             chain = " calls ".join([other.name for other in active] + [block.name])
             raise card.error(f"recursive subcircuit: {chain}", called.start)
@@ -249,8 +321,8 @@ class Expansion:
             raise card.error(message, called.start, f"its nodes: {' '.join(block.ports) or 'none'}")
         path = f"{scope.path}.{name.text}".upper().lstrip(".")
         inner = Scope(
-            scope.names.new_child(), scope.functions.new_child(block.functions),
-            scope.models.new_child(), scope.blocks.new_child(block.blocks),
+            home.names.new_child(), home.functions.new_child(block.functions),
+            home.models.new_child(), home.blocks.new_child(block.blocks),
             path, {port: self._node(token.text, scope) for port, token in zip(block.ports, nodes, strict=True)},
         )  # fmt: skip
         self._bind(card, start, block, scope, inner)
