@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from circuitnn import devices
 from circuitnn.circuit import DEFAULT_TOLERANCES, Circuit, Learnable
+from circuitnn.devices import MODEL_KINDS
 from circuitnn.errors import OutputError
 from circuitnn.mna import Equations, build_equations
 from circuitnn.operating_point import OperatingPoint, operating_point
@@ -143,8 +143,7 @@ def unit(circuit: Circuit, name: str) -> str:
     """The unit of a value by name ("R4", "DCLIP.is", "drive"); "" for a pure number or where the netlist has none."""
     model, _, parameter = name.rpartition(".")
     if model in circuit.models:
-        law = devices.DIODE if circuit.models[model].kind == "d" else devices.BJT
-        known = law.parameters.get(parameter)
+        known = MODEL_KINDS[circuit.models[model].kind].parameters.get(parameter)
         return "" if known is None else known.unit.replace("ohm", "Ω")
     return "" if name in circuit.parameters else _ELEMENT_UNITS.get(name[:1], "")
 

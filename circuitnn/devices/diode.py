@@ -43,7 +43,6 @@ def critical_voltage(exponential_slope: Expr, current: Expr) -> Expr:
 MODEL_PARAMETERS = {
     "is": Parameter(1e-14, "A", "saturation current"),
     "n": Parameter(1.0, "", "emission coefficient"),
-    "rs": Parameter(0.0, "ohm", "series resistance"),
     "bv": Parameter(float("inf"), "V", "reverse breakdown voltage"),
     "ibv": Parameter(1e-3, "A", "current at the breakdown voltage"),
     "eg": Parameter(1.11, "eV", "energy gap"),

@@ -20,6 +20,10 @@ BOLTZMANN_OVER_CHARGE = 1.380649e-23 / 1.602176634e-19
 # The temperature at which SPICE model parameters are given, in kelvin (27 degrees Celsius).
 NOMINAL_TEMPERATURE = 300.15
 
+# A port that senses a current has the current as its voltage, in this many ampere per volt, and draws nothing: what is
+# milliamperes beside volts is then solved to the same relative precision.
+AMPERE_PER_VOLT = 1e-3
+
 TEMPERATURE = Symbol("temperature", real=True)
 
 

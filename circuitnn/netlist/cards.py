@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
+from circuitnn.devices import FAMILIES
 from circuitnn.errors import NetlistError
 from circuitnn.netlist.definitions import assignments
 from circuitnn.netlist.expressions import Formula, parse_expression
@@ -27,15 +28,17 @@ _NUMERIC = tuple("+-.0123456789")
 
 @dataclass
 class Fields:
-    """What an element card says, not yet looked up. A value of None is 0; an area of None is 1.
+    """What an element card says, not yet looked up. A value of None is 0.
 
+    branches: the elements that it senses or couples. parameters: those of a device itself, such as its area.
     behaviour: the quantity ("current" or "voltage") that a behavioural source gives, and its formula.
     """
 
     nodes: list[Token]
+    branches: list[Token] = field(default_factory=list)
     value: Token | None = None
     model: Token | None = None
-    area: Token | None = None
+    parameters: dict[str, Token] = field(default_factory=dict)
     behaviour: tuple[str, Formula] | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -93,16 +96,21 @@ class Reader:
             raise self.expected(what)
         return self.rest.pop(0)
 
-    def extras(self, fields: Fields, *flags: str) -> None:
-        """Instance parameters that this program does not use: noted. Anything else is an error."""
+    def extras(self, fields: Fields, *flags: str, parameters: Collection[str] = ()) -> None:
+        """Instance parameters: kept if they are among `parameters`, else noted. Anything else is an error."""
         while self.rest:
             if self.assigns():
                 name = self.rest.pop(0)
                 self.rest.pop(0)
+                if (key := name.text.lower()) in parameters:
+                    if key in fields.parameters:
+                        raise self.card.error(f"{name.text} is given twice", name.start)
+                    fields.parameters[key] = self.value()
+                    continue
                 given = [self.value().text]
                 while self.here and not self.assigns() and self.word.startswith(_NUMERIC):
                     given.append(self.value().text)
-                if name.text.lower() == "m":
+                if key == "m":
                     hint = "write the parallel devices out, or scale the value or area"
                     raise self.card.error("m= (parallel devices) is not supported", name.start, hint)
                 fields.notes.append(f"{name.text}={','.join(given)} ignored")
@@ -116,6 +124,18 @@ def _passive(reader: Reader, fields: Fields) -> None:
     if reader.assigns() and reader.word == reader.card.text[0].lower():
         del reader.rest[:2]
     fields.value = reader.value()
+    reader.extras(fields)
+
+
+def _coupling(reader: Reader, fields: Fields) -> None:
+    while reader.word.startswith("l"):
+        token = reader.rest.pop(0)
+        if any(token.text.lower() == other.text.lower() for other in fields.branches):
+            raise reader.card.error(f"{token.text} is named twice", token.start, "K couples different inductors")
+        fields.branches.append(token)
+    if len(fields.branches) < 2:
+        raise reader.expected("the name of an inductor")
+    fields.value = reader.value("the coefficient")
     reader.extras(fields)
 
 
@@ -143,6 +163,13 @@ def _source(reader: Reader, fields: Fields) -> None:
 def _controlled(reader: Reader, fields: Fields) -> None:
     fields.value = reader.value("the gain")
     reader.extras(fields)
+
+
+def _current_controlled(reader: Reader, fields: Fields) -> None:
+    if not reader.word or reader.assigns():
+        raise reader.expected("the name of the source whose current counts")
+    fields.branches.append(reader.rest.pop(0))
+    _controlled(reader, fields)
 
 
 def _behavioural(reader: Reader, fields: Fields) -> None:
@@ -173,11 +200,9 @@ def _device(reader: Reader, fields: Fields) -> None:
         raise reader.expected("the name of a .model")
     fields.model = reader.rest.pop(0)
     if reader.here and not reader.assigns() and reader.word != "off":
-        fields.area = reader.value("the area")
-    elif reader.word == "area":
-        del reader.rest[:2]
-        fields.area = reader.value("the area")
-    reader.extras(fields, "off")
+        fields.parameters["area"] = reader.value("the area")
+    family = FAMILIES[reader.card.text[0].upper()]
+    reader.extras(fields, "off", parameters=("area", *family.instance))
 
 
 def _transistor(reader: Reader, fields: Fields) -> None:
@@ -193,13 +218,18 @@ ROWS: Mapping[str, Row] = {
     "R": Row("resistor", ("first", "second"), _passive, "R1 a b 4.7k"),
     "C": Row("capacitor", ("first", "second"), _passive, "C1 a b 100n"),
     "L": Row("inductor", ("first", "second"), _passive, "L1 a b 500m"),
+    "K": Row("coupling", (), _coupling, "K1 L1 L2 0.98"),
     "V": Row("voltage source", ("+", "-"), _source, "V1 plus minus DC 9"),
     "I": Row("current source", ("+", "-"), _source, "I1 from to DC 1m"),
     "E": Row("voltage-controlled voltage source", _CONTROL, _controlled, "E1 out+ out- in+ in- 1e5"),
     "G": Row("voltage-controlled current source", _CONTROL, _controlled, "G1 out+ out- in+ in- 1m"),
+    "F": Row("current-controlled current source", _CONTROL[:2], _current_controlled, "F1 out+ out- Vsense 100"),
+    "H": Row("current-controlled voltage source", _CONTROL[:2], _current_controlled, "H1 out+ out- Vsense 1k"),
     "B": Row("behavioural source", ("+", "-"), _behavioural, "B1 plus minus I={1m*tanh(v(in))}"),
-    "D": Row("diode", ("anode", "cathode"), _device, "D1 anode cathode MODEL"),
-    "Q": Row("bipolar transistor", ("collector", "base", "emitter"), _transistor, "Q1 c b e MODEL"),
+    **{
+        letter: Row(family.name, family.terminals, _transistor if letter == "Q" else _device, family.example)
+        for letter, family in FAMILIES.items()
+    },
 }
 
 

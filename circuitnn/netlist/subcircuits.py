@@ -9,20 +9,21 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 from sympy import Expr, Integer, Mul
 
-from circuitnn.circuit import GROUND, Behaviour, DeviceModel, Element, voltage
+from circuitnn.circuit import GROUND, Behaviour, DeviceModel, Element, current, voltage
+from circuitnn.devices import FAMILIES, MODEL_KINDS
 from circuitnn.errors import CircuitnnError
-from circuitnn.netlist.cards import read_element, unknown
+from circuitnn.netlist.cards import ROWS, read_element, unknown
 from circuitnn.netlist.definitions import Definition, assignments, first_assignment, in_order
-from circuitnn.netlist.expressions import Formula, Voltage, doubt, parse_expression
+from circuitnn.netlist.expressions import Current, Formula, Signal, doubt, parse_expression
 from circuitnn.netlist.formulas import Function, Term, closest, fold, number
 from circuitnn.netlist.lexer import Card, Token, tokens
 from circuitnn.units import read_value
 
-MODEL_KINDS = ("d", "npn", "pnp")
 MAX_ELEMENTS = 100_000
 MAX_INSTANCE_DEPTH = 40
 
@@ -64,6 +65,21 @@ def node_name(text: str) -> str:
     return GROUND if lower == "gnd" else lower
 
 
+def _flat(name: str, scope: Scope) -> str:
+    """The flat name of an element of an instance."""
+    return f"{name[0]}.{scope.path}.{name}" if scope.path else name
+
+
+def _coupled_pairs(element: Element) -> list[Element]:
+    """A K card of several inductors, as LTspice has it: a K element for each pair, as ngspice has it."""
+    if len(element.branches) == 2:
+        return [element]
+    return [
+        replace(element, name=".".join([element.name, *(name.rpartition(".")[2] for name in pair)]), branches=pair)
+        for pair in combinations(element.branches, 2)
+    ]
+
+
 def subcircuit_header(card: Card) -> tuple[Block, list[str]]:
     """The still empty block of a .subckt card, and doubts about it. Raises NetlistError."""
     start = first_assignment(card)
@@ -94,6 +110,7 @@ class Expansion:
         self._cards: dict[str, Card] = {}
         self._instances = 0
         self._sensed: list[tuple[Card, int, str]] = []
+        self._named: list[tuple[Card, Token, str, str]] = []
         functions, blocks = ChainMap(top.functions), ChainMap(top.blocks)
         scope = Scope(ChainMap(dict(names)), functions, ChainMap(), blocks)
         self._body(top, scope, ())
@@ -114,7 +131,7 @@ class Expansion:
         fields = read_element(card, lambda name: name.upper() in scope.models)
         name = tokens(card)[0].text.upper()
         self._register(name, card, scope)
-        flat = f"{name[0]}.{scope.path}.{name}" if scope.path else name
+        flat = _flat(name, scope)
         nodes = tuple(self._node(token.text, scope) for token in fields.nodes)
         model = None if fields.model is None else self._model(card, fields.model, scope)
         behaviour = None
@@ -125,31 +142,52 @@ class Expansion:
         value = None
         if not model and not behaviour:
             value = Integer(0) if fields.value is None else self.value(card, fields.value, scope)
-        area = Integer(1) if fields.area is None else self.value(card, fields.area, scope)
-        if flat in self.elements:
-            raise card.error(f"the name {flat} is taken by an element of a subcircuit")
-        self.elements[flat] = Element(flat, nodes, value, model, area, behaviour)
+        parameters = {key: self.value(card, token, scope) for key, token in fields.parameters.items()}
+        area = parameters.pop("area", Integer(1))
+        kinds = "L" if name[0] == "K" else "VEH"
+        branches = tuple(self._branch(card, token, scope, kinds) for token in fields.branches)
+        element = Element(flat, nodes, value, model, area, behaviour, parameters, branches)
+        for each in _coupled_pairs(element) if name[0] == "K" else [element]:
+            if each.name in self.elements:
+                raise card.error(f"the name {each.name} is taken by an element of a subcircuit")
+            self.elements[each.name] = each
         for note in fields.notes:
             self.notes[f"{card.place}: {name}: {note}"] = None
 
-    def _sensing(self, formula: Formula, scope: Scope) -> Expr:
-        """The formula of a behavioural source, in the flat names of the nodes that it senses. Raises NetlistError."""
+    def _branch(self, card: Card, token: Token, scope: Scope, kinds: str) -> str:
+        """The flat name of an element of one of these kinds that another one senses or couples; it may come later."""
+        flat = _flat(token.text.upper(), scope)
+        self._named.append((card, token, flat, kinds))
+        return flat
 
-        def voltage_of(card: Card, sensed: Voltage) -> Expr:
+    def _sensing(self, formula: Formula, scope: Scope) -> Expr:
+        """The formula of a behavioural source, in the flat names of what it senses. Raises NetlistError."""
+
+        def signal(card: Card, sensed: Signal) -> Expr:
+            if isinstance(sensed, Current):
+                return current(self._branch(card, Token("word", sensed.element, sensed.at), scope, "VEHLR"))
             plus, minus = (self._node(node, scope) for node in (sensed.plus, sensed.minus))
             self._sensed += [(card, sensed.at, plus), (card, sensed.minus_at, minus)]
             if plus == minus:
                 return Integer(0)
             return Mul(-1, voltage(minus), evaluate=False) if plus == GROUND else voltage(plus, minus)
 
-        return fold(formula, scope.names, scope.functions, voltage_of).expression
+        return fold(formula, scope.names, scope.functions, signal).expression
 
     def _check_sensed(self) -> None:
-        """Raise NetlistError for a node that a formula senses and no element is connected to."""
+        """Raise NetlistError for a node that is sensed and no element is connected to, or an element that is not."""
         nodes = {GROUND} | {node for element in self.elements.values() for node in element.nodes}
         for card, at, node in self._sensed:
             if node not in nodes:
                 raise card.error(f"no element is connected to a node {node!r}", at, closest(node, nodes))
+        for card, token, name, kinds in self._named:
+            if name not in self.elements:
+                alike = [other for other in self.elements if other[0] == name[0]]
+                raise card.error(f"no element is called {token.text!r}", token.start, closest(name, alike))
+            if name[0] not in kinds or self.elements[name].behaviour is not None:
+                known = ", ".join(f"{ROWS[kind].name} ({kind})" for kind in kinds)
+                hint = f"a 0 V source in series has its current; what has one here: {known}"
+                raise card.error(f"the current of {token.text} cannot be sensed", token.start, hint)
 
     def _register(self, name: str, card: Card, scope: Scope) -> None:
         key = f"{scope.path}.{name}"
@@ -198,10 +236,11 @@ class Expansion:
         flat = home.model_name(name)
         if flat not in self.models:
             self.models[flat] = self._read_model(model_card, flat, home)
-        kind, letter = self.models[flat].kind, card.text[0].upper()
-        if (kind == "d") != (letter == "D"):
-            raise card.error(f"{letter} needs a {'diode' if letter == 'D' else 'transistor'} model", token.start,
-                             f"{name} is a .model of type {kind}")  # fmt: skip
+        kind, family = self.models[flat].kind, FAMILIES[card.text[0].upper()]
+        if MODEL_KINDS[kind].family != family:
+            expected = " or ".join(other.name for other in MODEL_KINDS.values() if other.family == family)
+            message = f"a {family.name} needs a model of type {expected}"
+            raise card.error(message, token.start, f"{name} is a .model of type {kind}")
         return flat
 
     def _read_model(self, card: Card, flat: str, scope: Scope) -> DeviceModel:
@@ -209,13 +248,14 @@ class Expansion:
         if kind.text.lower() not in MODEL_KINDS:
             hint = f"supported types: {', '.join(MODEL_KINDS)}"
             raise card.error(f"models of type {kind.text!r} are not supported", kind.start, hint)
+        model_kind = MODEL_KINDS[kind.text.lower()]
         parameters: dict[str, Expr] = {}
         while rest:
             if len(rest) < 3 or rest[0].kind != "word" or rest[1].kind != "=":
                 at = rest[0].start
                 raise card.error(f"expected name=value, found {rest[0].text!r}", at, ".model D1N4148 D(IS=2.5n N=1.75)")
             name, _, value, *rest = rest
-            key = name.text.lower()
+            key = model_kind.aliases.get(name.text.lower(), name.text.lower())
             if key in parameters:
                 raise card.error(f"{name.text} is given twice", name.start)
             if value.kind == "word" and value.text.lower() in scope.names:
@@ -225,6 +265,10 @@ class Expansion:
                 self.doubt(card, (f"{flat}: {name.text}={value.text} ignored: not a number",))
             else:
                 parameters[key] = self.value(card, value, scope)
+                if key not in model_kind.parameters and key not in model_kind.ignored:
+                    known = ", ".join(model_kind.parameters)
+                    hint = closest(key, model_kind.parameters) or f"it has {known}"
+                    self.doubt(card, (f"{flat}: a {model_kind.family.name} has no {name.text}, ignored; {hint}",))
         return DeviceModel(flat, kind.text.lower(), parameters)
 
     def _instance(self, card: Card, scope: Scope, active: tuple[Block, ...]) -> None:
