@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from circuitnn.errors import CircuitError
 from circuitnn.mna import Equations
 from circuitnn.operating_point import OperatingPoint
+from circuitnn.solving import solve_scaled
 
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -84,11 +86,11 @@ class Linearised:
 
     def solve(self, frequency: float, right: Real) -> Complex:
         """x [n, k] of S x = right [n, k], at a frequency in Hz."""
-        return solve_scaled(self._system(frequency), right)
+        return _solve(self._system(frequency), right)
 
     def adjoint(self, frequency: float) -> Complex:
         """The solution a [n, n_y] of S^T a = y^T, by which a change of S changes the gain: d gain = -a^T dS x."""
-        return solve_scaled(self._system(frequency).T, self.y.T)
+        return _solve(self._system(frequency).T, self.y.T)
 
     def _system(self, frequency: float) -> Complex:
         system: Complex = self.A + 2j * math.pi * frequency * self.B
@@ -129,7 +131,7 @@ class Linearised:
         With S(c) = A + c B at a centre c, det S(s) = 0 where s = c - 1/mu, mu an eigenvalue of storage S(c)^-1 history,
         a matrix of the size of the reactive branches alone.
         """
-        modes = np.linalg.eigvals(self.storage @ solve_scaled(self.A + CENTRE * self.B, self.history))
+        modes = np.linalg.eigvals(self.storage @ _solve(self.A + CENTRE * self.B, self.history))
         finite = modes[np.abs(modes) * CENTRE * FASTEST > 1.0]
         s = CENTRE - 1.0 / finite
         upper = s[s.imag > -ROUNDING * np.abs(s)]
@@ -151,10 +153,14 @@ def linearise(equations: Equations, values: Mapping[str, float], point: Operatin
     return Linearised(A, B, b, y, history, storage, tuple(name.startswith("V") for name in equations.inputs))
 
 
-def solve_scaled(system: NDArray[Any], right: Real) -> NDArray[Any]:
-    """The solution [n, k] of system x = right, with rows scaled: conductances of 1e-12 stand beside gains of 1e5."""
-    scale = np.abs(system).max(axis=1, initial=1e-300)[:, None]
-    return np.linalg.solve(system / scale, right / scale)
+def _solve(system: NDArray[Any], right: Real) -> NDArray[Any]:
+    try:
+        return solve_scaled(system, right)
+    except np.linalg.LinAlgError:
+        raise CircuitError(
+            "the small-signal equations have no unique solution",
+            "look for parts that only a capacitor of 0 F or a device that is off connects to the rest",
+        ) from None
 
 
 def _pole(s: complex) -> Pole:
