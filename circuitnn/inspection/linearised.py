@@ -8,13 +8,15 @@ system, or of its transpose, at a few frequencies.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from circuitnn.errors import CircuitError
 from circuitnn.mna import Equations
 from circuitnn.operating_point import OperatingPoint
 
@@ -83,7 +85,7 @@ class Linearised:
     by_voltage: tuple[bool, ...]
 
     def solve(self, frequency: float, right: Real) -> Complex:
-        """x [n, k] of S x = right [n, k], at a frequency in Hz."""
+        """x [n, k] of S x = right [n, k], at a frequency in Hz. Raises CircuitError if there is no such x."""
         return solve_scaled(self._system(frequency), right)
 
     def adjoint(self, frequency: float) -> Complex:
@@ -124,12 +126,13 @@ class Linearised:
         return Impedances(tuple(map(float, frequencies)), inputs, outputs)
 
     def poles(self) -> tuple[Pole, ...]:
-        """The natural modes, slowest first: where S(s) is singular.
+        """The natural modes, slowest first: where S(s) is singular. Raises CircuitError.
 
         With S(c) = A + c B at a centre c, det S(s) = 0 where s = c - 1/mu, mu an eigenvalue of storage S(c)^-1 history,
         a matrix of the size of the reactive branches alone.
         """
-        modes = np.linalg.eigvals(self.storage @ solve_scaled(self.A + CENTRE * self.B, self.history))
+        with _explained():
+            modes = np.linalg.eigvals(self.storage @ solve_scaled(self.A + CENTRE * self.B, self.history))
         finite = modes[np.abs(modes) * CENTRE * FASTEST > 1.0]
         s = CENTRE - 1.0 / finite
         upper = s[s.imag > -ROUNDING * np.abs(s)]
@@ -154,7 +157,19 @@ def linearise(equations: Equations, values: Mapping[str, float], point: Operatin
 def solve_scaled(system: NDArray[Any], right: Real) -> NDArray[Any]:
     """The solution [n, k] of system x = right, with rows scaled: conductances of 1e-12 stand beside gains of 1e5."""
     scale = np.abs(system).max(axis=1, initial=1e-300)[:, None]
-    return np.linalg.solve(system / scale, right / scale)
+    with _explained():
+        return np.linalg.solve(system / scale, right / scale)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except np.linalg.LinAlgError:
+        raise CircuitError(
+            "the circuit has no unique response to a small signal",
+            "look for a resonance without losses, an amplifier without feedback, or values without measure",
+        ) from None
 
 
 def _pole(s: complex) -> Pole:

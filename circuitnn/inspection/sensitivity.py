@@ -44,9 +44,9 @@ class Sensitivities:
 
     def ranking(self, output: int = 0, source: int = 0) -> list[int]:
         """Positions in `names`, what matters most (root mean square over the frequencies) first."""
-        size = np.nan_to_num(self.level[:, :, output, source])
-        # Of equals the first in the netlist comes first.
-        return [int(k) for k in np.argsort(-np.sqrt(np.mean(size**2, axis=1)), kind="stable")]
+        size = np.sqrt(np.mean(np.nan_to_num(self.level[:, :, output, source]) ** 2, axis=1))
+        # Of those that are equal but for rounding, the first in the netlist comes first.
+        return [int(k) for k in np.argsort(-np.round(size, 9), kind="stable")]
 
 
 def sensitivities(
