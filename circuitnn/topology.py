@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from circuitnn.circuit import GROUND, Circuit, Element, voltage_nodes
+from circuitnn.devices import MODEL_KINDS
 from circuitnn.errors import CircuitError
 
 
@@ -28,21 +29,20 @@ class _Groups:
         return root_a != root_b
 
 
-def _branches(element: Element) -> Iterable[tuple[str, str]]:
+def _branches(circuit: Circuit, element: Element) -> Iterable[tuple[str, str]]:
     """Pairs of nodes between which the element conducts. Current sources fix no voltage, so they have none."""
     if element.behaviour is not None and element.behaviour.quantity == "current":
         # A current that follows the voltage across it is a conductance of a kind, as from plate to cathode of a tube.
         sensed = map(voltage_nodes, element.behaviour.formula.free_symbols)
         return ((element.nodes[0], element.nodes[1]),) if any(_same(pair, element.nodes) for pair in sensed) else ()
-    match element.kind:
-        case "I" | "G":
-            return ()
-        case "Q":
-            collector, base, emitter = element.nodes
-            return ((base, emitter), (base, collector))
-        case _:
-            plus, minus, *_ = element.nodes
-            return ((plus, minus),)
+    if element.model is not None:
+        kind = MODEL_KINDS[circuit.models[element.model].kind]
+        nodes = dict(zip(kind.family.terminals, element.nodes, strict=True))
+        return [(nodes[plus], nodes[minus]) for plus, minus in kind.conducting]
+    if element.kind in "IFGK":
+        return ()
+    plus, minus, *_ = element.nodes
+    return ((plus, minus),)
 
 
 def _same(pair: tuple[str, str] | None, nodes: tuple[str, ...]) -> bool:
@@ -58,7 +58,7 @@ def check(circuit: Circuit) -> None:
         )
     groups = _Groups()
     for element in circuit.elements:
-        for a, b in _branches(element):
+        for a, b in _branches(circuit, element):
             groups.join(a, b)
     floating = [node for node in nodes if groups.find(node) != groups.find(GROUND)]
     if floating:
@@ -78,14 +78,14 @@ def check(circuit: Circuit) -> None:
 
 
 def _voltage_loop(circuit: Circuit) -> list[str]:
-    """The elements of a loop made of V, E, L and behavioural voltages alone, empty if there is none.
+    """The elements of a loop made of V, E, H, L and behavioural voltages alone, empty if there is none.
 
     The current in such a loop is undetermined.
     """
     groups = _Groups()
     edges: list[Element] = []
     for element in circuit.elements:
-        if element.kind in "VEL" or (element.behaviour is not None and element.behaviour.quantity == "voltage"):
+        if element.kind in "VEHL" or (element.behaviour is not None and element.behaviour.quantity == "voltage"):
             if not groups.join(*element.nodes[:2]):
                 return [*_path(edges, *element.nodes[:2]), element.name]
             edges.append(element)
@@ -111,7 +111,7 @@ def without_dc_path(circuit: Circuit) -> tuple[str, ...]:
     groups = _Groups()
     for element in circuit.elements:
         if element.kind != "C":
-            for a, b in _branches(element):
+            for a, b in _branches(circuit, element):
                 groups.join(a, b)
     return tuple(node for node in circuit.nodes if groups.find(node) != groups.find(GROUND))
 

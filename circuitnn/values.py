@@ -7,12 +7,16 @@ from typing import Any
 
 from sympy import Expr, Float
 
+from circuitnn import couplings
 from circuitnn.circuit import Circuit, symbol
 from circuitnn.symbolic import Operations, evaluate
 
 
 def resolve(circuit: Circuit, overrides: Mapping[str, Any], operations: Operations) -> dict[str, Any]:
-    """All values by name: "R4" (SI), "DCLIP.is", "drive", "D1.area". Expressions follow the overridden parameters."""
+    """All values by name: "R4" (SI), "DCLIP.is", "drive", "D1.area", "K1.mutual" (henry).
+
+    Expressions follow the overridden parameters.
+    """
     values: dict[str, Any] = {}
 
     def value_of(name: str, expression: Expr) -> Any:
@@ -24,16 +28,17 @@ def resolve(circuit: Circuit, overrides: Mapping[str, Any], operations: Operatio
         if element.value is not None:
             values[element.name] = value_of(element.name, element.value)
         else:
-            values[f"{element.name}.area"] = evaluate(element.area, values, operations)
+            for name, expression in {"area": element.area, **element.parameters}.items():
+                values[f"{element.name}.{name}"] = evaluate(expression, values, operations)
     for model in circuit.models.values():
         for name, expression in model.parameters.items():
             key = f"{model.name}.{name}"
             values[key] = value_of(key, expression)
-    return values
+    return values | couplings.mutual_inductances(circuit, values)
 
 
 def formulas_of(circuit: Circuit, overrides: Mapping[str, float], kept: Sequence[str]) -> dict[str, Expr]:
-    """As resolve, but without areas and as formulas of the values `kept`, which stay symbols."""
+    """As resolve, but without what belongs to devices and as formulas of the values `kept`, which stay symbols."""
     found: dict[str, Expr] = {}
     known: dict[Expr, Expr] = {}
 

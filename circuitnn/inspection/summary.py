@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from circuitnn import devices
 from circuitnn.circuit import DEFAULT_TOLERANCES, GROUND, Circuit, Learnable
+from circuitnn.devices import MODEL_KINDS
 from circuitnn.inspection.bias import ElementBias, bias
 from circuitnn.inspection.formula import TransferFunction, transfer_function
 from circuitnn.inspection.linearised import Linearised, linearise
@@ -164,8 +164,7 @@ def unit(circuit: Circuit, name: str) -> str:
     """The unit of a value by name ("R4", "DCLIP.is", "drive"); "" for a pure number or where the netlist has none."""
     model, _, parameter = name.rpartition(".")
     if model in circuit.models:
-        law = devices.DIODE if circuit.models[model].kind == "d" else devices.BJT
-        known = law.parameters.get(parameter)
+        known = MODEL_KINDS[circuit.models[model].kind].parameters.get(parameter)
         return "" if known is None else known.unit.replace("ohm", "Ω")
     return "" if name in circuit.parameters else _ELEMENT_UNITS.get(name[:1], "")
 

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, replace
 from sympy import Expr
 
 from circuitnn.circuit import GROUND, Circuit, Knob, Learnable
+from circuitnn.devices import FAMILIES
 from circuitnn.netlist.formulas import closest
 from circuitnn.netlist.lexer import Card
 from circuitnn.netlist.subcircuits import node_name
 from circuitnn.tapers import TAPERS, position_at, value_at
 
 KNOB_TOLERANCE = 1e-3
-_KINDS = "RCLVIEGDQ"
+_KINDS = ("R", "C", "L", "K", "V", "I", "E", "F", "G", "H", *FAMILIES)
 _WORDS = ("input", "output", "knob", "learn", "tol")
 _TOLERANCE = re.compile(r"([0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,3})?)(%?)", re.IGNORECASE)
 
@@ -194,7 +195,7 @@ class Directives:
         found: dict[str, float] = {}
         for word in words:
             kind, _, value = (part.strip() for part in word.text.partition("="))
-            if len(kind) != 1 or kind.upper() not in _KINDS:
+            if kind.upper() not in _KINDS:
                 raise card.error(f"expected KIND=tolerance, found {word.text!r}", word.at, _EXAMPLES["tol"])
             found[kind.upper()] = self._tolerance(card, word, value)
         return found

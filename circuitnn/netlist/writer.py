@@ -126,11 +126,12 @@ def _elements(circuit: Circuit, nominal: Mapping[str, str]) -> list[str]:
 
 
 def _element(element: Element, is_input: bool) -> str:
-    words = [element.name, *element.nodes]
+    words = [element.name, *element.nodes, *element.branches]
     if element.model is not None:
         words.append(element.model)
         if element.area != 1:
             words.append(f"area={format_expression(element.area)}")
+        words += [f"{name}={format_expression(value)}" for name, value in element.parameters.items()]
     elif element.behaviour is not None:
         letter = "I" if element.behaviour.quantity == "current" else "V"
         keyword = letter if element.kind == "B" else "VALUE"
