@@ -47,6 +47,28 @@ def test_gradients_are_the_limits_of_differences(formula: sympy.Expr) -> None:
     np.testing.assert_allclose(at(formula, 0.7, 1.9).gradient, quotient, rtol=1e-9)
 
 
+FUNCTIONS = [
+    np.arcsin, np.arccos, np.arctan, np.arctanh, np.arcsinh, np.sinh, np.cosh, np.tanh, np.sin, np.cos, np.tan, np.exp,
+    np.log, np.negative, np.absolute, np.sign, np.floor, np.ceil,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
+def test_functions_of_one_number(function: np.ufunc) -> None:
+    (x,) = variables({"x": 0.4}).values()
+    assert_slope(function(x), [function(0.4 + k * STEP) for k in OFFSETS])
+    (x,) = variables({"x": 1.4}).values()
+    assert_slope(np.arccosh(x), [np.arccosh(1.4 + k * STEP) for k in OFFSETS])
+
+
+STEP, OFFSETS = 1e-3, (-2, -1, 1, 2)
+
+
+def assert_slope(found: Dual, values: list[float]) -> None:
+    quotient = (8 * (values[2] - values[1]) - (values[3] - values[0])) / (12 * STEP)
+    assert found.gradient[0] == pytest.approx(quotient, rel=1e-9, abs=1e-12)
+
+
 def test_a_second_derivative_of_a_law_stays_finite_where_its_exponential_ends() -> None:
     """Beyond the limit an exponential is its tangent: its slope is constant, whose derivative is 0."""
     slope = derivative(limited_exp(X), X)

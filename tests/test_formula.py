@@ -120,6 +120,8 @@ def test_the_tone_stack_of_a_bassman(t: float, m: float, b: float) -> None:
         "Iin 0 a 0\nR1 a 0 1k\nL1 a b 1m\nR2 b 0 10\nC1 b 0 1u\n*@ input Iin\n*@ output a b",
         "V1 a 0 0\nV2 b 0 0\nR1 a out 10k\nR2 b out 22k\nC1 out 0 4.7n\nG1 0 x out b 1m\nR3 x out 1k\nR0 x y 0\n"
         "C2 y 0 1n\n*@ input V1 V2\n*@ output out\n*@ output y",
+        "Vin in 0 0\nR1 in a 220\nL1 a 0 0.2\nL2 b 0 0.8\nK1 L1 L2 0.95\nC1 b 0 1n\nR2 b c 10k\nVs c 0 0\n"
+        "F1 0 d Vs 2\nR3 d 0 1k\nH1 e 0 Vs 3k\nR4 e d 1k\n*@ input Vin\n*@ output d",
     ],
 )  # fmt: skip
 def test_a_formula_gives_the_numbers_of_the_circuit(cards: str) -> None:

@@ -81,6 +81,24 @@ def test_a_loaded_divider_by_hand() -> None:
     assert [item.name for item in found.supplies] == ["V1", "I1"]
 
 
+def test_controlled_sources_by_hand() -> None:
+    cards = "V1 a 0 2\nR1 a b 1k\nVs b 0 0\nF1 0 f Vs 3\nR2 f 0 1k\nH1 h 0 Vs 5k\nR3 h 0 10k\nE1 e 0 a 0 2\n"
+    cards += "R4 e 0 1k\nG1 g 0 a 0 1m\nR5 g 0 1k\nL1 a c 1\nL2 c 0 1\nR6 c 0 1k\nK1 L1 L2 0.5\nR7 c 0 1k"
+    bias = {item.name: item for item in inspect(parse(cards.replace("L2 c 0 1", "L2 d 0 1\nR8 c d 1k"))).bias}
+    assert "K1" not in bias
+    currents = {"VS": 2e-3, "F1": 6e-3, "H1": -1e-3, "E1": -4e-3, "G1": 2e-3, "L1": 6e-3, "L2": 2e-3, "R8": 2e-3}
+    assert {name: bias[name].current for name in currents} == pytest.approx(currents)
+    powers = {"F1": -36e-3, "H1": -10e-3, "E1": -16e-3, "G1": -4e-3, "R2": 36e-3}
+    assert {name: bias[name].power for name in powers} == pytest.approx(powers)
+
+
+def test_a_sensed_current_controls_in_ampere() -> None:
+    found = inspect(parse("V1 a 0 2\nR1 a b 1k\nVs b 0 0\nB1 0 out I={i(Vs)**2}\nR2 out 0 1k"))
+    (b1,) = found.devices
+    assert b1.controls["i(VS)"] == pytest.approx(2e-3)
+    assert b1.current == pytest.approx(4e-6)
+
+
 def test_a_transistor_by_its_own_law() -> None:
     found = inspect(CASES["npn"].circuit)
     (q1,) = found.devices
@@ -127,7 +145,7 @@ def test_powers_add_up_to_nothing(name: str) -> None:
     """Tellegen: what sources deliver is what the others absorb."""
     # An input that is not at zero drives everything.
     cards = re.sub(r"\*@ input.*", "", CASES[name].netlist)
-    circuit = parse(re.sub(r"^([VI]\w+ \w+ \w+) 0$", r"\1 1.5", cards, flags=re.MULTILINE))
+    circuit = parse(re.sub(r"^([VI]\w+ \w+ \w+) 0$", r"\1 1.5", cards, count=1, flags=re.MULTILINE))
     powers = [item.power for item in inspect(circuit).bias]
     assert sum(powers) == pytest.approx(0.0, abs=1e-9 * max(map(abs, powers)))
     assert max(map(abs, powers)) > 0.0

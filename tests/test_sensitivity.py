@@ -128,6 +128,13 @@ def test_a_knob_is_measured_by_its_travel(taper: str) -> None:
     assert_sensitivities(circuit)
 
 
+def test_what_is_blocked_has_no_sensitivity() -> None:
+    found = inspect(parse("Vin in 0 0\nR1 in 0 1k\nV1 out 0 1\nR2 out 0 1k\n*@ input Vin\n*@ output out"))
+    sensitivities = found.sensitivities([1e3])
+    assert np.isnan(sensitivities.level).all()
+    assert sensitivities.ranking() == [0, 1, 2]
+
+
 def test_a_knob_at_its_stop_matters_and_a_value_of_zero_has_no_tenth() -> None:
     cards = "*@ knob k\n.param k=0\nVin in 0 0\nR1 in a {k*10k}\nR0 a out 0\nR2 out 0 1k\n*@ input Vin\n*@ output out"
     found = inspect(parse(cards)).sensitivities([1e3])

@@ -103,7 +103,10 @@ def _operating_point(console: Console, found: Inspection) -> None:
         table = Table("device", "voltages", "currents", box=SIMPLE)
         table.add_column("power", justify="right")
         for item in found.devices:
-            controls = (f"{label} {_value(value, 'V')}" for label, value in item.controls.items())
+            controls = (
+                f"{label} {_value(value, 'A' if label.startswith('i(') else 'V')}"
+                for label, value in item.controls.items()
+            )
             table.add_row(item.name, "  ".join(controls), _device_currents(item), _value(item.power, "W"))
         console.print(table)
 

@@ -31,14 +31,22 @@ FASTEST = 1e9
 ROUNDING = 1e-6
 
 
-# The level of a signal that is blocked altogether, in dB.
+# The level of a signal that is blocked altogether, in dB and as a gain.
 FLOOR = -200.0
+SILENCE = 10.0 ** (FLOOR / 20.0)
 
 
 def decibels(gain: NDArray[Any]) -> Real:
     """20 log10 |gain|, not below FLOOR."""
-    levels: Real = 20.0 * np.log10(np.maximum(np.abs(gain), 10.0 ** (FLOOR / 20.0)))
+    levels: Real = 20.0 * np.log10(np.maximum(np.abs(gain), SILENCE))
     return levels
+
+
+def relative(change: NDArray[Any], gain: Complex) -> Complex:
+    """change / gain, nan where the signal is blocked and rounding alone would be left."""
+    found: Complex = np.full(np.broadcast_shapes(change.shape, gain.shape), complex(math.nan, math.nan))
+    np.divide(change, gain, out=found, where=np.abs(gain) > SILENCE)
+    return found
 
 
 @dataclass(frozen=True)
@@ -104,9 +112,7 @@ class Linearised:
             x = self.solve(frequency, self.b)
             gain[k] = self.y @ x
             slope[k] = -1j * self.adjoint(frequency).T @ self.B @ x
-        with np.errstate(invalid="ignore", divide="ignore"):
-            delay = -np.imag(slope / gain)
-        return Response(tuple(map(float, frequencies)), gain, delay)
+        return Response(tuple(map(float, frequencies)), gain, -relative(slope, gain).imag)
 
     def impedances(self, frequencies: Sequence[float]) -> Impedances:
         """Input and output impedances at frequencies in Hz."""

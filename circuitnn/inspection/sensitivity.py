@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from circuitnn.circuit import Circuit
 from circuitnn.dual import Dual, gradient_of, variables
-from circuitnn.inspection.linearised import Linearised, solve_scaled
+from circuitnn.inspection.linearised import Linearised, relative, solve_scaled
 from circuitnn.mna import Equations
 from circuitnn.operating_point import OperatingPoint, device_coefficients, law_jacobians, law_values
 from circuitnn.symbolic import NUMPY
@@ -69,9 +69,8 @@ def sensitivities(
     for k, frequency in enumerate(frequencies):
         x, a = linearised.solve(frequency, linearised.b), linearised.adjoint(frequency)
         gain = linearised.y @ x
-        with np.errstate(invalid="ignore", divide="ignore"):
-            relative = -change.of_system(2j * math.pi * frequency, a, x) / gain
-        level[:, k] = _DECIBEL * step[:, None, None] * relative.real
+        slope = relative(-change.of_system(2j * math.pi * frequency, a, x), gain)
+        level[:, k] = _DECIBEL * step[:, None, None] * slope.real
     return Sensitivities(tuple(nominal), tuple(map(float, frequencies)), level)
 
 
