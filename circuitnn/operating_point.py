@@ -34,7 +34,7 @@ def device_coefficients(
     device: Device, values: Mapping[str, Any], temperature: float, operations: Operations
 ) -> dict[Symbol, Any]:
     """The law's coefficients, from the resolved values of a circuit."""
-    parameters = device.parameters(values) | {TEMPERATURE.name: temperature}
+    parameters = device.parameters(values) | {TEMPERATURE.name: device.temperature(values, temperature)}
     return {symbol: evaluate(rule, parameters, operations) for symbol, rule in device.law.coefficients.items()}
 
 
@@ -78,8 +78,9 @@ def limit_step(law: Law, coefficients: Mapping[Symbol, Any], old: NDArray[Any], 
     limited = new.copy()
     for junction in law.junctions:
         k = junction.variable
-        sign = -1.0 if junction.symmetric and new[k] < 0.0 else 1.0
-        before, after = sign * old[k], sign * new[k]
+        sign = -1.0 if junction.beyond or (junction.symmetric and new[k] < 0.0) else 1.0
+        start = float(coefficients[junction.beyond]) if junction.beyond else 0.0
+        before, after = sign * old[k] - start, sign * new[k] - start
         slope, critical = float(coefficients[junction.slope]), float(coefficients[junction.critical])
         if after > critical and abs(after - before) * slope > 2.0:
             if before > 0.0:
@@ -87,7 +88,7 @@ def limit_step(law: Law, coefficients: Mapping[Symbol, Any], old: NDArray[Any], 
                 after = before + np.log(growth) / slope if growth > 0.0 else critical
             else:
                 after = np.log(after * slope) / slope
-            limited[k] = sign * after
+            limited[k] = sign * (after + start)
     return limited
 
 

@@ -197,6 +197,13 @@ def _controlled(reader: Reader, fields: Fields) -> None:
     reader.extras(fields)
 
 
+def _current_controlled(reader: Reader, fields: Fields) -> None:
+    if not reader.word or reader.assigns():
+        raise reader.expected("the name of the source whose current counts")
+    fields.branches.append(reader.rest.pop(0))
+    _controlled(reader, fields)
+
+
 def _behavioural(reader: Reader, fields: Fields) -> None:
     """`I=...`, `VALUE={...}` and the like: the rest of the card, which is a formula even without braces."""
     card, keyword, follower = reader.card, reader.here, reader.at(1)
@@ -259,6 +266,8 @@ ROWS: Mapping[str, Row] = {
     "I": Row("current source", ("+", "-"), _source, "I1 from to DC 1m"),
     "E": Row("voltage-controlled voltage source", _CONTROL, _controlled, "E1 out+ out- in+ in- 1e5"),
     "G": Row("voltage-controlled current source", _CONTROL, _controlled, "G1 out+ out- in+ in- 1m"),
+    "F": Row("current-controlled current source", _CONTROL[:2], _current_controlled, "F1 out+ out- Vsense 100"),
+    "H": Row("current-controlled voltage source", _CONTROL[:2], _current_controlled, "H1 out+ out- Vsense 1k"),
     "A": Row("potentiometer", ("first", "wiper", "last"), _code_model, "ARV1 a wiper b MYPOT"),
     "B": Row("behavioural source", ("+", "-"), _behavioural, "B1 plus minus I={1m*tanh(v(in))}"),
     **{

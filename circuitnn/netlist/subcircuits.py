@@ -15,12 +15,12 @@ from itertools import combinations
 
 from sympy import Expr, Integer, Mul
 
-from circuitnn.circuit import GROUND, Behaviour, DeviceModel, Element, voltage
+from circuitnn.circuit import GROUND, Behaviour, DeviceModel, Element, current, voltage
 from circuitnn.devices import FAMILIES, MODEL_KINDS
 from circuitnn.errors import CircuitnnError
-from circuitnn.netlist.cards import read_element, unknown
+from circuitnn.netlist.cards import ROWS, read_element, unknown
 from circuitnn.netlist.definitions import Definition, assignments, first_assignment, in_order
-from circuitnn.netlist.expressions import Formula, Voltage, doubt, parse_expression
+from circuitnn.netlist.expressions import Current, Formula, Signal, doubt, parse_expression
 from circuitnn.netlist.formulas import Function, Term, closest, fold, number
 from circuitnn.netlist.lexer import Card, Token, tokens
 from circuitnn.netlist.parasitics import with_parasitics
@@ -119,7 +119,7 @@ class Expansion:
         self._cards: dict[str, Card] = {}
         self._instances = 0
         self._sensed: list[tuple[Card, int, str]] = []
-        self._named: list[tuple[Card, Token, str]] = []
+        self._named: list[tuple[Card, Token, str, str]] = []
         functions, blocks = ChainMap(top.functions), ChainMap(top.blocks)
         scope = Scope(ChainMap(dict(names)), functions, ChainMap(), blocks)
         self._body(top, scope, ())
@@ -157,7 +157,8 @@ class Expansion:
             value = Integer(0) if fields.value is None else self.value(card, fields.value, scope)
         parameters = {key: self.value(card, token, scope) for key, token in fields.parameters.items()}
         area = parameters.pop("area", Integer(1))
-        branches = tuple(self._branch(card, token, scope) for token in fields.branches)
+        kinds = "L" if name[0] == "K" else "VEH"
+        branches = tuple(self._branch(card, token, scope, kinds) for token in fields.branches)
         element = Element(flat, nodes, value, model, area, behaviour, parameters, branches)
         for each in _coupled_pairs(element) if name[0] == "K" else with_parasitics(element):
             self._add(card, each)
@@ -186,23 +187,25 @@ class Expansion:
             formula = parse_expression(Card(text, model_card.pieces), 0, len(text))
             yield Element(f"R.{path}.{half}", ends, fold(formula, names, {}).expression)
 
-    def _branch(self, card: Card, token: Token, scope: Scope) -> str:
-        """The flat name of an element that another one senses or couples; it may come later."""
+    def _branch(self, card: Card, token: Token, scope: Scope, kinds: str) -> str:
+        """The flat name of an element of one of these kinds that another one senses or couples; it may come later."""
         flat = _flat(token.text.upper(), scope)
-        self._named.append((card, token, flat))
+        self._named.append((card, token, flat, kinds))
         return flat
 
     def _sensing(self, formula: Formula, scope: Scope) -> Expr:
-        """The formula of a behavioural source, in the flat names of the nodes that it senses. Raises NetlistError."""
+        """The formula of a behavioural source, in the flat names of what it senses. Raises NetlistError."""
 
-        def voltage_of(card: Card, sensed: Voltage) -> Expr:
+        def signal(card: Card, sensed: Signal) -> Expr:
+            if isinstance(sensed, Current):
+                return current(self._branch(card, Token("word", sensed.element, sensed.at), scope, "VEHLR"))
             plus, minus = (self._node(node, scope) for node in (sensed.plus, sensed.minus))
             self._sensed += [(card, sensed.at, plus), (card, sensed.minus_at, minus)]
             if plus == minus:
                 return Integer(0)
             return Mul(-1, voltage(minus), evaluate=False) if plus == GROUND else voltage(plus, minus)
 
-        return fold(formula, scope.names, scope.functions, voltage_of).expression
+        return fold(formula, scope.names, scope.functions, signal).expression
 
     def _check_sensed(self) -> None:
         """Raise NetlistError for a node that is sensed and no element is connected to, or an element that is not."""
@@ -210,10 +213,14 @@ class Expansion:
         for card, at, node in self._sensed:
             if node not in nodes:
                 raise card.error(f"no element is connected to a node {node!r}", at, closest(node, nodes))
-        for card, token, name in self._named:
+        for card, token, name, kinds in self._named:
             if name not in self.elements:
                 alike = [other for other in self.elements if other[0] == name[0]]
                 raise card.error(f"no element is called {token.text!r}", token.start, closest(name, alike))
+            if name[0] not in kinds or self.elements[name].behaviour is not None:
+                known = ", ".join(f"{ROWS[kind].name} ({kind})" for kind in kinds)
+                hint = f"a 0 V source in series has its current; what has one here: {known}"
+                raise card.error(f"the current of {token.text} cannot be sensed", token.start, hint)
 
     def _register(self, name: str, card: Card, scope: Scope) -> None:
         key = f"{scope.path}.{name}"
