@@ -108,7 +108,7 @@ STANDARD: Mapping[str, Symbol] = {
     "jumper": Symbol("", (("+", (-32, 64)), ("-", (32, 64)))),
 }  # fmt: skip
 
-_UNIVERSAL = re.compile(r"universalopamps?(?P<level>[1-5]?[ab]?)", re.IGNORECASE)
+_UNIVERSAL = re.compile(r"universalopamps?(?P<level>1|2|3a|3b|)", re.IGNORECASE)
 
 _UNIVERSAL_VALUES = {
     "value2": "Avol=1Meg GBW=10Meg Slew=10Meg",

@@ -26,8 +26,9 @@ def value(circuit: Circuit, name: str) -> float:
 
 def response(*lines: str) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
     """2 pi j f and the response of v(out) to Vin."""
+    frequencies = np.geomspace(20.0, 20e3, 9)
     found = inspect(read(*lines, "*@ input Vin", "*@ output out"))
-    return 2j * np.pi * np.array(found.frequencies), found.response[:, 0, 0]
+    return 2j * np.pi * frequencies, found.linearised.response(frequencies).gain[:, 0, 0]
 
 
 # -- parasitics -------------------------------------------------------------------------------------------------------
@@ -126,6 +127,18 @@ def test_the_op_amp_of_opamp_sub_has_one_pole() -> None:
     circuit = ["Vin in 0 0", "X1 0 in out opamp Aol=1k GBW=1Meg", ".lib opamp.sub", ".lib opamp.sub"]
     s, found = response(*circuit)
     np.testing.assert_allclose(found, 1e3 / (1 + s / (2 * np.pi * 1e3)), rtol=1e-9)
+
+
+@pytest.mark.parametrize("level", ["level1", "level.1", "level.2", "level3a", "level.3b"])
+def test_the_universal_op_amps_have_their_gain_and_rails(level: str) -> None:
+    supplies = ["VP vp 0 9", "VN vn 0 -9", ".lib UniversalOpamps2.sub", ".lib UniversalOpAmp1.lib"]
+    s, found = response(
+        "Vin in 0 0", f"X1 in 0 vp vn out {level} Avol=1k GBW=100k Slew=10Meg", "RL out 0 1Meg", *supplies
+    )
+    np.testing.assert_allclose(found, 1e3 / (1 + s / (2 * np.pi * 100)), rtol=2e-3)
+    if "1" not in level:
+        found = inspect(read("V1 in 0 1", f"X1 in 0 vp vn out {level} rail=2", "RL out 0 1Meg", *supplies))
+        assert found.operating_point["out"] == pytest.approx(7.0, abs=0.3)
 
 
 def test_an_absolute_path_means_the_file_beside_the_netlist(tmp_path: Path) -> None:

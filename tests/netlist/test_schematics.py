@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuitnn.circuit import Circuit
-from circuitnn.errors import NetlistError
+from circuitnn.errors import CircuitError, NetlistError
+from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import parse_netlist, read_netlist
 from circuitnn.netlist.asc import schematic_deck
 from circuitnn.netlist.lexer import Deck, physical_lines
@@ -406,6 +407,14 @@ def test_errors_point_into_the_schematic(tmp_path: Path, old: str, new: str, lin
     assert new in physical
     assert line in physical
     assert physical[place.column - 1 :].startswith(word)
+
+
+def test_what_is_missing_is_said_as_one_adds_it_in_ltspice(tmp_path: Path) -> None:
+    path = tmp_path / "x.asc"
+    path.write_text(CLIPPER.replace("\\n*@ input V1", ""), encoding="utf-8")
+    with pytest.raises(CircuitError) as caught:
+        CircuitModel(read_netlist(path), 44100)
+    assert caught.value.hint == "add a card such as `*@ input Vin`, as a SPICE directive on the schematic"
 
 
 def test_a_part_that_is_there_twice(tmp_path: Path) -> None:
