@@ -16,7 +16,9 @@ from circuitnn.netlist.part_library import aliases, library_files
 
 TEXT = "".join(library_files().values())
 # .model and .subckt cards at the top level; parts of more than one word have no data sheet.
-CARDS = re.findall(r"^\.(?:model|subckt) (\S+)", re.sub(r"(?ms)^(\.subckt [^\n]*).*?^\.ends", r"\1", TEXT), re.MULTILINE)
+CARDS = re.findall(
+    r"^\.(?:model|subckt) (\S+)", re.sub(r"(?ms)^(\.subckt [^\n]*).*?^\.ends", r"\1", TEXT), re.MULTILINE
+)
 BUILDING_BLOCKS = {
     "OPAMP", "OPAMP_LINEAR", "OPAMP_IDEAL", "OTA", "TRIODE", "TRIODE_DZ", "PENTODE", "PHOTOCELL",
     "TRANSFORMER_IDEAL", "TRANSFORMER", "TRANSFORMER_CT", "CORE",
@@ -25,8 +27,8 @@ BUILDING_BLOCKS = {
 
 @dataclass(frozen=True)
 class Check:
-    """A figure of a data sheet. cards: a bench, with @ for what must differ from bench to bench; probe: a voltage or the
-    current of a voltage source; figure: what the data sheet gives, from the probe's value; low, high: its range."""
+    """A figure of a data sheet. cards: a bench, with @ for what must differ from bench to bench; probe: a voltage or
+    the current of a voltage source; figure: what the data sheet gives, from the probe's value; low, high: its range."""
 
     part: str
     condition: str

@@ -234,7 +234,8 @@ def part_library() -> Block:
     for name, text in library_files().items():
         reader.read(list(cards(physical_lines(text, f"{name} of the part library"))))
         for alias, part in aliases(text).items():
-            for parts in (reader.top.models, reader.top.blocks):
-                if part in parts:
-                    parts[alias] = parts[part]
+            if part in reader.top.models:
+                reader.top.models[alias] = reader.top.models[part]
+            else:
+                reader.top.blocks[alias] = reader.top.blocks[part]
     return reader.top
