@@ -32,18 +32,33 @@ def voltage(plus: str, minus: str = GROUND) -> Symbol:
     return Symbol(f"v({plus})" if minus == GROUND else f"v({plus},{minus})", real=True)
 
 
+def current(element: str) -> Symbol:
+    """The sympy symbol of the current of an element, from its first node to its second."""
+    return Symbol(f"i({element})", real=True)
+
+
 def voltage_nodes(symbol: Symbol) -> tuple[str, str] | None:
-    """The nodes (+, -) of a symbol made by `voltage`; None for that of a parameter."""
-    if not symbol.name.endswith(")"):
+    """The nodes (+, -) of a symbol made by `voltage`; None for any other."""
+    if not symbol.name.startswith("v("):
         return None
     plus, _, minus = symbol.name[2:-1].partition(",")
     return plus, minus or GROUND
 
 
+def current_element(symbol: Symbol) -> str | None:
+    """The element of a symbol made by `current`; None for any other."""
+    return symbol.name[2:-1] if symbol.name.startswith("i(") else None
+
+
+def is_signal(symbol: Symbol) -> bool:
+    """Whether a symbol is a voltage or a current and not a parameter."""
+    return str(symbol.name).startswith(("v(", "i("))
+
+
 @dataclass(frozen=True)
 class Behaviour:
     """What a behavioural source does. quantity: "current" (ampere, from + through the source to -) or "voltage" (volt,
-    of + over -); formula: an expression of `voltage` symbols and of the circuit's parameters."""
+    of + over -); formula: an expression of `voltage` and `current` symbols and of the circuit's parameters."""
 
     quantity: str
     formula: Expr
@@ -128,6 +143,12 @@ class Circuit:
         """All nodes in order of appearance, ground left out."""
         seen = dict.fromkeys(node for element in self.elements for node in element.nodes)
         return tuple(node for node in seen if node != GROUND)
+
+    def card_hint(self, card: str) -> str:
+        """How to add a *@ card to the file that the circuit came from."""
+        if self.path and self.path.suffix.lower() == ".asc":
+            return f"add a SPICE directive such as `{card}` to the schematic"
+        return f"add a card such as `{card}`"
 
     def element(self, name: str) -> Element:
         """The element of that name. Raises KeyError."""

@@ -1,8 +1,8 @@
-"""The DC operating point: capacitors open, inductors short, inputs at zero."""
+"""The DC operating point: capacitors open, inductors short, inputs at zero or at a given level."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,13 +93,18 @@ def limit_step(law: Law, coefficients: Mapping[Symbol, Any], old: NDArray[Any], 
 
 
 def operating_point(
-    equations: Equations, values: Mapping[str, float], temperature: float, start: OperatingPoint | None = None
+    equations: Equations,
+    values: Mapping[str, float],
+    temperature: float,
+    start: OperatingPoint | None = None,
+    inputs: Sequence[float] | None = None,
 ) -> OperatingPoint:
-    """Solve M z + N_n I(w) = N_s s, N_n^T z = V(w) by Newton's method, then by gmin and source stepping.
+    """Solve M z + N_n I(w) = N_s s + N_u u, N_n^T z = V(w) by Newton's method, then by gmin and source stepping.
 
+    inputs: u [n_u] in volt or ampere, 0 if not given. start: where Newton's method begins, if known.
     Raises CircuitError if the equations are singular and ConvergenceError if every method fails.
     """
-    problem = _Problem(equations, values, temperature)
+    problem = _Problem(equations, values, temperature, inputs or [0.0] * len(equations.inputs))
     cold = problem.cold_start()
     first = cold if start is None else np.concatenate([start.z, start.w])
     solution = problem.newton(first)
@@ -118,7 +123,9 @@ def operating_point(
 
 
 class _Problem:
-    def __init__(self, equations: Equations, values: Mapping[str, float], temperature: float) -> None:
+    def __init__(
+        self, equations: Equations, values: Mapping[str, float], temperature: float, inputs: Sequence[float]
+    ) -> None:
         self.equations = equations
         self.coefficients = [device_coefficients(d, values, temperature, NUMPY) for d in equations.devices]
         c = np.array(equations.coefficient_values(values, 0.0), dtype=float)
@@ -129,6 +136,7 @@ class _Problem:
         self.linear[m:, :m] = equations.N_n.T
         self.right_side = np.zeros(m + n)
         self.right_side[:m] = equations.N_s @ np.array(equations.source_values(values), dtype=float)
+        self.right_side[:m] += equations.N_u @ np.asarray(inputs, dtype=float)
         self.m = m
 
     def cold_start(self) -> NDArray[np.float64]:

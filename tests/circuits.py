@@ -112,6 +112,17 @@ CASES = {
         f"{SILICON}\n*@ input Vin",
         2.0,
     ),
+    "current_controlled": Case(
+        "Vin in 0 0\nR1 in a 1k\nVs a b 0\nC1 b 0 33n\nR2 b 0 4.7k\nF1 0 out Vs 5\nH1 h 0 Vs 3k\nR3 h out 2.2k\n"
+        f"R4 out 0 1k\nD1 out 0 DS\nD2 0 out DS\n{SILICON}\n*@ input Vin",
+        2.0,
+    ),
+    "behavioural_sensed_currents": Case(
+        ".param gain=3k\nVin in 0 0\nR1 in a 1k\nL1 a b 50m\nR2 b c 470\nVs c 0 0.1\nC1 b 0 47n\n"
+        "B1 0 out I={0.5*i(Vs) + 300*i(R1)*v(out)}\nR3 out 0 2.2k\nC3 out 0 4.7n\nB2 e 0 V={tanh(gain*i(L1))}\n"
+        "R4 e f 1k\nC4 f 0 22n\n*@ input Vin",
+        2.0,
+    ),
     "transformer": Case(
         "Vin in 0 0\nR1 in a 220\nL1 a 0 0.2\nL2 b 0 0.8\nK1 L1 L2 0.95\nC1 b 0 1n\nR2 b 0 10k\nD1 b 0 DS\n"
         f"{SILICON}\n*@ input Vin",
