@@ -301,12 +301,12 @@ class Expansion:
         name = token.text.upper()
         if name in scope.models:
             return scope.models[name]
-        if name not in self._library.models:
-            known = {**scope.models, **self._library.models}
-            message, hint = unknown("model", token.text, known, f".model {name} D(...)")
-            raise card.error(message, token.start, hint)
-        self._note_part(name, card, scope)
-        return self._library.models[name]
+        if name in self._library.models:
+            self._note_part(name, card, scope)
+            return self._library.models[name]
+        known = {**scope.models, **self._library.models}
+        message, hint = unknown("model", token.text, known, f".model {name} D(...)")
+        raise card.error(message, token.start, hint)
 
     def _note_part(self, part: str, card: Card, scope: Scope) -> None:
         name = tokens(card)[0].text.upper()
