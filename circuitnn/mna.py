@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuitnn import couplings, devices, topology
-from circuitnn.circuit import GROUND, Circuit, Element, current_element
+from circuitnn.circuit import GROUND, Circuit, DeviceModel, Element, current_element
 from circuitnn.devices import MODEL_KINDS, ZERO_CELSIUS, Law
 from circuitnn.errors import CircuitError
 from circuitnn.symbolic import NUMPY
@@ -244,7 +244,7 @@ class _Builder:
             kind = MODEL_KINDS[model.kind]
             # Only the plain law has one for a pair; a series resistance belongs to one device.
             alone = kind.pair is None or kind.resistances.keys() & model.parameters.keys() or element.parameters
-            if alone or kind.law(model.parameters) is not kind.laws[-1][0]:
+            if alone or _law(model) is not kind.laws[-1][0]:
                 bundles[element.name,] = [element]
             else:
                 bundles.setdefault((frozenset(element.nodes), model.name), []).append(element)
@@ -258,7 +258,7 @@ class _Builder:
         sources: dict[str, tuple[str, ...]] = {key: (f"{model.name}.{key}",) for key in model.parameters}
         sources |= {key: (f"{first.name}.{key}",) for key in first.parameters}
         sources["area"] = tuple(f"{e.name}.area" for e in bundle if e.nodes == first.nodes)
-        law = kind.law(model.parameters)
+        law = _law(model)
         if turned := tuple(f"{e.name}.area" for e in bundle if e.nodes != first.nodes):
             assert kind.pair is not None
             law, sources["reverse_area"] = kind.pair, turned
@@ -345,6 +345,11 @@ class _Builder:
         if name not in self.node_index:
             raise CircuitError(f"output node {name!r} is not in the circuit", f"nodes: {', '.join(self.circuit.nodes)}")
         return self.node_index[name]
+
+
+def _law(model: DeviceModel) -> Law:
+    """The law of a .model card. A parameter of 0 says that there is no such effect."""
+    return MODEL_KINDS[model.kind].law({name for name, value in model.parameters.items() if value != 0})
 
 
 def _difference(plus: int, minus: int) -> dict[int, float]:
