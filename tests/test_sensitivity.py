@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,7 @@ def assert_sensitivities(circuit: Circuit, names: tuple[str, ...] | None = None)
     inspection = inspect(circuit)
     found = inspection.sensitivities(FREQUENCIES)
     knobs = {knob.name: knob for knob in inspection.knobs}
+    couplings = {element.name for element in circuit.elements if element.kind == "K"}
     gain = np.abs(inspection.linearised.response(FREQUENCIES).gain)
     # What does not come through has no level.
     through = gain > 1e-9
@@ -93,7 +95,10 @@ def assert_sensitivities(circuit: Circuit, names: tuple[str, ...] | None = None)
         def at(offset: float, name: str = name) -> NDArray[np.float64]:
             if name in knobs:
                 return response(inspection, name, float(value_at(knobs[name].taper, knobs[name].position + offset)))
-            return response(inspection, name, inspection.values[name] * (1.0 + offset))
+            value = inspection.values[name]
+            if name in couplings:
+                return response(inspection, name, math.copysign(1.0 - (1.0 - abs(value)) * (1.0 + offset), value))
+            return response(inspection, name, value * (1.0 + offset))
 
         step = 3e-4
         quotient = (8 * (at(step) - at(-step)) - (at(2 * step) - at(-2 * step))) / (12 * step)

@@ -203,7 +203,7 @@ def _sensitivities(console: Console, found: Inspection, frequencies: Frequencies
     chosen = [frequencies[round(k)] for k in np.linspace(0, len(frequencies) - 1, min(COLUMNS, len(frequencies)))]
     result = found.sensitivities(chosen)
     for row, column, label in found.pairs:
-        _say(console, f"\nsensitivity, {label}: gain in dB for 10 % more of a value, or of a knob's travel")
+        _say(console, f"\nsensitivity, {label}: gain in dB for 10 % more of a value (knob: of its travel)")
         table = _table("", "", *(format_value(frequency, "Hz") for frequency in chosen))
         for k in result.ranking(row, column)[:RANKS]:
             name = result.names[k]

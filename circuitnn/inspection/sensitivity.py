@@ -28,15 +28,16 @@ from circuitnn.values import literal_values, resolve
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
-# Sensitivities are stated for a change of this part of a value, or of a knob's travel.
+# Sensitivities are stated for a change of this part of a value, of a knob's travel, or of a coupling's leakage.
 CHANGE = 0.1
 _DECIBEL = 20.0 / math.log(10.0)
 
 
 @dataclass(frozen=True)
 class Sensitivities:
-    """level [names, f, n_y, n_u]: how many dB the gain rises for 10 % more of each value, or of a knob's travel: the
-    derivative d (20 log10 |H|) / d (ln value), or / d (position), times 0.1. nan where nothing comes through."""
+    """level [names, f, n_y, n_u]: how many dB the gain rises for 10 % more of each value, of a knob's travel, or of the
+    leakage 1 - |k| of a coupling: the derivative d (20 log10 |H|) / d (ln value), or / d (position), times 0.1. nan
+    where nothing comes through."""
 
     names: tuple[str, ...]
     frequencies: tuple[float, ...]
@@ -75,10 +76,13 @@ def sensitivities(
 
 
 def _steps(circuit: Circuit, nominal: Mapping[str, float]) -> Real:
-    """What CHANGE is of each value: that part of it, or of the whole travel of a knob."""
-    tapers = {knob.name: knob.taper for knob in circuit.knobs}
-    steps = [_slope(tapers[name], value) if name in tapers else value for name, value in nominal.items()]
-    return CHANGE * np.array(steps)
+    """What CHANGE is of each value."""
+    steps = dict(nominal)
+    steps |= {knob.name: _slope(knob.taper, nominal[knob.name]) for knob in circuit.knobs}
+    # More leakage is less coupling; 10 % more coupling would often be more than there can be.
+    couplings = (element.name for element in circuit.elements if element.kind == "K" and element.name in nominal)
+    steps |= {name: math.copysign(1.0 - abs(nominal[name]), -nominal[name]) for name in couplings}
+    return CHANGE * np.array([steps[name] for name in nominal])
 
 
 def _slope(taper: str, value: float) -> float:
