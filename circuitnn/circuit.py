@@ -144,6 +144,12 @@ class Circuit:
         seen = dict.fromkeys(node for element in self.elements for node in element.nodes)
         return tuple(node for node in seen if node != GROUND)
 
+    def card_hint(self, card: str) -> str:
+        """How to add a *@ card to the file that the circuit came from."""
+        if self.path and self.path.suffix.lower() == ".asc":
+            return f"add a SPICE directive such as `{card}` to the schematic"
+        return f"add a card such as `{card}`"
+
     def element(self, name: str) -> Element:
         """The element of that name. Raises KeyError."""
         for element in self.elements:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from circuitnn import couplings, devices, topology
 from circuitnn.affine import Affine, linear_source
 from circuitnn.circuit import GROUND, Circuit, Element, current_element, voltage_nodes
-from circuitnn.devices import MODEL_KINDS, Law
+from circuitnn.devices import MODEL_KINDS, ZERO_CELSIUS, Law
 from circuitnn.errors import CircuitError
 from circuitnn.symbolic import NUMPY
 from circuitnn.values import resolve
@@ -73,6 +73,11 @@ class Device:
             keys = self.sources.get(name, ())
             found[name] = sum((values[key] for key in keys[1:]), values[keys[0]]) if keys else parameter.default
         return found
+
+    def temperature(self, values: Mapping[str, Any], ambient: float) -> Any:
+        """In kelvin: that of the circuit, unless the element has a `temp` of its own (in degrees Celsius)."""
+        (key,) = self.sources.get("temp", ("",))
+        return values[key] + ZERO_CELSIUS if key else ambient
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,9 @@ from circuits import CASES, parse
 from circuitnn.circuit import Behaviour, Circuit, Element, current
 from circuitnn.discretise import DiscreteCircuit
 from circuitnn.errors import CircuitError
-from circuitnn.inspection import inspect, small_signal_response
+from circuitnn.inspection import inspect
 from circuitnn.mna import build_equations
 from circuitnn.netlist import format_netlist, parse_netlist
-from circuitnn.operating_point import operating_point
-from circuitnn.symbolic import NUMPY
-from circuitnn.values import resolve
 
 # 2 V across 1 ohm, in every element that has a current: 2 A from a to 0.
 LOOP = "V1 in 0 3\nE1 in x 0 in 0\nRx x y 0.25\nH0 y z V1 0\nL1 z w 1\nVs w a 1\nR1 a 0 0.75\n"
@@ -60,9 +57,7 @@ def test_small_signals_as_in_ngspice(name: str) -> None:
     written = format_netlist(circuit).removesuffix(".end\n")
     node = circuit.nodes[-1]
     found = ngspice.vectors(written, "ac dec 4 20 20k", [f"vr({node})", f"vi({node})"])
-    equations, values = build_equations(circuit), resolve(circuit, {}, NUMPY)
-    point = operating_point(equations, values, circuit.temperature)
-    own = small_signal_response(equations, values, point, tuple(found["scale"]))[:, -1, 0]
+    own = inspect(circuit).linearised.response(found["scale"]).gain[:, -1, 0]
     np.testing.assert_allclose(own, found[f"vr({node})"] + 1j * found[f"vi({node})"], rtol=1e-5, atol=1e-9)
 
 

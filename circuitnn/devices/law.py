@@ -17,9 +17,6 @@ GMIN = 1e-12
 # Boltzmann's constant over the elementary charge, in V/K (exact in the SI of 2019).
 BOLTZMANN_OVER_CHARGE = 1.380649e-23 / 1.602176634e-19
 
-# The temperature at which SPICE model parameters are given, in kelvin (27 degrees Celsius).
-NOMINAL_TEMPERATURE = 300.15
-
 # A port that senses a current has the current as its voltage, in this many ampere per volt, and draws nothing: what is
 # milliamperes beside volts is then solved to the same relative precision.
 AMPERE_PER_VOLT = 1e-3
@@ -41,13 +38,17 @@ class Junction:
     """How far Newton's method may move one variable that drives an exponential.
 
     slope: the coefficient 1/(n V_T); critical: the coefficient that holds the voltage beyond which steps are limited
-    (SPICE's pnjlim); symmetric: whether the law is exponential in both directions.
+    (SPICE's pnjlim); symmetric: whether the law is exponential in both directions; beyond: of a breakdown, the
+    coefficient that holds its voltage: the exponential is one of -(w + beyond). bounds_curvature: whether the law is
+    nowhere bent more sharply than that exponential, so that its slope tells Newton's method when to stop.
     """
 
     variable: int
     slope: Symbol
     critical: Symbol
     symmetric: bool = False
+    beyond: Symbol | None = None
+    bounds_curvature: bool = True
 
 
 # Laws are constants of this package, or built once for each formula: compared and hashed by identity.
