@@ -27,6 +27,7 @@ from circuitnn.affine import Affine, linear_source
 from circuitnn.circuit import GROUND, Circuit, Element, current_element, voltage_nodes
 from circuitnn.devices import MODEL_KINDS, ZERO_CELSIUS, Law
 from circuitnn.errors import CircuitError
+from circuitnn.substitution import without_intermediate_nodes
 from circuitnn.symbolic import NUMPY
 from circuitnn.values import resolve
 
@@ -380,12 +381,13 @@ def _difference(plus: int, minus: int) -> dict[int, float]:
 
 
 def build_equations(circuit: Circuit) -> Equations:
-    """The equations of a circuit.
+    """The equations of a circuit. Nodes that are only steps of formulas have none, see substitution.py.
 
     Raises CircuitError if it has no ground, a floating node, a loop of voltages or impossible couplings.
     """
     topology.check(circuit)
     couplings.check(circuit, resolve(circuit, {}, NUMPY))
+    circuit = without_intermediate_nodes(circuit)
     builder = _Builder(circuit)
     for element in circuit.elements:
         if element.behaviour is None and element.model is None and element.kind not in "FK":

@@ -15,7 +15,7 @@ LAYERS = (
     "symbolic circuit dual tapers",
     "affine couplings",
     "devices netlist values",
-    "topology mna",
+    "topology substitution mna",
     "operating_point schemes",
     "dk codegen",
     "stages",
