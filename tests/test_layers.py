@@ -133,7 +133,8 @@ def test_no_module_imports_itself_round_a_corner() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["circuit", "values", "topology", "mna", "symbolic", "devices", "netlist", "operating_point"]
+    "name",
+    ["circuit", "values", "topology", "mna", "symbolic", "dual", "devices", "netlist", "operating_point", "inspection"],
 )
 def test_the_description_of_a_circuit_needs_no_torch(name: str) -> None:
     """Not even through the modules it imports."""

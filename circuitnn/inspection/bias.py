@@ -13,16 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from circuitnn.affine import linear_source
 from circuitnn.circuit import GROUND, Circuit, Element
+from circuitnn.devices import FAMILIES
 from circuitnn.mna import Device, Equations
 from circuitnn.operating_point import OperatingPoint, device_coefficients, law_values
 from circuitnn.symbolic import NUMPY
 
 Real = NDArray[np.float64]
-
-# What the terminals of devices with more than two are called, in order of their nodes.
-TERMINALS = {"Q": ("c", "b", "e")}
 
 
 @dataclass(frozen=True)
@@ -30,8 +27,8 @@ class ElementBias:
     """An element, or a bundle of diodes that are one port ("D1|D2"), at rest.
 
     voltage: of the first node over the second, in volt; current: into the element at its first node, in ampere; power:
-    absorbed, in watt, negative where it delivers. terminals: current into each terminal, for devices with more than
-    two. controls: the voltages and currents that a nonlinear device follows, as "v(b1,e1)" and "i(V1)".
+    absorbed, in watt, negative where it delivers. terminals: current into each terminal, by its first letter, for
+    devices with more than two. controls: the voltages and currents that a nonlinear device follows, as "v(b1,e1)".
     """
 
     name: str
@@ -45,7 +42,7 @@ class ElementBias:
 def bias(
     circuit: Circuit, equations: Equations, values: Mapping[str, float], point: OperatingPoint
 ) -> tuple[ElementBias, ...]:
-    """Every element at rest, in order of the netlist. A bundle of diodes stands where its first one does."""
+    """Every element with nodes at rest, in order of the netlist. A bundle of diodes stands where its first one does."""
     rows = _rows(circuit, equations)
     currents = _currents(circuit, equations, values, point, rows)
     devices = {device.name: device for device in equations.devices}
@@ -72,31 +69,29 @@ def _currents(
 ) -> dict[str, Real]:
     """The current into each listed element at every unknown; only those at nodes have that meaning."""
     found = {name: np.zeros(len(equations.unknowns)) for name in rows.values()}
-    # A linear behavioural source has a value for each of its terms.
-    terms: dict[str, str] = {
-        term: element.name
-        for element in circuit.elements
-        if (source := linear_source(element)) is not None
-        for term in source.values(element.name)
-    }
     stamp, c = equations.M, np.array(equations.coefficient_values(values, 0.0), dtype=float)
     flowing = stamp.signs * c[stamp.coefficients] * point.z[stamp.columns]
     for row, column, coefficient, current in zip(stamp.rows, stamp.columns, stamp.coefficients, flowing, strict=True):
         _, value = equations.coefficients[coefficient]
-        name = terms.get(value) or value
-        # i(D1#rs) is a branch of D1.
-        owner = name if name in rows else equations.unknowns[column][2:-1].partition("#")[0]
-        if owner in rows:
-            found[rows[owner]][row] += current
+        owner = _owner(value, rows) or _owner(equations.unknowns[column][2:-1], rows)
+        if owner:
+            found[owner][row] += current
     for k, name in enumerate(equations.sources):
         # The column of a voltage source has no entry at a node.
-        found[terms.get(name, name)] -= equations.N_s[:, k] * values[name]
+        found[_owner(name, rows)] -= equations.N_s[:, k] * values[name]
     for device in equations.devices:
         ports = slice(device.first_port, device.first_port + device.law.ports)
         coefficients = device_coefficients(device, values, circuit.temperature, NUMPY)
         _, currents = law_values(device.law, point.w[ports], coefficients, NUMPY)
         found[device.name] += equations.N_n[:, ports] @ np.array(currents, dtype=float)
     return found
+
+
+def _owner(name: str, rows: Mapping[str, str]) -> str:
+    """Where a value, branch or source is listed: "D1#rs" and "D1.area" belong to D1; "" for what is no element's."""
+    while name and name not in rows:
+        name = name[: max(name.rfind("."), name.rfind("#"), 0)]
+    return rows.get(name, "")
 
 
 def _element_bias(
@@ -122,8 +117,8 @@ def _terminals(element: Element, currents: Mapping[str, float]) -> dict[str, flo
     if len(element.nodes) < 3:
         return {}
     letters: dict[str, list[str]] = {}
-    for letter, node in zip(TERMINALS.get(element.kind, element.nodes), element.nodes, strict=True):
-        letters.setdefault(node, []).append(letter)
+    for terminal, node in zip(FAMILIES[element.kind].terminals, element.nodes, strict=True):
+        letters.setdefault(node, []).append(terminal[0])
     # Terminals on one node have one current together.
     return {"+".join(together): currents[node] for node, together in letters.items()}
 
@@ -133,12 +128,12 @@ def _controls(device: Device, equations: Equations, point: OperatingPoint) -> di
     for port in range(device.first_port, device.first_port + device.law.ports):
         column = equations.N_n[:, port]
         sensed = np.flatnonzero(column)
-        if len(sensed) == 1 and equations.unknowns[sensed[0]].startswith("i("):
+        if any(equations.unknowns[k].startswith("i(") for k in sensed):
+            # A sensed current, which the port has in a unit of its own.
             found[equations.unknowns[sensed[0]]] = float(point.z[sensed[0]])
-        elif column.any():
+        elif sensed.size:
             plus, minus = (
-                next((equations.unknowns[k][2:-1] for k in np.flatnonzero(column == sign)), GROUND) for sign in (1, -1)
+                next((equations.unknowns[k][2:-1] for k in sensed if column[k] == sign), GROUND) for sign in (1, -1)
             )
-            label = f"v({plus})" if minus == GROUND else f"v({plus},{minus})"
-            found[label] = float(column @ point.z)
+            found[f"v({plus})" if minus == GROUND else f"v({plus},{minus})"] = float(column @ point.z)
     return found

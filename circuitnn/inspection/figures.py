@@ -124,7 +124,8 @@ def _sensitivities(inspection: Inspection, found: Sensitivities, axes: Axes) -> 
         axes.plot(found.frequencies, found.level[k, :, 0, 0], color=colour, linewidth=width, label=f"{name}  {value}")
     axes.axhline(0.0, color="#777777", linewidth=0.8, zorder=1.0)
     _frequency_axis(axes, "Sensitivity: gain for 10 % more (of a knob: of its travel)", "dB", found.frequencies)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), handlelength=1.2)
+    if matter:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), handlelength=1.2)
 
 
 def _impedances(inspection: Inspection, found: Impedances, axes: Axes) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from circuitnn.circuit import Circuit
 from circuitnn.dual import Dual, gradient_of, variables
-from circuitnn.inspection.linearised import Linearised, solve_scaled
+from circuitnn.inspection.linearised import Linearised, relative, solve_scaled
 from circuitnn.mna import Equations
 from circuitnn.operating_point import OperatingPoint, device_coefficients, law_jacobians, law_values
 from circuitnn.symbolic import NUMPY
@@ -44,9 +44,9 @@ class Sensitivities:
 
     def ranking(self, output: int = 0, source: int = 0) -> list[int]:
         """Positions in `names`, what matters most (root mean square over the frequencies) first."""
-        size = np.nan_to_num(self.level[:, :, output, source])
-        # Of equals the first in the netlist comes first.
-        return [int(k) for k in np.argsort(-np.sqrt(np.mean(size**2, axis=1)), kind="stable")]
+        size = np.sqrt(np.mean(np.nan_to_num(self.level[:, :, output, source]) ** 2, axis=1))
+        # Of those that are equal but for rounding, the first in the netlist comes first.
+        return [int(k) for k in np.argsort(-np.round(size, 9), kind="stable")]
 
 
 def sensitivities(
@@ -69,9 +69,8 @@ def sensitivities(
     for k, frequency in enumerate(frequencies):
         x, a = linearised.solve(frequency, linearised.b), linearised.adjoint(frequency)
         gain = linearised.y @ x
-        with np.errstate(invalid="ignore", divide="ignore"):
-            relative = -change.of_system(2j * math.pi * frequency, a, x) / gain
-        level[:, k] = _DECIBEL * step[:, None, None] * relative.real
+        slope = relative(-change.of_system(2j * math.pi * frequency, a, x), gain)
+        level[:, k] = _DECIBEL * step[:, None, None] * slope.real
     return Sensitivities(tuple(nominal), tuple(map(float, frequencies)), level)
 
 

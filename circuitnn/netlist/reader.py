@@ -250,10 +250,13 @@ class _Reader:
                 return
             self.libraries.add(name.lower())
         if is_ltspice_library(name) and not self.files.has(name):
-            cards_instead = stand_in(name)
-            what = "a stand-in is read" if cards_instead else "parts from it that are not known must be added"
+            instead = stand_in(name)
+            what = "a stand-in is read" if instead else "parts from it that are not known must be added"
             self.doubt(card, [f"{name} is a library of LTspice and not here: {what}"])
-            self.read(list(cards(physical_lines(cards_instead, f"the stand-in for {name}"))))
+            # Several libraries may have the same stand-in.
+            if instead not in self.libraries:
+                self.libraries.add(instead)
+                self.read(list(cards(physical_lines(instead, f"the stand-in for {name}"))))
             return
         content = self.files.open(card, name, at)
         self.read(section(content, part, card, card.text.rindex(part)) if part else content)
