@@ -17,7 +17,9 @@ _ONE = Integer(1)
 
 # Relative prior widths (one standard deviation) where the netlist states no tolerance: usual part grades for R, C
 # and L; for .params and knobs a mild 20 %; for SPICE model parameters, how much they vary from part to part.
-DEFAULT_TOLERANCES: Mapping[str, float] = {"R": 0.05, "C": 0.10, "L": 0.10, "E": 0.20, "G": 0.20, "V": 0.05, "I": 0.05}
+DEFAULT_TOLERANCES: Mapping[str, float] = {
+    "R": 0.05, "C": 0.10, "L": 0.10, "E": 0.20, "F": 0.20, "G": 0.20, "H": 0.20, "V": 0.05, "I": 0.05
+}  # fmt: skip
 
 
 def symbol(name: str) -> Symbol:
@@ -30,18 +32,33 @@ def voltage(plus: str, minus: str = GROUND) -> Symbol:
     return Symbol(f"v({plus})" if minus == GROUND else f"v({plus},{minus})", real=True)
 
 
+def current(element: str) -> Symbol:
+    """The sympy symbol of the current of an element, from its first node to its second."""
+    return Symbol(f"i({element})", real=True)
+
+
 def voltage_nodes(symbol: Symbol) -> tuple[str, str] | None:
-    """The nodes (+, -) of a symbol made by `voltage`; None for that of a parameter."""
-    if not symbol.name.endswith(")"):
+    """The nodes (+, -) of a symbol made by `voltage`; None for any other."""
+    if not symbol.name.startswith("v("):
         return None
     plus, _, minus = symbol.name[2:-1].partition(",")
     return plus, minus or GROUND
 
 
+def current_element(symbol: Symbol) -> str | None:
+    """The element of a symbol made by `current`; None for any other."""
+    return symbol.name[2:-1] if symbol.name.startswith("i(") else None
+
+
+def is_signal(symbol: Symbol) -> bool:
+    """Whether a symbol is a voltage or a current and not a parameter."""
+    return str(symbol.name).startswith(("v(", "i("))
+
+
 @dataclass(frozen=True)
 class Behaviour:
     """What a behavioural source does. quantity: "current" (ampere, from + through the source to -) or "voltage" (volt,
-    of + over -); formula: an expression of `voltage` symbols and of the circuit's parameters."""
+    of + over -); formula: an expression of `voltage` and `current` symbols and of the circuit's parameters."""
 
     quantity: str
     formula: Expr
@@ -49,13 +66,14 @@ class Behaviour:
 
 @dataclass(frozen=True)
 class Element:
-    """One element. The first letter of the name is its kind: R C L V I E G B, or one of `devices.FAMILIES`.
+    """One element. The first letter of the name is its kind: R C L K V I E F G H B, or one of `devices.FAMILIES`.
 
-    nodes: R C L V I B: (+, -); E G: (out+, out-, in+, in-); devices: as their family says. Current sources (I, G)
-    drive their current from out+ through the source to out-, as SPICE does. value: ohm, farad, henry, volt (DC),
-    ampere (DC), V/V, A/V; None for devices, which have a model, an area and perhaps other parameters of their own
-    (lower-case names) instead, and for behavioural sources (B, and E and G with a formula, which have two nodes), which
-    have a behaviour.
+    nodes: R C L V I F H B: (+, -); E G: (out+, out-, in+, in-); K: none; devices: as their family says. Current sources
+    (I, F, G) drive their current from out+ through the source to out-, as SPICE does. value: ohm, farad, henry, volt
+    (DC), ampere (DC), V/V, A/A, A/V, V/A, coupling coefficient (K); None for devices, which have a model, an area and
+    perhaps other parameters of their own (lower-case names) instead, and for behavioural sources (B, and E and G with a
+    formula, which have two nodes), which have a behaviour. branches: the names of the elements whose currents matter:
+    the element that F or H senses, the two inductors that K couples.
     """
 
     name: str
@@ -65,6 +83,7 @@ class Element:
     area: Expr = _ONE
     behaviour: Behaviour | None = None
     parameters: Mapping[str, Expr] = field(default_factory=dict)
+    branches: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -124,6 +143,12 @@ class Circuit:
         """All nodes in order of appearance, ground left out."""
         seen = dict.fromkeys(node for element in self.elements for node in element.nodes)
         return tuple(node for node in seen if node != GROUND)
+
+    @property
+    def card_place(self) -> str:
+        """What a hint to add a *@ card says after it: how, if the circuit was drawn and not written."""
+        drawn = self.path is not None and self.path.suffix.lower() == ".asc"
+        return ", as a SPICE directive on the schematic" if drawn else ""
 
     def element(self, name: str) -> Element:
         """The element of that name. Raises KeyError."""

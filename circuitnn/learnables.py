@@ -19,6 +19,8 @@ PARAMETER_TOLERANCE = 0.2
 SATURATION_TOLERANCE = 2.0
 # A knob's logit: the logistic prior of a position that nobody wrote down, nearly uniform over the travel.
 KNOB_WIDTH = 1.8
+# A coupling coefficient varies by its leakage 1 - |k|, by a factor of 2 either way where no tolerance is stated.
+LEAKAGE_TOLERANCE = 1.0
 # Positions closer than this to a stop have no finite logit worth starting from.
 KNOB_MARGIN = 0.005
 
@@ -28,8 +30,9 @@ class Coordinate:
     """One learnable value as a function of an unbounded coordinate that is 0 at the netlist's value.
 
     A positive value is nominal * exp(free), so it stays positive and a tolerance is a width of `free`. A knob's .param
-    is logistic(offset + free), so it stays between 0 and 1. Anything else is nominal + free. width: the standard
-    deviation of the prior on `free`.
+    is logistic(offset + free), so it stays between 0 and 1. A coupling coefficient is tanh(offset + free / 2), so it
+    stays between -1 and 1, and near the ends a tolerance is one of the leakage 1 - |k|. Anything else is nominal +
+    free. width: the standard deviation of the prior on `free`.
     """
 
     name: str
@@ -39,6 +42,8 @@ class Coordinate:
 
     @property
     def _offset(self) -> float:
+        if self.kind == "coupling":
+            return math.atanh(self.nominal)
         clipped = min(max(self.nominal, KNOB_MARGIN), 1.0 - KNOB_MARGIN)
         return math.log(clipped / (1.0 - clipped))
 
@@ -46,6 +51,8 @@ class Coordinate:
         """The value (SI units) at `free`."""
         if self.kind == "knob":
             return torch.sigmoid(self._offset + free)
+        if self.kind == "coupling":
+            return torch.tanh(self._offset + free / 2.0)
         return self.nominal * torch.exp(free) if self.kind == "positive" else self.nominal + free
 
     def free(self, value: float) -> float:
@@ -55,6 +62,10 @@ class Coordinate:
                 raise CircuitnnError(f"{self.name}: a knob's .param is between 0 and 1, found {value}")
             clipped = min(max(value, KNOB_MARGIN), 1.0 - KNOB_MARGIN)
             return math.log(clipped / (1.0 - clipped)) - self._offset
+        if self.kind == "coupling":
+            if not -1.0 < value < 1.0:
+                raise CircuitnnError(f"{self.name}: a coupling is between -1 and 1, found {value}")
+            return 2.0 * (math.atanh(value) - self._offset)
         if self.kind == "positive":
             if not value > 0.0:
                 raise CircuitnnError(f"{self.name}: expected a positive value, found {value}")
@@ -65,19 +76,21 @@ class Coordinate:
         """d value / d free at `value`, by which standard errors are carried over."""
         if self.kind == "knob":
             return value * (1.0 - value)
+        if self.kind == "coupling":
+            return 0.5 * (1.0 - value**2)
         return value if self.kind == "positive" else 1.0
 
 
 def coordinates(circuit: Circuit, learn: str | Sequence[str]) -> tuple[Coordinate, ...]:
     """The coordinates for learn = "marked", "all" (every R, C, L, model parameter and .param) or a list of names.
 
-    Raises CircuitnnError for a name that does not exist or is not a plain number.
+    Raises CircuitnnError for a name that does not exist, is not a plain number or is an ideal coupling.
     """
     literals = literal_values(circuit)
     if learn == "marked":
         names = [learnable.name for learnable in circuit.learn]
     elif learn == "all":
-        sources = {element.name for element in circuit.elements if element.kind in "VIEG"}
+        sources = {element.name for element in circuit.elements if element.kind in "VIEFGHK"}
         names = [name for name, value in literals.items() if name not in sources and value > 0.0]
     elif isinstance(learn, str):
         raise CircuitnnError(f'learn is {learn!r}; expected "marked", "all" or a list of names')
@@ -96,6 +109,14 @@ def _coordinate(circuit: Circuit, name: str, nominal: float) -> Coordinate:
     stated = {learnable.name: learnable.tolerance for learnable in circuit.learn}.get(name)
     if name in {knob.name for knob in circuit.knobs}:
         return Coordinate(name, nominal, "knob", KNOB_WIDTH)
+    if name in {element.name for element in circuit.elements if element.kind == "K"}:
+        if abs(nominal) >= 1.0:
+            raise CircuitnnError(
+                f"{name} cannot be learned: a coupling of {nominal:g} has no leakage to begin with",
+                "give it a coefficient such as 0.999",
+            )
+        leakage = stated or circuit.tolerances.get("K", LEAKAGE_TOLERANCE)
+        return Coordinate(name, nominal, "coupling", math.log1p(leakage))
     tolerance = stated if stated is not None else _default_tolerance(circuit, name)
     if nominal > 0.0:
         return Coordinate(name, nominal, "positive", math.log1p(tolerance))

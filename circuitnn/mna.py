@@ -4,7 +4,8 @@ With a differentiation factor d (2/T trapezoidal, 1/T backward Euler, j omega fo
 
     M z = N_x x + N_u u + N_s s - N_n i,    v = N_n^T z,    y = N_y z,    q = G_q z
 
-z: node voltages, then currents of the branches without admittance (V, E, L, and resistors that may be 0 ohm);
+z: node voltages, then currents of the branches without admittance (V, E, H, L, and resistors that may be 0 ohm or
+whose current is sensed);
 x: history of the reactive branches; u: inputs; s: constant sources; i, v: current through and voltage across the
 ports of the nonlinear devices, a current being positive when it flows into the + terminal of the device;
 q: capacitor current terms d C v and inductor currents, from which the next history follows.
@@ -21,10 +22,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from circuitnn import devices, topology
-from circuitnn.circuit import GROUND, Circuit, DeviceModel, Element
+from circuitnn import couplings, devices, topology
+from circuitnn.circuit import GROUND, Circuit, DeviceModel, Element, current_element
 from circuitnn.devices import MODEL_KINDS, ZERO_CELSIUS, Law
 from circuitnn.errors import CircuitError
+from circuitnn.symbolic import NUMPY
+from circuitnn.values import resolve
 
 # What holds a node at DC that only capacitors connect to the rest, in siemens.
 LEAK = 1e-12
@@ -134,8 +137,16 @@ class _Builder:
         self.states: list[str] = []
         self.inputs: dict[str, dict[int, float]] = {name: {} for name in circuit.inputs}
         self.sources: dict[str, dict[int, float]] = {}
-        self.ports: list[tuple[str, int, int]] = []
+        # Each port's name and column of N_n.
+        self.ports: list[tuple[str, dict[int, float]]] = []
         self.devices: list[Device] = []
+        # The rows of the unknown currents, by element.
+        self.branches: dict[str, int] = {}
+        self.sensed = {
+            name
+            for element in circuit.elements if element.behaviour is not None
+            for name in map(current_element, element.behaviour.formula.free_symbols) if name is not None
+        }  # fmt: skip
 
     def coefficient(self, rule: str, name: str = "") -> int:
         return self.coefficients.setdefault((rule, name), len(self.coefficients))
@@ -147,7 +158,7 @@ class _Builder:
     def branch(self, name: str, plus: int, minus: int, rule: str = UNITY, factor: str = "") -> int:
         """A new unknown: the current of a branch from plus to minus; its row starts as v(plus) - v(minus), times
         rule(factor)."""
-        row = len(self.unknowns)
+        row = self.branches[name] = len(self.unknowns)
         self.unknowns.append(f"i({name})")
         for node, sign in ((plus, 1.0), (minus, -1.0)):
             self.add(self.M, node, row, sign)
@@ -165,7 +176,7 @@ class _Builder:
         plus, minus, *sense = (self.node_index[node] for node in element.nodes)
         match element.kind:
             case "R":
-                if self.may_be_zero(element):
+                if self.may_be_zero(element) or name in self.sensed:
                     row = self.branch(name, plus, minus)
                     self.add(self.M, row, row, -1.0, VALUE, name)
                 else:
@@ -182,6 +193,8 @@ class _Builder:
                 self.add(self.M, row, row, -1.0, DIFFERENTIATED, name)
                 self.add(self.N_x, row, state, -1.0, DIFFERENTIATED, name)
                 self.add(self.G_q, state, row, 1.0)
+            case "H":
+                self.branch(name, plus, minus)
             case "V":
                 self.source(name, {self.branch(name, plus, minus): 1.0})
             case "I":
@@ -192,6 +205,24 @@ class _Builder:
                 self.add(self.M, row, sense[1], 1.0, VALUE, name)
             case "G":
                 self.conductance((plus, minus), (sense[0], sense[1]), VALUE, name)
+
+    def current_controlled(self, element: Element) -> None:
+        """F: value times the sensed current flows from + to -; H: v(+) - v(-) is value times the sensed current."""
+        column = self.branches[element.branches[0]]
+        if element.kind == "H":
+            self.add(self.M, self.branches[element.name], column, -1.0, VALUE, element.name)
+            return
+        for node, sign in zip(element.nodes, (1.0, -1.0), strict=True):
+            self.add(self.M, self.node_index[node], column, sign, VALUE, element.name)
+
+    def coupling(self, element: Element) -> None:
+        """The voltage d M (i - x) that the current of each inductor makes in the other."""
+        mutual = f"{element.name}.mutual"
+        rows = [self.branches[name] for name in element.branches]
+        states = [self.states.index(name) for name in element.branches]
+        for row, other, state in zip(rows, reversed(rows), reversed(states), strict=True):
+            self.add(self.M, row, other, -1.0, DIFFERENTIATED, mutual)
+            self.add(self.N_x, row, state, -1.0, DIFFERENTIATED, mutual)
 
     def may_be_zero(self, element: Element) -> bool:
         """A resistor that is, or at some knob position may be, 0 ohm: its current is an unknown of its own."""
@@ -239,7 +270,8 @@ class _Builder:
         ports = [(terminals[plus], terminals[minus]) for plus, minus in kind.ports]
         if kind.reversed:
             ports = [(minus, plus) for plus, minus in ports]
-        self.device("|".join(element.name for element in bundle), law, sources, ports)
+        name = "|".join(element.name for element in bundle)
+        self.device(name, law, sources, [_difference(plus, minus) for plus, minus in ports])
 
     def series_resistance(self, name: str, parameter: str, outer: int, key: str) -> int:
         """An inner node of the device `name` behind the resistance `key` (ohm times area), which may be 0."""
@@ -252,15 +284,27 @@ class _Builder:
     def behavioural(self, element: Element) -> None:
         assert element.behaviour is not None
         device = devices.behavioural_device(element.name, element.nodes, element.behaviour)
-        if missing := [node for pair in device.ports for node in pair if node not in self.node_index]:
-            raise CircuitError(f"{element.name} senses node {missing[0]!r}, which is not in the circuit")
-        ports = [(self.node_index[plus], self.node_index[minus]) for plus, minus in device.ports]
+        ports = [self.port(element, port) for port in device.ports]
         self.device(element.name, device.law, {key: (name,) for key, name in device.parameters.items()}, ports)
 
-    def device(self, name: str, law: Law, sources: Mapping[str, tuple[str, ...]], ports: list[tuple[int, int]]) -> None:
+    def port(self, element: Element, port: tuple[str, str] | str) -> dict[int, float]:
+        """The column of N_n of a behavioural source's port: a pair of nodes, or an element whose current it senses."""
+        if isinstance(port, str):
+            if port not in self.branches:
+                raise CircuitError(f"{element.name} senses the current of {port}, which has none of its own")
+            return {self.branches[port]: 1.0 / devices.AMPERE_PER_VOLT}
+        if missing := [node for node in port if node not in self.node_index]:
+            raise CircuitError(f"{element.name} senses node {missing[0]!r}, which is not in the circuit")
+        plus, minus = port
+        return _difference(self.node_index[plus], self.node_index[minus])
+
+    def device(
+        self, name: str, law: Law, sources: Mapping[str, tuple[str, ...]], ports: Iterable[dict[int, float]]
+    ) -> None:
+        """A nonlinear device. ports: the columns of N_n, in the order of the law's variables."""
         self.devices.append(Device(name, law, len(self.ports), sources))
-        for variable, (plus, minus) in zip(law.variables, ports, strict=True):
-            self.ports.append((f"{name}.{variable.name}", plus, minus))
+        for variable, column in zip(law.variables, ports, strict=True):
+            self.ports.append((f"{name}.{variable.name}", column))
 
     def incidence(self, columns: Iterable[Mapping[int, float]]) -> NDArray[np.float64]:
         listed = list(columns)
@@ -277,7 +321,7 @@ class _Builder:
         return Equations(
             unknowns=tuple(self.unknowns),
             states=tuple(self.states),
-            ports=tuple(name for name, _, _ in self.ports),
+            ports=tuple(name for name, _ in self.ports),
             inputs=tuple(self.inputs),
             sources=tuple(self.sources),
             devices=tuple(self.devices),
@@ -287,7 +331,7 @@ class _Builder:
             G_q=self.G_q.stamp(n_x, m),
             N_u=self.incidence(self.inputs.values()),
             N_s=self.incidence(self.sources.values()),
-            N_n=self.incidence(_difference(plus, minus) for _, plus, minus in self.ports),
+            N_n=self.incidence(column for _, column in self.ports),
             N_y=self.incidence(dict(pair) for pair in outputs).T.copy(),
             leak=self.leak(),
         )
@@ -314,14 +358,24 @@ def _difference(plus: int, minus: int) -> dict[int, float]:
 
 
 def build_equations(circuit: Circuit) -> Equations:
-    """The equations of a circuit. Raises CircuitError if it has no ground, a floating node or a voltage loop."""
+    """The equations of a circuit.
+
+    Raises CircuitError if it has no ground, a floating node, a loop of voltages or impossible couplings.
+    """
     topology.check(circuit)
+    couplings.check(circuit, resolve(circuit, {}, NUMPY))
     builder = _Builder(circuit)
+    for element in circuit.elements:
+        if element.behaviour is None and element.model is None and element.kind not in "FK":
+            builder.element(element)
+    # What refers to currents comes when all of them are known.
     for element in circuit.elements:
         if element.behaviour is not None:
             builder.behavioural(element)
-        elif element.model is None:
-            builder.element(element)
+        elif element.kind == "K":
+            builder.coupling(element)
+        elif element.kind in "FH":
+            builder.current_controlled(element)
     for bundle in builder.bundles(element for element in circuit.elements if element.model is not None):
         builder.semiconductor(bundle)
     return builder.equations()

@@ -39,8 +39,10 @@ def _branches(circuit: Circuit, element: Element) -> Iterable[tuple[str, str]]:
         kind = MODEL_KINDS[circuit.models[element.model].kind]
         nodes = dict(zip(kind.family.terminals, element.nodes, strict=True))
         return [(nodes[plus], nodes[minus]) for plus, minus in kind.conducting]
+    if element.kind in "IFGK":
+        return ()
     plus, minus, *_ = element.nodes
-    return () if element.kind in "IG" else ((plus, minus),)
+    return ((plus, minus),)
 
 
 def _same(pair: tuple[str, str] | None, nodes: tuple[str, ...]) -> bool:
@@ -76,14 +78,14 @@ def check(circuit: Circuit) -> None:
 
 
 def _voltage_loop(circuit: Circuit) -> list[str]:
-    """The elements of a loop made of V, E, L and behavioural voltages alone, empty if there is none.
+    """The elements of a loop made of V, E, H, L and behavioural voltages alone, empty if there is none.
 
     The current in such a loop is undetermined.
     """
     groups = _Groups()
     edges: list[Element] = []
     for element in circuit.elements:
-        if element.kind in "VEL" or (element.behaviour is not None and element.behaviour.quantity == "voltage"):
+        if element.kind in "VEHL" or (element.behaviour is not None and element.behaviour.quantity == "voltage"):
             if not groups.join(*element.nodes[:2]):
                 return [*_path(edges, *element.nodes[:2]), element.name]
             edges.append(element)

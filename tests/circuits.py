@@ -144,6 +144,28 @@ CASES = {
         f"{SILICON}\n*@ input Vin",
         2.0,
     ),
+    "current_controlled": Case(
+        "Vin in 0 0\nR1 in a 1k\nVs a b 0\nC1 b 0 33n\nR2 b 0 4.7k\nF1 0 out Vs 5\nH1 h 0 Vs 3k\nR3 h out 2.2k\n"
+        f"R4 out 0 1k\nD1 out 0 DS\nD2 0 out DS\n{SILICON}\n*@ input Vin",
+        2.0,
+    ),
+    "behavioural_sensed_currents": Case(
+        ".param gain=3k\nVin in 0 0\nR1 in a 1k\nL1 a b 50m\nR2 b c 470\nVs c 0 0.1\nC1 b 0 47n\n"
+        "B1 0 out I={0.5*i(Vs) + 300*i(R1)*v(out)}\nR3 out 0 2.2k\nC3 out 0 4.7n\nB2 e 0 V={tanh(gain*i(L1))}\n"
+        "R4 e f 1k\nC4 f 0 22n\n*@ input Vin",
+        2.0,
+    ),
+    "transformer": Case(
+        "Vin in 0 0\nR1 in a 220\nL1 a 0 0.2\nL2 b 0 0.8\nK1 L1 L2 0.95\nC1 b 0 1n\nR2 b 0 10k\nD1 b 0 DS\n"
+        f"{SILICON}\n*@ input Vin",
+        1.0,
+    ),
+    "centre_tap": Case(
+        ".param k=0.98 half=0.3\nVin in 0 0\nR1 in a 1k\nL1 a 0 1\nL2 b 0 {half}\nL3 0 c {half}\nK12 L1 L2 {k}\n"
+        "K13 L1 L3 {k}\nK23 L2 L3 0.99\nR2 b 0 22k\nR3 c 0 22k\nD1 b out DS\nD2 c out DS\nR4 out 0 4.7k\n"
+        f"C4 out 0 22n\n{SILICON}\n*@ input Vin",
+        4.0,
+    ),
     "two_inputs": Case(
         "V1 a 0 0\nV2 b 0 0\nR1 a out 10k\nR2 b out 22k\nC1 out 0 4.7n\nR3 out x 1k\nD1 x y DS\nR4 y 0 100\n"
         f"{SILICON}\n*@ input V1 V2",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import agreement
 import ngspice
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from circuitnn.circuit import Circuit
 from circuitnn.discretise import DiscreteCircuit
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import read_netlist
+
+NETLISTS = sorted((Path(__file__).parents[1] / "netlists").glob("*.cir"))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -51,20 +54,6 @@ def _node_voltages(circuit: Circuit) -> dict[str, float]:
     return {node: point.z[k] for k, node in enumerate(circuit.nodes)}
 
 
-def _cards(text: str) -> str:
-    return re.sub(r"^\.(op|end)\s*$", "", text, flags=re.MULTILINE | re.IGNORECASE)
-
-
-@pytest.mark.ngspice
-@pytest.mark.parametrize("name", NAMES)
-def test_operating_point_of_each_netlist(name: str, netlists: Path) -> None:
-    path = netlists / f"{name}.cir"
-    found = _node_voltages(read_netlist(path))
-    expected = ngspice.vectors(_cards(path.read_text()), "op", [f"v({node})" for node in found])
-    for node, voltage in found.items():
-        assert voltage == pytest.approx(expected[f"v({node})"][0], rel=1e-4, abs=1e-4), node
-
-
 @pytest.mark.ngspice
 @pytest.mark.parametrize("name", CASES)
 def test_operating_point_of_each_kind_of_circuit(name: str) -> None:
@@ -76,12 +65,23 @@ def test_operating_point_of_each_kind_of_circuit(name: str) -> None:
 
 
 @pytest.mark.ngspice
-@pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "netlists").glob("*.cir")), ids=lambda p: p.stem)
-def test_ngspice_runs_every_netlist_unmodified(path: Path, tmp_path: Path) -> None:
-    printed = ngspice.run(path.read_text(), tmp_path)
-    assert re.search(r"^\s*out\s+[-+.\de]+\s*$", printed, flags=re.MULTILINE), printed
+@pytest.mark.parametrize("path", NETLISTS, ids=lambda path: path.stem)
+def test_ngspice_runs_every_netlist_unmodified(path: Path) -> None:
+    printed = ngspice.run_file(path)
+    node = read_netlist(path).outputs[0][0]
+    assert re.search(rf"^\s*{node}\s+[-+.\de]+\s*$", printed, flags=re.MULTILINE), printed
 
 
-def test_every_netlist_has_reference_data(netlists: Path) -> None:
-    """A netlist added to the folder must be added to the reference data too."""
-    assert {path.stem for path in netlists.glob("*.cir")} == set(NAMES)
+@pytest.mark.ngspice
+@pytest.mark.parametrize("path", NETLISTS, ids=lambda path: path.stem)
+def test_operating_point_of_every_netlist(path: Path) -> None:
+    assert agreement.compare_rest(path).agrees
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("path", NETLISTS, ids=lambda path: path.stem)
+def test_transient_of_every_netlist(path: Path) -> None:
+    """One hot note; docs/make_circuits.py does all levels and positions of the knobs."""
+    peak = agreement.PEAKS[agreement.kind_of(path)][1]
+    (found,) = agreement.compare(path, (peak,), (0.5,), agreement.NOTE)
+    assert found.agrees, found

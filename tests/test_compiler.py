@@ -29,7 +29,8 @@ ANSWER = 'extern "C" int answer() { return 42; }\n'
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty cache folder, and a fresh look for a compiler."""
+    """An empty cache folder, and a fresh look for a compiler. Only what zig builds for itself is shared."""
+    monkeypatch.setenv("ZIG_GLOBAL_CACHE_DIR", str(compiler.cache_folder() / "zig"))
     monkeypatch.setenv("CIRCUITNN_CACHE", str(tmp_path / "cache"))
     compiler.find_compiler.cache_clear()
     yield tmp_path / "cache"
@@ -48,6 +49,19 @@ def test_a_library_is_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch
     assert len(calls) == 2
     assert len(list(cache.glob("*.so"))) == 2
     assert not list(cache.glob("build-*"))
+
+
+def test_nothing_is_written_outside_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home folder may be read-only, as in a container. Zig would keep its files there."""
+    pytest.importorskip("ziglang")
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.delenv("ZIG_GLOBAL_CACHE_DIR", raising=False)
+    for name in ("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(tmp_path))
+    compiler.find_compiler.cache_clear()
+    # A source that no cache holds.
+    assert compiler.compile_library(f"// {tmp_path}\n{ANSWER}").answer() == 42
+    assert not list(tmp_path.iterdir())
 
 
 def test_everything_that_matters_is_in_the_name(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

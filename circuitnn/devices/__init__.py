@@ -6,10 +6,11 @@ from circuitnn.devices.diode import BREAKDOWN_DIODE, COMPLETE_DIODE, DIODE, DIOD
 from circuitnn.devices.jfet import JFET
 from circuitnn.devices.junction import ZERO_CELSIUS
 from circuitnn.devices.kinds import FAMILIES, MODEL_KINDS, Family, ModelKind
-from circuitnn.devices.law import GMIN, TEMPERATURE, Junction, Law, Parameter
+from circuitnn.devices.law import AMPERE_PER_VOLT, GMIN, TEMPERATURE, Junction, Law, Parameter
 from circuitnn.devices.mosfet import NMOS, PMOS
 
 __all__ = [
+    "AMPERE_PER_VOLT",
     "BJT",
     "BREAKDOWN_DIODE",
     "COMPLETE_DIODE",

@@ -1,4 +1,4 @@
-"""Behavioural sources: a device law for each formula of node voltages.
+"""Behavioural sources: a device law for each formula of voltages and currents.
 
 The formula is rewritten so that Newton's method can meet any argument: an exponential continues as its tangent above a
 limit, a logarithm or root of what is not positive is held at the edge of its domain, and log(1 + exp(x)) overflows
@@ -17,8 +17,8 @@ from functools import lru_cache
 import sympy
 from sympy import Expr, Float, Integer, Symbol
 
-from circuitnn.circuit import Behaviour, voltage_nodes
-from circuitnn.devices.law import Law, Parameter
+from circuitnn.circuit import Behaviour, current_element, is_signal, voltage_nodes
+from circuitnn.devices.law import AMPERE_PER_VOLT, Law, Parameter
 from circuitnn.errors import CircuitError
 from circuitnn.symbolic import above_zero, limited_exp, softplus
 
@@ -30,18 +30,21 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class BehaviouralDevice:
-    """A law, the nodes (+, -) of its ports, and which parameter of the circuit each of the law's parameters is."""
+    """A law, its ports, and which parameter of the circuit each of the law's parameters is.
+
+    A port is a pair of nodes (+, -), or the name of the element whose current it senses, see AMPERE_PER_VOLT.
+    """
 
     law: Law
-    ports: tuple[Pair, ...]
+    ports: tuple[Pair | str, ...]
     parameters: Mapping[str, str]
 
 
 def behavioural_device(name: str, nodes: Sequence[str], behaviour: Behaviour) -> BehaviouralDevice:
     """The device of a source between nodes (+, -). Raises CircuitError for a formula that has no law.
 
-    Port 1 is the source itself; the others sense voltages and carry no current. Formulas that differ only in the names
-    of nodes and parameters share one law.
+    Port 1 is the source itself; the others sense voltages or currents and carry no current. Formulas that differ only
+    in the names of nodes, elements and parameters share one law.
     """
     own = (nodes[0], nodes[1])
     # A current source's variable is the voltage across it, a voltage source's the current through it.
@@ -49,10 +52,10 @@ def behavioural_device(name: str, nodes: Sequence[str], behaviour: Behaviour) ->
     ports = _Ports([own] if is_current else [])
     rewriting = _Rewriting(name, ports)
     formula = rewriting.formula(behaviour.formula)
-    law = _law(behaviour.quantity, formula, len(ports.pairs), tuple(rewriting.coefficients.items()))
-    pairs = ports.pairs if is_current else [own, *ports.pairs]
+    law = _law(behaviour.quantity, formula, len(ports.found), tuple(rewriting.coefficients.items()))
+    found = ports.found if is_current else [own, *ports.found]
     return BehaviouralDevice(
-        law, tuple(pairs), {inner.name: outer.name for outer, inner in rewriting.parameters.items()}
+        law, tuple(found), {inner.name: outer.name for outer, inner in rewriting.parameters.items()}
     )
 
 
@@ -90,7 +93,7 @@ class _Ports:
     """The ports of a source. A voltage that is a sum of others, as v(a) - v(b) is of v(a) and v(b), needs no port."""
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
-        self.pairs: list[Pair] = []
+        self.found: list[Pair | str] = []
         # node -> (a reference node, voltage of the node over it)
         self._potentials: dict[str, tuple[str, Expr]] = {}
         for pair in pairs:
@@ -103,12 +106,18 @@ class _Ports:
             return plus - minus
         return self._join(pair)
 
+    def current(self, element: str) -> Expr:
+        """The current of an element in the ports' variables."""
+        if element not in self.found:
+            self.found.append(element)
+        return Float(AMPERE_PER_VOLT) * _variable(self.found.index(element))
+
     def _potential(self, node: str) -> tuple[str, Expr]:
         return self._potentials.setdefault(node, (node, sympy.S.Zero))
 
     def _join(self, pair: Pair) -> Symbol:
-        variable = _variable(len(self.pairs))
-        self.pairs.append(pair)
+        variable = _variable(len(self.found))
+        self.found.append(pair)
         (root, plus), (other, minus) = (self._potential(node) for node in pair)
         for node, (reference, voltage) in self._potentials.items():
             if reference == other != root:
@@ -162,10 +171,13 @@ class _Rewriting:
         pair = voltage_nodes(symbol)
         if pair is not None:
             return self.ports.voltage(pair)
+        element = current_element(symbol)
+        if element is not None:
+            return self.ports.current(element)
         return self.parameters.setdefault(symbol, Symbol(f"p{len(self.parameters)}", real=True))
 
     def _senses(self, *symbols: Symbol) -> bool:
-        return any(voltage_nodes(symbol) is not None for symbol in symbols)
+        return any(map(is_signal, symbols))
 
     def _constant(self, expression: Expr) -> bool:
         """Whether a rewritten expression depends on parameters alone, or on nothing."""

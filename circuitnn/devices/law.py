@@ -17,6 +17,10 @@ GMIN = 1e-12
 # Boltzmann's constant over the elementary charge, in V/K (exact in the SI of 2019).
 BOLTZMANN_OVER_CHARGE = 1.380649e-23 / 1.602176634e-19
 
+# A port that senses a current has the current as its voltage, in this many ampere per volt, and draws nothing: what is
+# milliamperes beside volts is then solved to the same relative precision.
+AMPERE_PER_VOLT = 1e-3
+
 TEMPERATURE = Symbol("temperature", real=True)
 
 

@@ -10,13 +10,13 @@ from sympy import Expr
 
 from circuitnn.circuit import GROUND, Circuit, Knob, Learnable
 from circuitnn.devices import FAMILIES
+from circuitnn.netlist.blocks import node_name
 from circuitnn.netlist.formulas import closest
 from circuitnn.netlist.lexer import Card
-from circuitnn.netlist.subcircuits import node_name
 from circuitnn.tapers import TAPERS, position_at, value_at
 
 KNOB_TOLERANCE = 1e-3
-_KINDS = ("R", "C", "L", "V", "I", "E", "G", *FAMILIES)
+_KINDS = ("R", "C", "L", "K", "V", "I", "E", "F", "G", "H", *FAMILIES)
 _WORDS = ("input", "output", "knob", "learn", "tol")
 _TOLERANCE = re.compile(r"([0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,3})?)(%?)", re.IGNORECASE)
 

@@ -1,7 +1,7 @@
 """Text -> formula tree, by precedence climbing. Nothing is computed here; formulas.py does that.
 
 The grammar, loosest first: `c ? a : b`, `||`, `&&`, comparisons, `+ -`, `* /`, unary `+ - !`, `** ^` (from the
-right), then numbers with SPICE suffixes, names, voltages `v(a)` and `v(a,b)`, calls and parentheses.
+right), then numbers with SPICE suffixes, names, voltages `v(a)` and `v(a,b)`, currents `i(V1)`, calls and parentheses.
 """
 
 from __future__ import annotations
@@ -50,6 +50,15 @@ class Voltage:
 
 
 @dataclass(frozen=True)
+class Current:
+    """i(element), as written. at: where the name of the element stands."""
+
+    element: str
+    at: int
+    depth: int = 1
+
+
+@dataclass(frozen=True)
 class Apply:
     """A function or operator on its operands.
 
@@ -63,7 +72,8 @@ class Apply:
     depth: int
 
 
-Node = Number | Name | Voltage | Apply
+Signal = Voltage | Current
+Node = Number | Name | Signal | Apply
 
 
 @dataclass(frozen=True)
@@ -86,8 +96,9 @@ class _Token:
 
 _TOKEN = re.compile(
     r"(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\w*)"
-    # A node may have any name, so v(...) is one token.
+    # A node or an element may have any name, so v(...) and i(...) are one token.
     r"|(?P<voltage>[vV]\s*\(\s*[^\s,(){}]+\s*(?:,\s*[^\s,(){}]+\s*)?\))"
+    r"|(?P<current>[iI]\s*\(\s*[^\s,(){}]+\s*\))"
     r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
     r"|(?P<operator>\*\*|&&|\|\||[<>=!]=|[-+*/^<>!?:(),])"
     r"|(?P<space>\s+)"
@@ -147,7 +158,10 @@ class _Parser:
 
     def unexpected(self, expected: str) -> CircuitnnError:
         found = self.here.text if self.here.kind == "end" else repr(self.here.text)
-        return self.card.error(f"expected {expected}, found {found}", self.here.at)
+        around = self.tokens[self.index - 1 : self.index + 2]
+        comma = [token.kind for token in around] == ["number", ",", "number"]
+        hint = "if this is a decimal comma, write a point" if comma else None
+        return self.card.error(f"expected {expected}, found {found}", self.here.at, hint)
 
     def expression(self, minimum: int) -> Node:
         """Operands joined by operators that bind at least as tightly as minimum."""
@@ -204,6 +218,10 @@ class _Parser:
                 spans = [match.span() for match in re.finditer(r"[^\s,(){}]+", token.text)][1:]
                 plus, minus = ([token.text[slice(*span)] for span in spans] + [GROUND])[:2]
                 return Voltage(plus, minus, token.at + spans[0][0], token.at + spans[-1][0])
+            case "current":
+                self.take()
+                start, end = next(re.finditer(r"[^\s(){}]+", token.text[1:])).span()
+                return Current(token.text[1 + start : 1 + end], token.at + 1 + start)
             case "(":
                 self.take()
                 inner = self.expression(0)

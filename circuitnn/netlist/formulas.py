@@ -15,7 +15,7 @@ import sympy
 from sympy import Expr, Float, Integer
 
 from circuitnn.errors import NetlistError
-from circuitnn.netlist.expressions import Apply, Formula, Name, Node, Number, Voltage
+from circuitnn.netlist.expressions import Apply, Current, Formula, Name, Node, Number, Signal, Voltage
 from circuitnn.netlist.functions import ALIASES, CONSTANTS, FUNCTIONS, RELATIONS, Numeric, Symbolic
 from circuitnn.netlist.lexer import Card
 
@@ -58,15 +58,15 @@ def number(value: float) -> Expr:
 # What an expression cannot follow, because signals come from recordings.
 _CLOCKS = ("time", "hertz", "freq")
 
-# The voltage that a node of the formula tree stands for, as an expression of circuit.voltage symbols.
-Voltages = Callable[[Card, Voltage], Expr]
+# What a v(...) or i(...) of the formula tree stands for, as an expression of symbols of circuit.voltage and .current.
+Signals = Callable[[Card, Signal], Expr]
 
 
 def fold(
-    formula: Formula, names: Mapping[str, Term], functions: Mapping[str, Function], voltages: Voltages | None = None
+    formula: Formula, names: Mapping[str, Term], functions: Mapping[str, Function], signals: Signals | None = None
 ) -> Term:
-    """The value of a formula with its names bound. voltages: None where v(...) has no place. Raises NetlistError."""
-    return _Folding(functions, voltages).formula(formula, names)
+    """The value of a formula with its names bound. signals: None where v(...) has no place. Raises NetlistError."""
+    return _Folding(functions, signals).formula(formula, names)
 
 
 @dataclass
@@ -74,7 +74,7 @@ class _Folding:
     """One fold: counts its work, so that a netlist cannot make it long."""
 
     functions: Mapping[str, Function]
-    voltages: Voltages | None = None
+    signals: Signals | None = None
     operations: int = 0
     calls: list[str] = field(default_factory=list)
     depth: int = 0
@@ -103,8 +103,8 @@ class _Scope:
                 return self.number(node.value, node)
             case Name():
                 return self.name(node)
-            case Voltage():
-                return self.voltage(node)
+            case Voltage() | Current():
+                return self.signal(node)
         self.folding.depth += 1
         try:
             term = self.apply(node)
@@ -130,11 +130,12 @@ class _Scope:
         hint = closest(node.name, self.names) or f"define it: .param {node.name}=..."
         raise self.error(f"undefined name {node.name!r}", node, hint)
 
-    def voltage(self, node: Voltage) -> Term:
-        if self.folding.voltages is None:
-            hint = "only the formula of a behavioural source (B, E or G) may sense a voltage"
-            raise self.error("v(...) has no place in this expression", node, hint)
-        expression = self.folding.voltages(self.card, node)
+    def signal(self, node: Signal) -> Term:
+        if self.folding.signals is None:
+            what, name = ("voltage", "v") if isinstance(node, Voltage) else ("current", "i")
+            hint = f"only the formula of a behavioural source (B, E or G) may sense a {what}"
+            raise self.error(f"{name}(...) has no place in this expression", node, hint)
+        expression = self.folding.signals(self.card, node)
         return Term(expression, 1 + len(expression.args), 1 + bool(expression.args))
 
     def apply(self, node: Apply) -> Term:
@@ -245,8 +246,6 @@ class _Scope:
         if name in _COMPOSITES:
             self.check_count(node, _COMPOSITES[name][0])
         elif name not in FUNCTIONS:
-            if name == "i":
-                raise self.error("currents, i(...), are not supported yet", node, "sense the voltage across a resistor")
             known = [*FUNCTIONS, *ALIASES, *_COMPOSITES, *_CHOICES, *self.folding.functions]
             hint = closest(name, known) or f"define it: .func {name}(x) {{...}}"
             raise self.error(f"unknown function {name!r}", node, hint)

@@ -126,7 +126,7 @@ def _elements(circuit: Circuit, nominal: Mapping[str, str]) -> list[str]:
 
 
 def _element(element: Element, is_input: bool) -> str:
-    words = [element.name, *element.nodes]
+    words = [element.name, *element.nodes, *element.branches]
     if element.model is not None:
         words.append(element.model)
         if element.area != 1:

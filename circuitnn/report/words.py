@@ -94,7 +94,8 @@ def value_rows(result: FitResult) -> list[ValueRow]:
     for coordinate in coordinates(result.circuit, list(result.values)):
         name, width = coordinate.name, coordinate.width
         nominal, fitted, stderr = (source[name] for source in (result.nominal, result.values, result.stderr))
-        tolerance = {"knob": "whole travel", "positive": f"{100.0 * math.expm1(width):.3g} %"}
+        relative = f"{100.0 * math.expm1(width):.3g} %"
+        tolerance = {"knob": "whole travel", "positive": relative, "coupling": f"{relative} of 1 - k"}
         rows.append(
             ValueRow(
                 name=name,

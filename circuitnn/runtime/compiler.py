@@ -90,8 +90,10 @@ def _compile(compiler: tuple[str, ...], source: str, library: Path) -> None:
         text, built = Path(name) / "circuit.cpp", Path(name) / "circuit.so"
         text.write_text(source)
         command = [*compiler, *FLAGS, f"-I{HEADERS}", str(text), "-o", str(built)]
+        # Zig keeps what it builds for itself: beside what is built here, not in a home folder that may be read-only.
+        environment = {"ZIG_GLOBAL_CACHE_DIR": str(library.parent / "zig"), **os.environ}
         try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         except OSError as error:
             raise CompilerError(f"{compiler[0]} cannot be run: {error.strerror}", COMPILER_HINT) from None
         if done.returncode != 0:

@@ -1,6 +1,6 @@
 """Long runs that look for samples without solution: every netlist, knobs anywhere, inputs that no guitar makes.
 
-    python tests/benchmarks/torture.py [--steps 1e8] [--seed 0] [--json] [NETLIST.cir ...]
+    python tests/benchmarks/torture.py [--steps 1e8] [--seed 0] [--single] [--json] [NETLIST.cir ...]
 
 Steps are shared out evenly among the netlists and run in blocks of at most a second. Blocks go through all
 combinations of input, sample rate (44.1 and 192 kHz, no oversampling) and batch (one recording, or LANES side by side,
@@ -8,7 +8,7 @@ the first at full level and the others anywhere below). Every block has new knob
 its travel, and goes on from the state that the last one left, or, one in four, starts at rest.
 
 Rescued is a step that needed the continuation and was solved by it; failed, one that was not. The exit code is 1 if
-any output is not finite.
+any output is not finite. --single runs the header's core in single precision, as programs that include it may.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,10 +30,10 @@ from numpy.typing import NDArray
 
 from circuitnn.bench import guitar_like, shipped_netlists
 from circuitnn.errors import CircuitnnError
-from circuitnn.kernel import BINS, HISTOGRAM, LANES, LISTED, PLACES
+from circuitnn.kernel import BINS, HISTOGRAM, LANES, LISTED, PLACES, CompiledKernel
 from circuitnn.models.circuit_model import CircuitModel, CircuitState
 from circuitnn.netlist import read_netlist
-from circuitnn.simulate import simulate
+from circuitnn.runtime.compiler import compile_library
 
 RATES = (44100.0, 192000.0)
 SECONDS = 1.0
@@ -77,6 +79,17 @@ KINDS: dict[str, Maker] = {
 }
 
 
+class SingleKernel(CompiledKernel):
+    """The simulation with all arithmetic in single precision."""
+
+    @cache  # noqa: B019 - there is one kernel a netlist
+    def _function(self, name: str, lanes: int) -> Any:
+        real = "circuitnn::FloatLanes" if lanes > 1 else "float"
+        library = compile_library(f"{self.structure.source}\nCIRCUITNN_{name.upper()}_AS(Circuit, {real})\n")
+        library.circuitnn_function.restype = None
+        return library.circuitnn_function
+
+
 @dataclass(frozen=True)
 class Block:
     """Where steps failed. first: (lane, step, port) of the first ones."""
@@ -120,10 +133,11 @@ def knob_positions(model: CircuitModel, random: np.random.Generator) -> dict[str
     return positions
 
 
-def torture(path: Path, steps: int, seed: int, progress: Callable[[float], None]) -> Tally:
+def torture(path: Path, steps: int, seed: int, single: bool, progress: Callable[[float], None]) -> Tally:
     """At least this many steps of one netlist."""
     circuit, tally = read_netlist(path), Tally(path.stem)
     models = {rate: CircuitModel(circuit, rate, oversample=1, learn=[]) for rate in RATES}
+    kernel = (SingleKernel if single else CompiledKernel)(models[RATES[0]].discrete.structure)
     states: dict[tuple[float, int], CircuitState] = {}
     combinations = list(itertools.product(KINDS, RATES, (1, LANES)))
     for number in itertools.count():
@@ -132,14 +146,14 @@ def torture(path: Path, steps: int, seed: int, progress: Callable[[float], None]
         kind, rate, lanes = combinations[number % len(combinations)]
         length = min(round(SECONDS * rate), max(100, steps // len(combinations) // lanes))
         random = np.random.default_rng((seed, number))
-        run_block(models[rate], number, kind, length, lanes, states, random, tally)
+        run_block(models[rate], kernel, number, kind, length, lanes, states, random, tally)
         progress(min(1.0, tally.steps / steps))
     return tally
 
 
 def run_block(
-    model: CircuitModel, number: int, kind: str, length: int, lanes: int, states: dict[tuple[float, int], CircuitState],
-    random: np.random.Generator, tally: Tally,
+    model: CircuitModel, kernel: CompiledKernel, number: int, kind: str, length: int, lanes: int,
+    states: dict[tuple[float, int], CircuitState], random: np.random.Generator, tally: Tally,
 ) -> None:  # fmt: skip
     """One block at new knob positions. states: where the last blocks of each rate and batch ended."""
     rate, structure = model.sample_rate, model.discrete.structure
@@ -155,13 +169,13 @@ def run_block(
     except CircuitnnError:
         tally.no_start.append(knobs)
         return
-    theta = model.discrete.theta(model.overrides(knobs))[None]
+    theta = model.discrete.theta(model.overrides(knobs))[None, None]
     began = time.perf_counter()
-    run = simulate(u, state.x, state.w, theta, model.kernel)
+    run = kernel.simulate(u, state.x, state.w, theta)
     tally.seconds += time.perf_counter() - began
 
     report, not_finite = run.report, int((~torch.isfinite(run.y)).sum())
-    states[rate, lanes] = CircuitState(run.x, run.w, run.up, run.down, state.theta)
+    states[rate, lanes] = CircuitState(run.x, run.w, state.up, state.down, state.theta)
     if not_finite:
         # What is broken stays broken: the next block starts anew.
         del states[rate, lanes]
@@ -217,6 +231,7 @@ def main() -> int:
     parser.add_argument("netlists", nargs="*", type=Path, metavar="NETLIST.cir")
     parser.add_argument("--steps", type=float, default=1e6, help="in all")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--single", action="store_true", help="single precision")
     parser.add_argument("--json", action="store_true", help="one JSON list on stdout, nothing else")
     arguments = parser.parse_args()
     paths = [path for path in arguments.netlists or shipped_netlists() if read_netlist(path).inputs]
@@ -228,7 +243,7 @@ def main() -> int:
                 if sys.stderr.isatty():
                     print(f"\r{name} {100.0 * share:3.0f} %  ", end="", file=sys.stderr, flush=True)
 
-            tallies.append(torture(path, round(arguments.steps / len(paths)), arguments.seed, show))
+            tallies.append(torture(path, round(arguments.steps / len(paths)), arguments.seed, arguments.single, show))
     if sys.stderr.isatty():
         print(file=sys.stderr)
     if arguments.json:

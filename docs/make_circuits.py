@@ -1,0 +1,166 @@
+"""Makes docs/circuits.md, which compares every netlist with ngspice:
+
+    python docs/make_circuits.py [NETLIST ...] [--quick] [--out FOLDER]
+
+Without names, all of netlists/ are compared, on all cores; that takes about a minute a netlist. With names, only these;
+the results of the others are kept in circuits.json beside the page. --quick prints one short run of each and writes
+nothing. Fails if a netlist does not run, or falls short without a reason in REASONS. Needs ngspice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+import agreement  # noqa: E402
+import ngspice  # noqa: E402
+
+from circuitnn.errors import CircuitnnError  # noqa: E402
+from circuitnn.mna import build_equations  # noqa: E402
+from circuitnn.netlist import read_netlist  # noqa: E402
+
+PLURALS = {"distortion": "distortion", "fuzz": "fuzzes"}
+# Why a netlist misses what the page promises, by name of the file.
+REASONS: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the page says of one netlist."""
+
+    title: str
+    kind: str
+    knobs: tuple[str, ...]
+    states: int
+    ports: int
+    rest: agreement.Rest
+    comparisons: tuple[agreement.Comparison, ...]
+
+
+def compared(path: Path, quick: bool) -> Entry:
+    ngspice.run_file(path)
+    circuit = read_netlist(path)
+    equations = build_equations(circuit)
+    kind = agreement.kind_of(path)
+    peaks = agreement.PEAKS[kind]
+    short = (peaks[1:2], (0.5,), agreement.NOTE) if quick else (peaks,)
+    return Entry(
+        circuit.title, kind, tuple(knob.name for knob in circuit.knobs), len(equations.states), len(equations.ports),
+        agreement.compare_rest(path), tuple(agreement.compare(path, *short)),
+    )  # fmt: skip
+
+
+def decibels(value: float) -> str:
+    return "-" if math.isinf(value) else f"{value:.0f}"
+
+
+def row(name: str, entry: Mapping[str, Any]) -> str:
+    cases = [agreement.Comparison(**case) for case in entry["comparisons"]]
+    worst = [max(getattr(case, figure) for case in cases) for figure in ("difference_db", "own_db", "ngspice_db")]
+    rest = entry["rest"]
+    cells = [
+        f"[{name}](../netlists/{name}.cir)", entry["title"], ", ".join(entry["knobs"]),
+        str(entry["states"]), str(entry["ports"]), *map(decibels, worst), f"{1e6 * rest['volt']:.2g}",
+    ]  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def misses(name: str, entry: Mapping[str, Any]) -> list[str]:
+    """A line for each comparison that falls short."""
+    why = REASONS.get(name, "not explained yet")
+    lines = []
+    for case in (agreement.Comparison(**case) for case in entry["comparisons"]):
+        if case.agrees:
+            continue
+        figures = case.reason or (
+            f"difference {decibels(case.difference_db)} dB, errors {decibels(case.own_db)} dB and "
+            f"{decibels(case.ngspice_db)} dB{', steps that did not converge' if case.failures else ''}"
+        )
+        lines.append(f"- {name}, knobs at {case.position}, {case.peak:g} V: {figures}. {why}")
+    if not entry["rest"]["agrees"]:
+        lines.append(f"- {name}, operating point: {entry['rest']['volt']:.2g} V at {entry['rest']['node']}. {why}")
+    return lines
+
+
+def page(results: Mapping[str, Any]) -> str:
+    entries: Mapping[str, Any] = results["netlists"]
+    sections = []
+    for kind in agreement.PEAKS:
+        chosen = {name: entry for name, entry in sorted(entries.items()) if entry["kind"] == kind}
+        if chosen:
+            heading = PLURALS.get(kind, f"{kind}s").capitalize()
+            peaks = ", ".join(f"{peak:g} V" for peak in agreement.PEAKS[kind])
+            sections.append(
+                f"## {heading}\n\nPeaks of the input: {peaks}.\n\n"
+                "| netlist | circuit | knobs | states | ports | difference [dB] | own error [dB] | ngspice's [dB] "
+                "| at rest [µV] |\n| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+                + "\n".join(row(name, entry) for name, entry in chosen.items())
+            )
+    missed = [line for name, entry in sorted(entries.items()) for line in misses(name, entry)]
+    sections.append("## What falls short\n\n" + ("\n".join(missed) or "Nothing."))
+    positions = ", ".join(map(str, agreement.POSITIONS))
+    return f"""\
+# Circuits, and how they agree with ngspice
+
+Made by `python docs/make_circuits.py`, with {results["ngspice"]}. Every file of `netlists/` runs in ngspice as it \
+stands. Here the outputs of both programs are compared for a quiet, a hot and a clipping input, a plucked chord of
+{1e3 * agreement.CHORD.duration:.0f} ms, with all knobs at {positions}. The figures are the worst of these runs:
+
+- difference: rms of the difference over rms of the signal, both without DC; {agreement.PROMISED_DB:.0f} dB or less \
+is promised
+- own error, ngspice's: what is left of each program's discretisation error, a third of what halving the step changed;
+  it is halved until both are below {agreement.CONVERGED_DB:.0f} dB, at most to {agreement.FACTORS[-1]} steps per \
+sample of 44.1 kHz
+- at rest: the largest difference of any node's DC voltage; 100 µV or 1e-4 of the voltage is promised
+
+States are capacitors and inductors, ports the nonlinear ones of the solver.
+
+{chr(10).join(f"{section}{chr(10)}" for section in sections)}"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("netlists", nargs="*", type=Path, metavar="NETLIST", help="default: all of netlists/")
+    parser.add_argument("--quick", action="store_true", help="one short run of each, knobs in the middle; no page")
+    parser.add_argument("--out", type=Path, default=DOCS, help="folder for circuits.md and circuits.json")
+    given = parser.parse_args(arguments)
+    paths = given.netlists or sorted((ROOT / "netlists").glob("*.cir"))
+    stored = given.out / "circuits.json"
+    # A netlist that has been removed leaves the page when all are compared.
+    entries = json.loads(stored.read_text())["netlists"] if given.netlists and stored.exists() else {}
+    unexplained = 0
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        jobs = {path: pool.submit(compared, path, given.quick) for path in paths}
+        for path, job in jobs.items():
+            try:
+                entry = json.loads(json.dumps(asdict(job.result())))
+            except (AssertionError, CircuitnnError) as error:
+                print(f"{path}: {error}", flush=True)
+                unexplained += 1
+                continue
+            entries[path.stem] = entry
+            missed = misses(path.stem, entry)
+            unexplained += bool(missed) and path.stem not in REASONS
+            print(row(path.stem, entry), *missed, sep="\n", flush=True)
+    if not given.quick:
+        given.out.mkdir(parents=True, exist_ok=True)
+        results = {"ngspice": ngspice.version(), "netlists": dict(sorted(entries.items()))}
+        stored.write_text(json.dumps(results, indent=1) + "\n")
+        (given.out / "circuits.md").write_text(page(results))
+    sys.exit(unexplained > 0)
+
+
+if __name__ == "__main__":
+    main()
