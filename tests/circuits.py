@@ -78,7 +78,7 @@ CASES = {
         2.0,
     ),
     "complete_diode": Case(
-        "Vin in 0 0\nR1 in out 220\nC1 out 0 10n\nD1 out 0 DC\nD2 0 out DC area=2\n"
+        "Vin in 0 0\nR1 in out 220\nC1 out 0 10n\nD1 out 0 DC area=2\n"
         ".model DC D(IS=2.7n N=1.8 RS=.6 IKF=4m ISR=1.6n NR=2 VJ=.5 M=.33 BV=3 IBV=1m)\n.temp 40\n*@ input Vin",
         4.0,
     ),
