@@ -13,7 +13,7 @@ from sympy import Symbol
 from circuitnn.devices import TEMPERATURE, Law
 from circuitnn.errors import CircuitError, ConvergenceError
 from circuitnn.mna import Device, Equations
-from circuitnn.symbolic import NUMPY, Operations, evaluate
+from circuitnn.symbolic import NUMPY, Operations, evaluate, evaluate_finite
 
 MAX_ITERATIONS = 200
 # Convergence: largest last step of a port variable, in volt.
@@ -33,9 +33,19 @@ class OperatingPoint:
 def device_coefficients(
     device: Device, values: Mapping[str, Any], temperature: float, operations: Operations
 ) -> dict[Symbol, Any]:
-    """The law's coefficients, from the resolved values of a circuit."""
-    parameters = device.parameters(values) | {TEMPERATURE.name: device.temperature(values, temperature)}
-    return {symbol: evaluate(rule, parameters, operations) for symbol, rule in device.law.coefficients.items()}
+    """The law's coefficients, from the resolved values of a circuit. Raises CircuitError if one is not finite."""
+    kelvin = device.temperature(values, temperature)
+    parameters = device.parameters(values) | {TEMPERATURE.name: kelvin}
+    try:
+        return {
+            symbol: evaluate_finite(rule, parameters, operations) for symbol, rule in device.law.coefficients.items()
+        }
+    except ArithmeticError:
+        given = [f"{name}={parameters[name]}" for name in device.sources]
+        raise CircuitError(
+            f"{device.name} has no finite law with {', '.join(given)} at {kelvin:g} K",
+            "saturation currents, emission coefficients and areas must be above 0",
+        ) from None
 
 
 def law_values(
@@ -92,6 +102,8 @@ def limit_step(law: Law, coefficients: Mapping[Symbol, Any], old: NDArray[Any], 
     return limited
 
 
+# What overflows is not finite, and seen to be so where it matters.
+@np.errstate(all="ignore")
 def operating_point(
     equations: Equations,
     values: Mapping[str, float],
@@ -146,7 +158,6 @@ class _Problem:
             start[self.m :] = 1e-3 * np.arange(1, len(start) - self.m + 1)
         return start
 
-    @np.errstate(divide="ignore", invalid="ignore", over="ignore")
     def residual(
         self, unknowns: NDArray[np.float64], gmin: float = 0.0, source: float = 1.0
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -57,7 +57,8 @@ def print_inspection(found: Inspection, frequencies: Frequencies, analyses: Sequ
 def missing_cards(found: Inspection) -> str:
     """Which cards a circuit needs before it has a response."""
     cards = (("*@ input Vin", found.circuit.inputs), ("*@ output out", found.circuit.outputs))
-    return f"no card such as {' or '.join(f'`{card}`' for card, present in cards if not present)}"
+    missing = " or ".join(f"`{card}`" for card, present in cards if not present)
+    return f"no card such as {missing}{found.circuit.card_place}"
 
 
 def _say(console: Console, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 
 from circuitnn.circuit import Circuit, symbol
@@ -15,6 +16,7 @@ from circuitnn.netlist.files import Files, asked_for, read_text, section
 from circuitnn.netlist.formulas import Term, closest, fold
 from circuitnn.netlist.lexer import Card, Deck, Line, cards, physical_lines, tokens
 from circuitnn.netlist.ltspice import is_ltspice_library, stand_in
+from circuitnn.netlist.part_library import aliases, library_files
 from circuitnn.netlist.subcircuits import Block, Expansion, node_name, subcircuit_header
 from circuitnn.units import parse_value
 
@@ -120,7 +122,7 @@ class _Reader:
         order = in_order(self.top.parameters, self.top.functions)
         names = {definition.name: Term(symbol(definition.name)) for definition in order}
         parameters = {d.name: fold(d.formula, names, self.top.functions).expression for d in order}
-        expansion = Expansion(self.top, frozenset(self.global_nodes), names, self.notes)
+        expansion = Expansion(self.top, frozenset(self.global_nodes), names, self.notes, part_library)
         bare = Circuit(
             deck.title, tuple(expansion.elements.values()), expansion.models, parameters,
             temperature=float(self.temperature + ZERO_CELSIUS), path=path,
@@ -245,10 +247,13 @@ class _Reader:
                 return
             self.libraries.add(name.lower())
         if is_ltspice_library(name) and not self.files.has(name):
-            cards_instead = stand_in(name)
-            what = "a stand-in is read" if cards_instead else "parts from it that are not known must be added"
+            instead = stand_in(name)
+            what = "a stand-in is read" if instead else "parts from it that are not known must be added"
             self.doubt(card, [f"{name} is a library of LTspice and not here: {what}"])
-            self.read(list(cards(physical_lines(cards_instead, f"the stand-in for {name}"))))
+            # Several libraries may have the same stand-in.
+            if instead not in self.libraries:
+                self.libraries.add(instead)
+                self.read(list(cards(physical_lines(instead, f"the stand-in for {name}"))))
             return
         content = self.files.open(card, name, at)
         self.read(section(content, part, card, card.text.rindex(part)) if part else content)
@@ -273,3 +278,17 @@ class _Reader:
         token = tokens(card)[words.index("temp") + 2]
         self.set_temperature(Card(card.text[: token.start + len(token.text)], card.pieces), token.start)
         return len(words) == 4
+
+
+@cache
+def part_library() -> Block:
+    """The models and subcircuits of all parts that come with the package, under every name that a part has."""
+    reader = _Reader(Files(None))
+    for name, text in library_files().items():
+        reader.read(list(cards(physical_lines(text, f"{name} of the part library"))))
+        for alias, part in aliases(text).items():
+            if part in reader.top.models:
+                reader.top.models[alias] = reader.top.models[part]
+            else:
+                reader.top.blocks[alias] = reader.top.blocks[part]
+    return reader.top

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import combinations
 
 from sympy import Expr, Integer, Mul
@@ -107,12 +108,23 @@ def subcircuit_header(card: Card) -> tuple[Block, list[str]]:
 
 
 class Expansion:
-    """Flattens a block and the subcircuits it calls. The results: elements, models, notes."""
+    """Flattens a block and the subcircuits it calls. The results: elements, models, notes.
+
+    library: gives the block whose models and subcircuits stand in for those that the netlist does not define.
+    """
 
     def __init__(
-        self, top: Block, global_nodes: frozenset[str], names: Mapping[str, Term], notes: dict[str, None]
+        self,
+        top: Block,
+        global_nodes: frozenset[str],
+        names: Mapping[str, Term],
+        notes: dict[str, None],
+        library: Callable[[], Block],
     ) -> None:
         self.global_nodes = global_nodes | {GROUND}
+        self._read_library = library
+        # Part number -> the elements that are such parts.
+        self._parts: dict[str, list[str]] = {}
         self.elements: dict[str, Element] = {}
         self.models: dict[str, DeviceModel] = {}
         self.notes = notes
@@ -124,6 +136,17 @@ class Expansion:
         scope = Scope(ChainMap(dict(names)), functions, ChainMap(), blocks)
         self._body(top, scope, ())
         self._check_sensed()
+        for part, elements in self._parts.items():
+            card = ".subckt" if part in self._library.blocks else ".model"
+            self.notes[f"{part} ({', '.join(elements)}) is from the part library: a {card} {part} overrides it"] = None
+
+    @cached_property
+    def _library(self) -> Scope:
+        """The part library, which knows no name of the netlist."""
+        block = self._read_library()
+        scope = Scope(ChainMap(), ChainMap(), ChainMap(), ChainMap(block.blocks))
+        scope.models.update({name: (card, scope) for name, card in block.models.items()})
+        return scope
 
     def _body(self, block: Block, scope: Scope, active: tuple[Block, ...]) -> None:
         scope.models.update({name: (card, scope) for name, card in block.models.items()})
@@ -137,7 +160,7 @@ class Expansion:
                 self._element(card, scope)
 
     def _element(self, card: Card, scope: Scope) -> None:
-        fields = read_element(card, lambda name: name.upper() in scope.models)
+        fields = read_element(card, lambda name: name.upper() in scope.models or name.upper() in self._library.models)
         name = tokens(card)[0].text.upper()
         self._register(name, card, scope)
         flat = _flat(name, scope)
@@ -276,10 +299,18 @@ class Expansion:
     def _model_card(self, card: Card, token: Token, scope: Scope) -> tuple[Card, Scope]:
         """The .model card that a name means, and where its own names are looked up. Raises NetlistError."""
         name = token.text.upper()
-        if name not in scope.models:
-            message, hint = unknown("model", token.text, scope.models, f".model {name} D(...)")
-            raise card.error(message, token.start, hint)
-        return scope.models[name]
+        if name in scope.models:
+            return scope.models[name]
+        if name in self._library.models:
+            self._note_part(name, card, scope)
+            return self._library.models[name]
+        known = {**scope.models, **self._library.models}
+        message, hint = unknown("model", token.text, known, f".model {name} D(...)")
+        raise card.error(message, token.start, hint)
+
+    def _note_part(self, part: str, card: Card, scope: Scope) -> None:
+        name = tokens(card)[0].text.upper()
+        self._parts.setdefault(part, []).append(f"{scope.path}.{name}".lstrip("."))
 
     def _read_model(self, card: Card, flat: str, scope: Scope, heirs: tuple[Card, ...] = ()) -> DeviceModel:
         """heirs: the cards of models that are a kind of this one, the first one that was asked for first."""
@@ -350,10 +381,15 @@ class Expansion:
             raise card.error("expected X... node node ... NAME", len(name.text), "X1 in out FOLLOWER gain=2")
         self._register(name.text.upper(), card, scope)
         called = nodes.pop()
-        if called.text.upper() not in scope.blocks:
-            message, hint = unknown("subcircuit", called.text, scope.blocks, f".subckt {called.text} ...")
+        # Where the body looks up names.
+        home = scope if called.text.upper() in scope.blocks else self._library
+        if called.text.upper() not in home.blocks:
+            known = {**scope.blocks, **self._library.blocks}
+            message, hint = unknown("subcircuit", called.text, known, f".subckt {called.text} ...")
             raise card.error(message, called.start, hint)
-        block = scope.blocks[called.text.upper()]
+        if home is self._library:
+            self._note_part(called.text.upper(), card, scope)
+        block = home.blocks[called.text.upper()]
         if any(block is other for other in active):
             chain = " calls ".join([other.name for other in active] + [block.name])
             raise card.error(f"recursive subcircuit: {chain}", called.start)
@@ -364,8 +400,8 @@ class Expansion:
             raise card.error(message, called.start, f"its nodes: {' '.join(block.ports) or 'none'}")
         path = f"{scope.path}.{name.text}".upper().lstrip(".")
         inner = Scope(
-            scope.names.new_child(), scope.functions.new_child(block.functions),
-            scope.models.new_child(), scope.blocks.new_child(block.blocks),
+            home.names.new_child(), home.functions.new_child(block.functions),
+            home.models.new_child(), home.blocks.new_child(block.blocks),
             path, {port: self._node(token.text, scope) for port, token in zip(block.ports, nodes, strict=True)},
         )  # fmt: skip
         self._bind(card, start, block, scope, inner)

@@ -30,7 +30,7 @@ CASES = [
     (["Q1 a b c DCLIP"], "DCLIP", "a bipolar transistor needs a model of type npn or pnp", "type d"),
     (["Q1 a b c J1", ".model J1 nmf(beta=1)"], "nmf", "models of type 'nmf'", "d, npn, pnp"),
     (["D2 a 0 DCLIP area=2 area=3"], "area=3", "area is given twice", None),
-    (["J1 a b c JX"], "J1", "elements that begin with 'J'", "known elements: R (resistor)"),
+    (["N1 a b c NX"], "N1", "elements that begin with 'N'", "known elements: R (resistor)"),
     (["E1 a 0 POLY(1) b 0 0 1"], "POLY", "POLY form", "linear form"),
     (["E1 a 0 cur={2}"], "cur", "CUR form", "linear form"),
     (["G1 a 0 TABLE={2}"], "TABLE", "TABLE form", "linear form"),
