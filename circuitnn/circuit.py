@@ -144,11 +144,11 @@ class Circuit:
         seen = dict.fromkeys(node for element in self.elements for node in element.nodes)
         return tuple(node for node in seen if node != GROUND)
 
-    def card_hint(self, card: str) -> str:
-        """How to add a *@ card to the file that the circuit came from."""
-        if self.path and self.path.suffix.lower() == ".asc":
-            return f"add a SPICE directive such as `{card}` to the schematic"
-        return f"add a card such as `{card}`"
+    @property
+    def card_place(self) -> str:
+        """What a hint to add a *@ card says after it: how, if the circuit was drawn and not written."""
+        drawn = self.path is not None and self.path.suffix.lower() == ".asc"
+        return ", as a SPICE directive on the schematic" if drawn else ""
 
     def element(self, name: str) -> Element:
         """The element of that name. Raises KeyError."""

@@ -33,7 +33,7 @@ def test_plain_dk_where_all_currents_can_be_free(name: str) -> None:
 
 
 def test_a_current_that_a_source_fixes_is_not_free() -> None:
-    """Behind a resistance of its own the diode's voltage has no coefficient but rounding in the equation of its current."""
+    """In the equation of its current the diode's voltage has no coefficient but rounding."""
     diode = "I1 0 a 1m\nD1 a 0 DX\n.model DX D(IS=1n RS=10)\n"
     model = DiscreteCircuit(parse(diode), RATE)
     assert model.selection.free == (0,)

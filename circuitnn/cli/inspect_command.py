@@ -40,10 +40,6 @@ def inspect(
     with about(netlist):
         circuit, _ = apply_settings(read_netlist(netlist), settings)
         found = inspect_circuit(circuit)
-        if json:
-            print_json(as_json(found, frequencies, analyses))
-        else:
-            print_inspection(found, frequencies, analyses)
         if plot is not None:
             if not found.pairs:
                 raise CircuitError(f"{missing_cards(found)}: there is no response to plot")
@@ -51,6 +47,10 @@ def inspect(
             from circuitnn.inspection.figures import plot_sheet
 
             plot_sheet(found, plot, low, high)
+        if json:
+            print_json(as_json(found, frequencies, analyses))
+        else:
+            print_inspection(found, frequencies, analyses)
 
 
 def _analyses(text: str) -> tuple[str, ...]:

@@ -57,7 +57,8 @@ def print_inspection(found: Inspection, frequencies: Frequencies, analyses: Sequ
 def missing_cards(found: Inspection) -> str:
     """Which cards a circuit needs before it has a response."""
     cards = (("*@ input Vin", found.circuit.inputs), ("*@ output out", found.circuit.outputs))
-    return f"no card such as {' or '.join(f'`{card}`' for card, present in cards if not present)}"
+    missing = " or ".join(f"`{card}`" for card, present in cards if not present)
+    return f"no card such as {missing}{found.circuit.card_place}"
 
 
 def _say(console: Console, text: str) -> None:
@@ -74,6 +75,15 @@ def _table(*columns: str, title: str = "") -> Table:
 
 def _value(x: float, unit: str) -> str:
     return format_value(x if abs(x) > NOTHING[unit] else 0.0, unit)
+
+
+def _fixed(x: float, digits: int) -> str:
+    # Adding 0 makes -0 a 0.
+    return f"{round(float(x), digits) + 0.0:.{digits}f}"
+
+
+def _seconds(x: float) -> str:
+    return format_value(float(x), "s") if np.isfinite(x) else ""
 
 
 def _operating_point(console: Console, found: Inspection) -> None:
@@ -94,7 +104,10 @@ def _operating_point(console: Console, found: Inspection) -> None:
         table = Table("device", "voltages", "currents", box=SIMPLE)
         table.add_column("power", justify="right")
         for item in found.devices:
-            controls = (f"{label} {_value(value, 'V')}" for label, value in item.controls.items())
+            controls = (
+                f"{label} {_value(value, 'A' if label.startswith('i(') else 'V')}"
+                for label, value in item.controls.items()
+            )
             table.add_row(item.name, "  ".join(controls), _device_currents(item), _value(item.power, "W"))
         console.print(table)
 
@@ -139,9 +152,9 @@ def _response(console: Console, found: Inspection, frequencies: Frequencies) -> 
             share = max(0.0, 1.0 - (top - level) / span)
             table.add_row(
                 format_value(frequency, "Hz"),
-                f"{level:.1f} dB",
-                f"{phases[k, row, column]:.0f}°",
-                format_value(float(response.group_delay[k, row, column]), "s"),
+                f"{_fixed(level, 1)} dB",
+                f"{_fixed(phases[k, row, column], 0)}°",
+                _seconds(response.group_delay[k, row, column]),
                 "█" * (1 + round((BAR - 1) * share)),
             )
         console.print(table)
@@ -169,7 +182,7 @@ def _impedances(console: Console, found: Inspection, frequencies: Frequencies) -
     sides += [(f"of {name}", impedances.output[:, k]) for k, name in enumerate(found.outputs)]
     table = _table("impedance", *(label for label, _ in sides))
     for k, frequency in enumerate(frequencies):
-        cells = (f"{_ohm(z[k])}  {np.degrees(np.angle(z[k])):4.0f}°" for _, z in sides)
+        cells = (f"{_ohm(z[k])}  {_fixed(np.degrees(np.angle(z[k])), 0):>4}°" for _, z in sides)
         table.add_row(format_value(frequency, "Hz"), *cells)
     console.print(table)
 
@@ -181,7 +194,7 @@ def _sweeps(console: Console, found: Inspection, frequencies: Frequencies) -> No
             table = _table("", *(f"{position:g}" for position in sweep.positions))
             for k, frequency in enumerate(frequencies):
                 table.add_row(
-                    format_value(frequency, "Hz"), *(f"{x:.1f}" for x in decibels(sweep.gain[:, k, row, column]))
+                    format_value(frequency, "Hz"), *(_fixed(x, 1) for x in decibels(sweep.gain[:, k, row, column]))
                 )
             console.print(table)
 
@@ -190,7 +203,7 @@ def _sensitivities(console: Console, found: Inspection, frequencies: Frequencies
     chosen = [frequencies[round(k)] for k in np.linspace(0, len(frequencies) - 1, min(COLUMNS, len(frequencies)))]
     result = found.sensitivities(chosen)
     for row, column, label in found.pairs:
-        _say(console, f"\nsensitivity, {label}: gain in dB for 10 % more of a value, or of a knob's travel")
+        _say(console, f"\nsensitivity, {label}: gain in dB for 10 % more of a value (knob: of its travel)")
         table = _table("", "", *(format_value(frequency, "Hz") for frequency in chosen))
         for k in result.ranking(row, column)[:RANKS]:
             name = result.names[k]

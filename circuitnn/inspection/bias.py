@@ -14,14 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuitnn.circuit import GROUND, Circuit, Element
+from circuitnn.devices import FAMILIES
 from circuitnn.mna import Device, Equations
 from circuitnn.operating_point import OperatingPoint, device_coefficients, law_values
 from circuitnn.symbolic import NUMPY
 
 Real = NDArray[np.float64]
-
-# What the terminals of devices with more than two are called, in order of their nodes.
-TERMINALS = {"Q": ("c", "b", "e")}
 
 
 @dataclass(frozen=True)
@@ -29,8 +27,8 @@ class ElementBias:
     """An element, or a bundle of diodes that are one port ("D1|D2"), at rest.
 
     voltage: of the first node over the second, in volt; current: into the element at its first node, in ampere; power:
-    absorbed, in watt, negative where it delivers. terminals: current into each terminal, for devices with more than
-    two. controls: the voltages that a nonlinear device follows, as "v(b1,e1)".
+    absorbed, in watt, negative where it delivers. terminals: current into each terminal, by its first letter, for
+    devices with more than two. controls: the voltages and currents that a nonlinear device follows, as "v(b1,e1)".
     """
 
     name: str
@@ -44,7 +42,7 @@ class ElementBias:
 def bias(
     circuit: Circuit, equations: Equations, values: Mapping[str, float], point: OperatingPoint
 ) -> tuple[ElementBias, ...]:
-    """Every element at rest, in order of the netlist. A bundle of diodes stands where its first one does."""
+    """Every element with nodes at rest, in order of the netlist. A bundle of diodes stands where its first one does."""
     rows = _rows(circuit, equations)
     currents = _currents(circuit, equations, values, point, rows)
     devices = {device.name: device for device in equations.devices}
@@ -52,7 +50,9 @@ def bias(
     voltages = {node: float(point.z[k]) for k, node in nodes.items()} | {GROUND: 0.0}
     first: dict[str, Element] = {}
     for element in circuit.elements:
-        first.setdefault(rows[element.name], element)
+        # A coupling carries no current, and what substitution.py leaves out none that matters.
+        if element.nodes and voltages.keys() >= set(element.nodes):
+            first.setdefault(rows[element.name], element)
     return tuple(
         _element_bias(name, element, _flowing(currents[name], nodes), voltages, devices.get(name), equations, point)
         for name, element in first.items()
@@ -74,19 +74,25 @@ def _currents(
     flowing = stamp.signs * c[stamp.coefficients] * point.z[stamp.columns]
     for row, column, coefficient, current in zip(stamp.rows, stamp.columns, stamp.coefficients, flowing, strict=True):
         _, value = equations.coefficients[coefficient]
-        # i(D1#rs) is a branch of D1.
-        owner = value if value in rows else equations.unknowns[column][2:-1].partition("#")[0]
-        if owner in rows:
-            found[rows[owner]][row] += current
+        owner = _owner(value, rows) or _owner(equations.unknowns[column][2:-1], rows)
+        if owner:
+            found[owner][row] += current
     for k, name in enumerate(equations.sources):
         # The column of a voltage source has no entry at a node.
-        found[name] -= equations.N_s[:, k] * values[name]
+        found[_owner(name, rows)] -= equations.N_s[:, k] * values[name]
     for device in equations.devices:
         ports = slice(device.first_port, device.first_port + device.law.ports)
         coefficients = device_coefficients(device, values, circuit.temperature, NUMPY)
         _, currents = law_values(device.law, point.w[ports], coefficients, NUMPY)
         found[device.name] += equations.N_n[:, ports] @ np.array(currents, dtype=float)
     return found
+
+
+def _owner(name: str, rows: Mapping[str, str]) -> str:
+    """Where a value, branch or source is listed: "D1#rs" and "D1.area" belong to D1; "" for what is no element's."""
+    while name and name not in rows:
+        name = name[: max(name.rfind("."), name.rfind("#"), 0)]
+    return rows.get(name, "")
 
 
 def _flowing(currents: Real, nodes: Mapping[int, str]) -> dict[str, float]:
@@ -120,8 +126,8 @@ def _terminals(element: Element, currents: Mapping[str, float]) -> dict[str, flo
     if len(element.nodes) < 3:
         return {}
     letters: dict[str, list[str]] = {}
-    for letter, node in zip(TERMINALS.get(element.kind, element.nodes), element.nodes, strict=True):
-        letters.setdefault(node, []).append(letter)
+    for terminal, node in zip(FAMILIES[element.kind].terminals, element.nodes, strict=True):
+        letters.setdefault(node, []).append(terminal[0])
     # Terminals on one node have one current together.
     return {"+".join(together): currents.get(node, 0.0) for node, together in letters.items()}
 
@@ -130,10 +136,13 @@ def _controls(device: Device, equations: Equations, point: OperatingPoint) -> di
     found = {}
     for port in range(device.first_port, device.first_port + device.law.ports):
         column = equations.N_n[:, port]
-        if column.any():
+        sensed = np.flatnonzero(column)
+        if any(equations.unknowns[k].startswith("i(") for k in sensed):
+            # A sensed current, which the port has in a unit of its own.
+            found[equations.unknowns[sensed[0]]] = float(point.z[sensed[0]])
+        elif sensed.size:
             plus, minus = (
-                next((equations.unknowns[k][2:-1] for k in np.flatnonzero(column == sign)), GROUND) for sign in (1, -1)
+                next((equations.unknowns[k][2:-1] for k in sensed if column[k] == sign), GROUND) for sign in (1, -1)
             )
-            label = f"v({plus})" if minus == GROUND else f"v({plus},{minus})"
-            found[label] = float(column @ point.z)
+            found[f"v({plus})" if minus == GROUND else f"v({plus},{minus})"] = float(column @ point.z)
     return found

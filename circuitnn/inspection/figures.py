@@ -30,7 +30,7 @@ from circuitnn.units import format_value
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 PANEL = (5.6, 3.2)
 # What a panel shows of a response below its highest point, in dB, and of impedances, in ohm.
-LEVELS, IMPEDANCES = 80.0, (1e-3, 1e9)
+LEVELS, IMPEDANCES = 60.0, (1e-3, 1e9)
 # Sensitivities up to this many dB are not worth a curve.
 NEGLIGIBLE = 1e-3
 _STYLE: dict[Any, Any] = {
@@ -124,7 +124,8 @@ def _sensitivities(inspection: Inspection, found: Sensitivities, axes: Axes) -> 
         axes.plot(found.frequencies, found.level[k, :, 0, 0], color=colour, linewidth=width, label=f"{name}  {value}")
     axes.axhline(0.0, color="#777777", linewidth=0.8, zorder=1.0)
     _frequency_axis(axes, "Sensitivity: gain for 10 % more (of a knob: of its travel)", "dB", found.frequencies)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), handlelength=1.2)
+    if matter:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), handlelength=1.2)
 
 
 def _impedances(inspection: Inspection, found: Impedances, axes: Axes) -> None:

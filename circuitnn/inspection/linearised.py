@@ -8,7 +8,8 @@ system, or of its transpose, at a few frequencies.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,14 +32,22 @@ FASTEST = 1e9
 ROUNDING = 1e-6
 
 
-# The level of a signal that is blocked altogether, in dB.
+# The level of a signal that is blocked altogether, in dB and as a gain.
 FLOOR = -200.0
+SILENCE = 10.0 ** (FLOOR / 20.0)
 
 
 def decibels(gain: NDArray[Any]) -> Real:
     """20 log10 |gain|, not below FLOOR."""
-    levels: Real = 20.0 * np.log10(np.maximum(np.abs(gain), 10.0 ** (FLOOR / 20.0)))
+    levels: Real = 20.0 * np.log10(np.maximum(np.abs(gain), SILENCE))
     return levels
+
+
+def relative(change: NDArray[Any], gain: Complex) -> Complex:
+    """change / gain, nan where the signal is blocked and rounding alone would be left."""
+    found: Complex = np.full(np.broadcast_shapes(change.shape, gain.shape), complex(math.nan, math.nan))
+    np.divide(change, gain, out=found, where=np.abs(gain) > SILENCE)
+    return found
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,7 @@ class Linearised:
     by_voltage: tuple[bool, ...]
 
     def solve(self, frequency: float, right: Real) -> Complex:
-        """x [n, k] of S x = right [n, k], at a frequency in Hz."""
+        """x [n, k] of S x = right [n, k], at a frequency in Hz. Raises CircuitError if there is no such x."""
         return _solve(self._system(frequency), right)
 
     def adjoint(self, frequency: float) -> Complex:
@@ -104,9 +113,7 @@ class Linearised:
             x = self.solve(frequency, self.b)
             gain[k] = self.y @ x
             slope[k] = -1j * self.adjoint(frequency).T @ self.B @ x
-        with np.errstate(invalid="ignore", divide="ignore"):
-            delay = -np.imag(slope / gain)
-        return Response(tuple(map(float, frequencies)), gain, delay)
+        return Response(tuple(map(float, frequencies)), gain, -relative(slope, gain).imag)
 
     def impedances(self, frequencies: Sequence[float]) -> Impedances:
         """Input and output impedances at frequencies in Hz."""
@@ -126,12 +133,13 @@ class Linearised:
         return Impedances(tuple(map(float, frequencies)), inputs, outputs)
 
     def poles(self) -> tuple[Pole, ...]:
-        """The natural modes, slowest first: where S(s) is singular.
+        """The natural modes, slowest first: where S(s) is singular. Raises CircuitError.
 
         With S(c) = A + c B at a centre c, det S(s) = 0 where s = c - 1/mu, mu an eigenvalue of storage S(c)^-1 history,
         a matrix of the size of the reactive branches alone.
         """
-        modes = np.linalg.eigvals(self.storage @ _solve(self.A + CENTRE * self.B, self.history))
+        with _explained():
+            modes = np.linalg.eigvals(self.storage @ solve_scaled(self.A + CENTRE * self.B, self.history))
         finite = modes[np.abs(modes) * CENTRE * FASTEST > 1.0]
         s = CENTRE - 1.0 / finite
         upper = s[s.imag > -ROUNDING * np.abs(s)]
@@ -154,12 +162,18 @@ def linearise(equations: Equations, values: Mapping[str, float], point: Operatin
 
 
 def _solve(system: NDArray[Any], right: Real) -> NDArray[Any]:
-    try:
+    with _explained():
         return solve_scaled(system, right)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
     except np.linalg.LinAlgError:
         raise CircuitError(
-            "the small-signal equations have no unique solution",
-            "look for parts that only a capacitor of 0 F or a device that is off connects to the rest",
+            "the circuit has no unique response to a small signal",
+            "look for a resonance without losses, an amplifier without feedback, or values without measure",
         ) from None
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from circuitnn.circuit import Circuit
 from circuitnn.dual import Dual, gradient_of, variables
-from circuitnn.inspection.linearised import Linearised
+from circuitnn.inspection.linearised import Linearised, relative
 from circuitnn.mna import Equations
 from circuitnn.operating_point import OperatingPoint, device_coefficients, law_jacobians, law_values
 from circuitnn.solving import solve_scaled
@@ -29,15 +29,16 @@ from circuitnn.values import literal_values, resolve
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
-# Sensitivities are stated for a change of this part of a value, or of a knob's travel.
+# Sensitivities are stated for a change of this part of a value, of a knob's travel, or of a coupling's leakage.
 CHANGE = 0.1
 _DECIBEL = 20.0 / math.log(10.0)
 
 
 @dataclass(frozen=True)
 class Sensitivities:
-    """level [names, f, n_y, n_u]: how many dB the gain rises for 10 % more of each value, or of a knob's travel: the
-    derivative d (20 log10 |H|) / d (ln value), or / d (position), times 0.1. nan where nothing comes through."""
+    """level [names, f, n_y, n_u]: how many dB the gain rises for 10 % more of each value, of a knob's travel, or of the
+    leakage 1 - |k| of a coupling: the derivative d (20 log10 |H|) / d (ln value), or / d (position), times 0.1. nan
+    where nothing comes through."""
 
     names: tuple[str, ...]
     frequencies: tuple[float, ...]
@@ -45,9 +46,9 @@ class Sensitivities:
 
     def ranking(self, output: int = 0, source: int = 0) -> list[int]:
         """Positions in `names`, what matters most (root mean square over the frequencies) first."""
-        size = np.nan_to_num(self.level[:, :, output, source])
-        # Of equals the first in the netlist comes first.
-        return [int(k) for k in np.argsort(-np.sqrt(np.mean(size**2, axis=1)), kind="stable")]
+        size = np.sqrt(np.mean(np.nan_to_num(self.level[:, :, output, source]) ** 2, axis=1))
+        # Of those that are equal but for rounding, the first in the netlist comes first.
+        return [int(k) for k in np.argsort(-np.round(size, 9), kind="stable")]
 
 
 def sensitivities(
@@ -70,17 +71,19 @@ def sensitivities(
     for k, frequency in enumerate(frequencies):
         x, a = linearised.solve(frequency, linearised.b), linearised.adjoint(frequency)
         gain = linearised.y @ x
-        with np.errstate(invalid="ignore", divide="ignore"):
-            relative = -change.of_system(2j * math.pi * frequency, a, x) / gain
-        level[:, k] = _DECIBEL * step[:, None, None] * relative.real
+        slope = relative(-change.of_system(2j * math.pi * frequency, a, x), gain)
+        level[:, k] = _DECIBEL * step[:, None, None] * slope.real
     return Sensitivities(tuple(nominal), tuple(map(float, frequencies)), level)
 
 
 def _steps(circuit: Circuit, nominal: Mapping[str, float]) -> Real:
-    """What CHANGE is of each value: that part of it, or of the whole travel of a knob."""
-    tapers = {knob.name: knob.taper for knob in circuit.knobs}
-    steps = [_slope(tapers[name], value) if name in tapers else value for name, value in nominal.items()]
-    return CHANGE * np.array(steps)
+    """What CHANGE is of each value."""
+    steps = dict(nominal)
+    steps |= {knob.name: _slope(knob.taper, nominal[knob.name]) for knob in circuit.knobs}
+    # More leakage is less coupling; 10 % more coupling would often be more than there can be.
+    couplings = (element.name for element in circuit.elements if element.kind == "K" and element.name in nominal)
+    steps |= {name: math.copysign(1.0 - abs(nominal[name]), -nominal[name]) for name in couplings}
+    return CHANGE * np.array([steps[name] for name in nominal])
 
 
 def _slope(taper: str, value: float) -> float:

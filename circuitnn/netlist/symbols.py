@@ -93,7 +93,7 @@ STANDARD: Mapping[str, Symbol] = {
     "pmos4": _device("PMOS", *_MOSFET, ("B", (48, 48)), prefix="M"),
     "opamp": Symbol(
         "X", (("invin", (-32, 48)), ("noninvin", (-32, 80)), ("out", (32, 64))),
-        {"value": "opamp", "spiceline": "Aol=100K", "spiceline2": "GBW=10Meg"},
+        {"value": "opamp", "spiceline": "Aol=100K", "spiceline2": "GBW=10Meg", "modelfile": "opamp.sub"},
     ),
     "opamp2": Symbol("X", _OPAMP),
     "triode": Symbol("X", (("Plate", (0, -48)), ("Grid", (-48, 0)), ("Cathode", (-32, 48)))),
@@ -108,7 +108,13 @@ STANDARD: Mapping[str, Symbol] = {
     "jumper": Symbol("", (("+", (-32, 64)), ("-", (32, 64)))),
 }  # fmt: skip
 
-_UNIVERSAL = re.compile(r"universalop-?amps?(?P<level>[1-5]?)[ab]?", re.IGNORECASE)
+_UNIVERSAL = re.compile(r"universalopamps?(?P<level>1|2|3a|3b|)", re.IGNORECASE)
+
+_UNIVERSAL_VALUES = {
+    "value2": "Avol=1Meg GBW=10Meg Slew=10Meg",
+    "spiceline": "ilimit=25m rail=0 Vos=0 phimargin=45",
+    "spiceline2": "en=0 enk=0 in=0 ink=0 Rin=500Meg",
+}
 
 
 def base_name(path: str) -> str:
@@ -119,8 +125,13 @@ def base_name(path: str) -> str:
 def standard_symbol(path: str) -> Symbol | None:
     """The symbol that a schematic calls by that name, if LTspice's own library has it with pins that are known here."""
     *folders, name = re.split(r"[\\/]+", path.lower())
-    if _UNIVERSAL.fullmatch(name):
-        return Symbol("X", _CENTRED_OPAMP, {"value": base_name(path)}, assumed=True)
+    if match := _UNIVERSAL.fullmatch(name):
+        attributes = {
+            "spicemodel": f"level{match['level'] or 2}",
+            "modelfile": "UniversalOpamps2.sub",
+            **_UNIVERSAL_VALUES,
+        }
+        return Symbol("X", _CENTRED_OPAMP, attributes, assumed=True)
     if name in STANDARD:
         return STANDARD[name]
     if folders and folders[-1] == "opamps":
