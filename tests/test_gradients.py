@@ -45,9 +45,16 @@ def bjt(w: Tensor, c: dict[str, Tensor]) -> Tensor:
     return torch.stack([i_f * c["inverse_bf"] + i_t + GMIN * v_be, i_r * c["inverse_br"] - i_t + GMIN * v_bc])
 
 
+def switch(w: Tensor, c: dict[str, Tensor]) -> Tensor:
+    v, control = w
+    x = ((control - c["start"]) * c["rate"]).clamp(0.0, 1.0)
+    current = v * torch.exp(c["off"] + c["span"] * x * x * (3.0 - 2.0 * x))
+    return torch.stack([current, torch.zeros_like(current)])
+
+
 FORMULAS: dict[str, Callable[[Tensor, dict[str, Tensor]], Tensor]] = {
     f.__name__: f for f in (diode, diode_pair, breakdown_diode, bjt)
-}
+} | {"voltage_switch": switch, "current_switch": switch}
 
 
 def unrolled(
