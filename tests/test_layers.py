@@ -12,7 +12,8 @@ PACKAGE = Path(__file__).parents[1] / "circuitnn"
 # Lowest first. A name stands for a module or for a whole subpackage; a longer name is looked up before a shorter one.
 LAYERS = (
     "errors units",
-    "symbolic circuit tapers couplings",
+    "symbolic circuit tapers",
+    "affine couplings",
     "devices netlist values",
     "topology mna",
     "operating_point schemes",

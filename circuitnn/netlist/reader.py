@@ -11,9 +11,10 @@ from circuitnn.errors import CircuitnnError, NetlistError
 from circuitnn.netlist.definitions import assignments, function, in_order
 from circuitnn.netlist.directives import Directives
 from circuitnn.netlist.files import Files, read_text, section
-from circuitnn.netlist.formulas import Term, closest, fold
+from circuitnn.netlist.formulas import closest, fold
 from circuitnn.netlist.lexer import Card, Line, cards, physical_lines, tokens
 from circuitnn.netlist.subcircuits import Block, Expansion, node_name, subcircuit_header
+from circuitnn.netlist.terms import Term, number
 from circuitnn.units import parse_value
 
 MAX_CARDS = 100_000
@@ -82,7 +83,9 @@ class _Reader:
                 hint="the first line is the title; elements look like: R1 in out 4.7k",
             )
         order = in_order(self.top.parameters, self.top.functions)
-        names = {definition.name: Term(symbol(definition.name)) for definition in order}
+        celsius = Term(number(float(self.temperature)))
+        names = {"temper": celsius, "temp": celsius}
+        names |= {definition.name: Term(symbol(definition.name)) for definition in order}
         parameters = {d.name: fold(d.formula, names, self.top.functions).expression for d in order}
         expansion = Expansion(self.top, frozenset(self.global_nodes), names, self.notes)
         bare = Circuit(

@@ -7,6 +7,7 @@ calls that one, as ngspice does.
 
 from __future__ import annotations
 
+import re
 from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -20,8 +21,9 @@ from circuitnn.errors import CircuitnnError
 from circuitnn.netlist.cards import ROWS, read_element, unknown
 from circuitnn.netlist.definitions import Definition, assignments, first_assignment, in_order
 from circuitnn.netlist.expressions import Current, Formula, Signal, doubt, parse_expression
-from circuitnn.netlist.formulas import Function, Term, closest, fold, number
+from circuitnn.netlist.formulas import Function, closest, fold
 from circuitnn.netlist.lexer import Card, Token, tokens
+from circuitnn.netlist.terms import Term, TermError, divided, number, times
 from circuitnn.units import read_value
 
 MAX_ELEMENTS = 100_000
@@ -41,6 +43,12 @@ class Block:
     functions: dict[str, Function] = field(default_factory=dict)
     models: dict[str, Card] = field(default_factory=dict)
     blocks: dict[str, Block] = field(default_factory=dict)
+
+    def mentions(self, name: str) -> bool:
+        """Whether the name occurs in the cards: models for LTspice and PSpice use parameters without declaring them."""
+        definitions = [definition.formula.card for definition in self.parameters.values()]
+        word = re.compile(rf"\b{re.escape(name)}\b", re.IGNORECASE)
+        return any(word.search(card.text) for card in (*self.elements, *self.models.values(), *definitions))
 
 
 @dataclass(frozen=True)
@@ -146,13 +154,36 @@ class Expansion:
         area = parameters.pop("area", Integer(1))
         kinds = "L" if name[0] == "K" else "VEH"
         branches = tuple(self._branch(card, token, scope, kinds) for token in fields.branches)
+        if behaviour is not None and name[0] in "FH":
+            # ngspice has POLY of currents in F and H only, but formulas of currents in B.
+            flat = f"B.{flat}"
         element = Element(flat, nodes, value, model, area, behaviour, parameters, branches)
+        if fields.parallel is not None:
+            element = self._in_parallel(card, element, fields.parallel, scope)
         for each in _coupled_pairs(element) if name[0] == "K" else [element]:
             if each.name in self.elements:
                 raise card.error(f"the name {each.name} is taken by an element of a subcircuit")
             self.elements[each.name] = each
         for note in fields.notes:
             self.notes[f"{card.place}: {name}: {note}"] = None
+
+    def _in_parallel(self, card: Card, element: Element, count: Formula, scope: Scope) -> Element:
+        """`count` such elements side by side, as one. Raises NetlistError."""
+        m = fold(count, scope.names, scope.functions)
+        if m.value is not None and m.value <= 0.0:
+            raise card.error("expected a positive number of parallel devices", count.root.at)
+        try:
+            if element.model is not None:
+                return replace(element, area=times(Term(element.area), m).expression)
+            if element.behaviour is not None and element.behaviour.quantity == "current":
+                formula = times(m, Term(element.behaviour.formula)).expression
+                return replace(element, behaviour=replace(element.behaviour, formula=formula))
+            if element.value is not None and element.kind in "RLCIGF":
+                scale = divided if element.kind in "RL" else times
+                return replace(element, value=scale(Term(element.value), m).expression)
+        except TermError as error:
+            raise card.error(error.message, count.root.at, error.hint) from None
+        raise card.error("m= (parallel devices) has no meaning here", count.root.at, "remove it")
 
     def _branch(self, card: Card, token: Token, scope: Scope, kinds: str) -> str:
         """The flat name of an element of one of these kinds that another one senses or couples; it may come later."""
@@ -307,7 +338,7 @@ class Expansion:
         self.doubt(card, tuple(doubts))
         bound: dict[str, Term] = {}
         for definition in given:
-            if definition.name not in defaults:
+            if definition.name not in defaults and not block.mentions(definition.name):
                 hint = closest(definition.name, defaults) or f"its parameters: {', '.join(defaults) or 'none'}"
                 raise card.error(f"{block.name} has no parameter {definition.name!r}", definition.at, hint)
             if definition.name in bound:
