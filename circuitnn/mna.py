@@ -33,6 +33,8 @@ from circuitnn.values import resolve
 
 # What holds a node at DC that only capacitors connect to the rest, in siemens.
 LEAK = 1e-12
+# Matrices are dense: with as many unknowns, one of complex numbers takes 256 MiB.
+MAX_UNKNOWNS = 4096
 
 # How an entry's magnitude follows from a value.
 UNITY, VALUE, RECIPROCAL, DIFFERENTIATED = "unity", "value", "reciprocal", "differentiated"
@@ -388,7 +390,8 @@ def _difference(plus: int, minus: int) -> dict[int, float]:
 def build_equations(circuit: Circuit) -> Equations:
     """The equations of a circuit. Nodes that are only steps of formulas have none, see substitution.py.
 
-    Raises CircuitError if it has no ground, a floating node, a loop of voltages or impossible couplings.
+    Raises CircuitError if it has no ground, a floating node, a loop of voltages or impossible couplings, and if it is
+    too large.
     """
     topology.check(circuit)
     couplings.check(circuit, resolve(circuit, {}, NUMPY))
@@ -407,4 +410,10 @@ def build_equations(circuit: Circuit) -> Equations:
             builder.current_controlled(element)
     for bundle in builder.bundles(element for element in circuit.elements if element.model is not None):
         builder.semiconductor(bundle)
+    count = len(builder.unknowns) + len(builder.ports)
+    if count > MAX_UNKNOWNS:
+        raise CircuitError(
+            f"the circuit has {count} unknown voltages and currents, more than the limit of {MAX_UNKNOWNS}",
+            "leave out what cannot be heard, or describe a part of the circuit in a netlist of its own",
+        )
     return builder.equations()

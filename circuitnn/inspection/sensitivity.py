@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from circuitnn.circuit import Circuit
 from circuitnn.dual import Dual, gradient_of, variables
-from circuitnn.inspection.linearised import Linearised, relative, solve_scaled
+from circuitnn.inspection.linearised import Linearised, relative
 from circuitnn.mna import Equations
 from circuitnn.operating_point import OperatingPoint, device_coefficients, law_jacobians, law_values
+from circuitnn.solving import solve_scaled
 from circuitnn.symbolic import NUMPY
 from circuitnn.tapers import position_at, value_at
 from circuitnn.values import literal_values, resolve
