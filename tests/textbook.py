@@ -72,7 +72,7 @@ def jfet(w: Tensor, c: Coefficients) -> Tensor:
     b, tail = c["square"], c["tail"]
     linear = v_ds * (v_ds * (tail * v_ds - b) + over * (2.0 * b + 3.0 * tail * (over - v_ds)))
     saturated = over**2 * (b + tail * over)
-    i = torch.where(over > v_ds, linear, saturated) * c["beta"] * (1.0 + c["lambda_"] * v_ds)
+    i = torch.where(over > v_ds, linear, saturated) * c["gain"] * (1.0 + c["lambda_"] * v_ds)
     i = torch.where(over > 0.0, i, 0.0 * i)
     i = torch.where(reversed_, -i, i)
     gates = shockley(c["saturation"], c["slope"], w) + GMIN * w

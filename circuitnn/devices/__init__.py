@@ -6,7 +6,16 @@ from circuitnn.devices.diode import BREAKDOWN_DIODE, COMPLETE_DIODE, DIODE, DIOD
 from circuitnn.devices.jfet import JFET
 from circuitnn.devices.junction import ZERO_CELSIUS
 from circuitnn.devices.kinds import FAMILIES, MODEL_KINDS, Family, ModelKind
-from circuitnn.devices.law import AMPERE_PER_VOLT, GMIN, TEMPERATURE, Junction, Law, Parameter
+from circuitnn.devices.law import (
+    AMPERE_PER_VOLT,
+    GMIN,
+    TEMPERATURE,
+    THERMAL_VOLTAGE,
+    Junction,
+    Law,
+    Parameter,
+    at_temperature,
+)
 from circuitnn.devices.mosfet import NMOS, PMOS
 
 __all__ = [
@@ -25,6 +34,7 @@ __all__ = [
     "NMOS",
     "PMOS",
     "TEMPERATURE",
+    "THERMAL_VOLTAGE",
     "ZERO_CELSIUS",
     "BehaviouralDevice",
     "Family",
@@ -32,5 +42,6 @@ __all__ = [
     "Law",
     "ModelKind",
     "Parameter",
+    "at_temperature",
     "behavioural_device",
 ]
