@@ -271,11 +271,14 @@ class _Builder:
             if parameter in model.parameters:
                 key = f"{model.name}.{parameter}"
                 terminals[terminal] = self.series_resistance(first.name, parameter, terminals[terminal], key)
-        ports = [(terminals[plus], terminals[minus]) for plus, minus in kind.ports]
-        if kind.reversed:
-            ports = [(minus, plus) for plus, minus in ports]
-        name = "|".join(element.name for element in bundle)
-        self.device(name, law, sources, [_difference(plus, minus) for plus, minus in ports])
+        columns = list[dict[int, float]]()
+        for port in kind.ports:
+            if port == devices.SENSED_CURRENT:
+                columns.append(self.port(first, first.branches[0]))
+            else:
+                plus, minus = (terminals[terminal] for terminal in (reversed(port) if kind.reversed else port))
+                columns.append(_difference(plus, minus))
+        self.device("|".join(element.name for element in bundle), law, sources, columns)
 
     def series_resistance(self, name: str, parameter: str, outer: int, key: str) -> int:
         """An inner node of the device `name` behind the resistance `key` (ohm times area), which may be 0."""
