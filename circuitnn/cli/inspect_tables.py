@@ -208,7 +208,7 @@ def _sensitivities(console: Console, found: Inspection, frequencies: Frequencies
     result = found.sensitivities(chosen)
     for row, column, label in found.pairs:
         _say(console, f"\nsensitivity, {label}: gain in dB for 10 % more of a value (knob: of its travel)")
-        table = _table("", "", *(format_value(frequency, "Hz") for frequency in chosen))
+        table = _table("at Hz", "", *map(format_value, chosen))
         for k in result.ranking(row, column)[:RANKS]:
             name = result.names[k]
             cells = (f"{x:+.2f}" if abs(x) >= 0.005 else "·" for x in result.level[k, :, row, column])
