@@ -23,9 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuitnn import couplings, devices, topology
-from circuitnn.circuit import GROUND, Circuit, Element, current_element
+from circuitnn.affine import Affine, linear_source
+from circuitnn.circuit import GROUND, Circuit, DeviceModel, Element, current_element, voltage_nodes
 from circuitnn.devices import MODEL_KINDS, ZERO_CELSIUS, Law
 from circuitnn.errors import CircuitError
+from circuitnn.substitution import without_intermediate_nodes
 from circuitnn.symbolic import NUMPY
 from circuitnn.values import resolve
 
@@ -244,7 +246,7 @@ class _Builder:
             kind = MODEL_KINDS[model.kind]
             # Only the plain law has one for a pair; a series resistance belongs to one device.
             alone = kind.pair is None or kind.resistances.keys() & model.parameters.keys() or element.parameters
-            if alone or kind.law(model.parameters) is not kind.laws[-1][0]:
+            if alone or _law(model) is not kind.laws[-1][0]:
                 bundles[element.name,] = [element]
             else:
                 bundles.setdefault((frozenset(element.nodes), model.name), []).append(element)
@@ -258,7 +260,7 @@ class _Builder:
         sources: dict[str, tuple[str, ...]] = {key: (f"{model.name}.{key}",) for key in model.parameters}
         sources |= {key: (f"{first.name}.{key}",) for key in first.parameters}
         sources["area"] = tuple(f"{e.name}.area" for e in bundle if e.nodes == first.nodes)
-        law = kind.law(model.parameters)
+        law = _law(model)
         if turned := tuple(f"{e.name}.area" for e in bundle if e.nodes != first.nodes):
             assert kind.pair is not None
             law, sources["reverse_area"] = kind.pair, turned
@@ -283,19 +285,45 @@ class _Builder:
 
     def behavioural(self, element: Element) -> None:
         assert element.behaviour is not None
+        linear = linear_source(element)
+        if linear is not None:
+            self.linear(element, linear)
+            return
         device = devices.behavioural_device(element.name, element.nodes, element.behaviour)
         ports = [self.port(element, port) for port in device.ports]
         self.device(element.name, device.law, {key: (name,) for key, name in device.parameters.items()}, ports)
 
+    def linear(self, element: Element, source: Affine) -> None:
+        """A behavioural source that is a sum of slopes times voltages and currents, and an offset."""
+        assert element.behaviour is not None
+        name, (plus, minus) = element.name, (self.node_index[node] for node in element.nodes)
+        if element.behaviour.quantity == "voltage":
+            row = self.branch(name, plus, minus)
+            rows = {row: -1.0}
+            self.source(f"{name}.offset", {row: 1.0})
+        else:
+            rows = _difference(plus, minus)
+            self.source(f"{name}.offset", {node: -sign for node, sign in rows.items()})
+        for signal in source.slopes:
+            key = f"{name}.{signal.name}"
+            for column, weight in self.signal(element, voltage_nodes(signal) or current_element(signal) or "").items():
+                for row, sign in rows.items():
+                    self.add(self.M, row, column, sign * weight, VALUE, key)
+
     def port(self, element: Element, port: tuple[str, str] | str) -> dict[int, float]:
-        """The column of N_n of a behavioural source's port: a pair of nodes, or an element whose current it senses."""
-        if isinstance(port, str):
-            if port not in self.branches:
-                raise CircuitError(f"{element.name} senses the current of {port}, which has none of its own")
-            return {self.branches[port]: 1.0 / devices.AMPERE_PER_VOLT}
-        if missing := [node for node in port if node not in self.node_index]:
+        """The column of N_n of a behavioural source's port."""
+        scale = 1.0 / devices.AMPERE_PER_VOLT if isinstance(port, str) else 1.0
+        return {row: scale * weight for row, weight in self.signal(element, port).items()}
+
+    def signal(self, element: Element, sensed: tuple[str, str] | str) -> dict[int, float]:
+        """The unknowns whose weighted sum an element senses: a voltage between nodes (+, -), or another's current."""
+        if isinstance(sensed, str):
+            if sensed not in self.branches:
+                raise CircuitError(f"{element.name} senses the current of {sensed}, which has none of its own")
+            return {self.branches[sensed]: 1.0}
+        if missing := [node for node in sensed if node not in self.node_index]:
             raise CircuitError(f"{element.name} senses node {missing[0]!r}, which is not in the circuit")
-        plus, minus = port
+        plus, minus = sensed
         return _difference(self.node_index[plus], self.node_index[minus])
 
     def device(
@@ -347,18 +375,24 @@ class _Builder:
         return self.node_index[name]
 
 
+def _law(model: DeviceModel) -> Law:
+    """The law of a .model card. A parameter of 0 says that there is no such effect."""
+    return MODEL_KINDS[model.kind].law({name for name, value in model.parameters.items() if value != 0})
+
+
 def _difference(plus: int, minus: int) -> dict[int, float]:
     # Both terminals on one node: the port is short-circuited and drives nothing.
     return {} if plus == minus else {plus: 1.0, minus: -1.0}
 
 
 def build_equations(circuit: Circuit) -> Equations:
-    """The equations of a circuit.
+    """The equations of a circuit. Nodes that are only steps of formulas have none, see substitution.py.
 
     Raises CircuitError if it has no ground, a floating node, a loop of voltages or impossible couplings.
     """
     topology.check(circuit)
     couplings.check(circuit, resolve(circuit, {}, NUMPY))
+    circuit = without_intermediate_nodes(circuit)
     builder = _Builder(circuit)
     for element in circuit.elements:
         if element.behaviour is None and element.model is None and element.kind not in "FK":

@@ -12,9 +12,10 @@ PACKAGE = Path(__file__).parents[1] / "circuitnn"
 # Lowest first. A name stands for a module or for a whole subpackage; a longer name is looked up before a shorter one.
 LAYERS = (
     "errors units",
-    "symbolic circuit dual tapers couplings",
+    "symbolic circuit dual tapers",
+    "affine couplings",
     "devices netlist values",
-    "topology mna",
+    "topology substitution mna",
     "operating_point schemes",
     "dk codegen",
     "stages",

@@ -20,7 +20,7 @@ from circuitnn.devices.junction import (
     unless_zero,
 )
 from circuitnn.devices.law import GMIN, TEMPERATURE, Junction, Law, Parameter
-from circuitnn.symbolic import limited_exp
+from circuitnn.symbolic import above_zero, limited_exp
 
 SOURCE = "Shockley's equation with SPICE's temperature law: Nagel, SPICE2, UCB/ERL M520 (1975), appendix 1"
 COMPLETE_SOURCE = f"{SOURCE}; breakdown, recombination and high injection as in ngspice 39 (dioload.c)"
@@ -136,7 +136,7 @@ BREAKDOWN_DIODE = Law(
 # Recombination in the depletion layer, whose width follows (1 - v/VJ)^M; IKF bends the sum of both forward currents.
 _width = ((1.0 - v * inverse_potential) ** 2 + 0.005) ** half_grading
 _low_injection = _junction + junction_current(recombination, recombination_slope, v) * _width
-_injected = _low_injection / (1.0 + sqrt(Max(_low_injection, 0, evaluate=False) * inverse_injection))
+_injected = _low_injection / (1.0 + sqrt(above_zero(_low_injection) * inverse_injection))
 
 COMPLETE_DIODE = Law(
     name="complete_diode",

@@ -47,22 +47,22 @@ def critical_voltage(slope: Expr, saturation: Expr) -> Expr:
 
     Not below n V_T, where limiting, which takes a logarithm of v / (n V_T), would turn back.
     """
-    return Max(log(1.0 / (slope * sqrt(2.0) * Max(saturation, Float(SMALLEST)))), 1.0) / slope
+    return Max(log(1.0 / (slope * sqrt(2.0) * _above_zero(saturation))), 1.0, evaluate=False) / slope
 
 
 def inverse(name: str, area: Expr = S.One) -> Expr:
     """1 / (parameter times area); 0 for a parameter of 0, which is how cards say that there is no such effect."""
-    return Piecewise((1.0 / (_above_zero(name) * area), signed(name) > 0.0), (S.Zero, True), evaluate=False)
+    return Piecewise((1.0 / (_above_zero(signed(name)) * area), signed(name) > 0.0), (S.Zero, True), evaluate=False)
 
 
 def unless_zero(name: str, otherwise: Expr) -> Expr:
     """The parameter; what it is otherwise where the card does not give it and its default is 0."""
-    return Piecewise((_above_zero(name), signed(name) > 0.0), (otherwise, True), evaluate=False)
+    return Piecewise((_above_zero(signed(name)), signed(name) > 0.0), (otherwise, True), evaluate=False)
 
 
-def _above_zero(name: str) -> Expr:
+def _above_zero(quantity: Expr) -> Expr:
     # Both cases of a choice are evaluated, so both must have a value.
-    return Max(signed(name), Float(SMALLEST))
+    return Max(quantity, Float(SMALLEST), evaluate=False)
 
 
 def kept_positive(x: Expr, edge: float) -> Expr:

@@ -52,7 +52,7 @@ class Junction:
 
 
 # Laws are constants of this package, or built once for each formula: compared and hashed by identity.
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Law:
     """Port voltages and currents of a device as functions of its natural variables w: v = V(w), i = I(w).
 
@@ -69,6 +69,9 @@ class Law:
     parameters: Mapping[str, Parameter]
     source: str
     junctions: tuple[Junction, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Law({self.name})"
 
     def __deepcopy__(self, memo: dict[int, object]) -> Law:
         return self

@@ -46,9 +46,12 @@ def bias(
     rows = _rows(circuit, equations)
     currents = _currents(circuit, equations, values, point, rows)
     devices = {device.name: device for device in equations.devices}
+    known = {GROUND, *(unknown[2:-1] for unknown in equations.unknowns if unknown.startswith("v("))}
     first: dict[str, Element] = {}
-    for element in filter(lambda element: element.nodes, circuit.elements):
-        first.setdefault(rows[element.name], element)
+    for element in circuit.elements:
+        # A coupling carries no current, and what substitution.py leaves out none that matters.
+        if element.nodes and known.issuperset(element.nodes):
+            first.setdefault(rows[element.name], element)
     return tuple(
         _element_bias(name, element, currents[name], devices.get(name), equations, point)
         for name, element in first.items()

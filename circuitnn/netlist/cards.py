@@ -10,7 +10,8 @@ from circuitnn.circuit import GROUND
 from circuitnn.devices import FAMILIES
 from circuitnn.errors import NetlistError
 from circuitnn.netlist.definitions import assignments
-from circuitnn.netlist.expressions import Formula, parse_expression
+from circuitnn.netlist.expressions import Current, Formula, parse_expression
+from circuitnn.netlist.forms import MAX_DIMENSIONS, controls, polynomial, table
 from circuitnn.netlist.formulas import closest
 from circuitnn.netlist.lexer import Card, Token, tokens
 from circuitnn.netlist.parasitics import PARASITICS
@@ -20,7 +21,7 @@ _WAVEFORMS = {
     **dict.fromkeys(("sin", "sine", "pulse", "exp", "sffm"), 0), "pwl": 1,
     **dict.fromkeys(("am", "trnoise", "trrandom", "external", "wavefile"), None),
 }  # fmt: skip
-_NONLINEAR_FORMS = ("poly", "table", "laplace", "freq", "vcvs", "vccs")
+_NONLINEAR_FORMS = ("laplace", "freq", "vcvs", "vccs")
 # What the formula of a behavioural source gives, by kind of element and keyword.
 _QUANTITIES = {
     ("B", "i"): "current",
@@ -30,6 +31,8 @@ _QUANTITIES = {
     ("E", "value"): "voltage",
     ("E", "vol"): "voltage",
 }
+# What the other forms of a controlled source give.
+_CONTROLLED_QUANTITIES = {"E": "voltage", "F": "current", "G": "current", "H": "voltage"}
 _NUMERIC = tuple("+-.0123456789")
 _FOREIGN = {
     **dict.fromkeys("TOU", "transmission lines"),
@@ -43,7 +46,7 @@ class Fields:
 
     branches: the elements that it senses or couples. parameters: those of a device itself, such as its area, and
     parasitics.PARASITICS. behaviour: the quantity ("current" or "voltage") that a behavioural source gives, and its
-    formula.
+    formula. parallel: how many of the element stand side by side, m=.
     """
 
     nodes: list[Token]
@@ -52,6 +55,7 @@ class Fields:
     model: Token | None = None
     parameters: dict[str, Token] = field(default_factory=dict)
     behaviour: tuple[str, Formula] | None = None
+    parallel: Formula | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -116,17 +120,18 @@ class Reader:
             if self.assigns():
                 name = self.rest.pop(0)
                 self.rest.pop(0)
-                if (key := name.text.lower()) in parameters:
-                    if key in fields.parameters:
-                        raise self.card.error(f"{name.text} is given twice", name.start)
+                if (key := name.text.lower()) in fields.parameters or (key == "m" and fields.parallel):
+                    raise self.card.error(f"{name.text} is given twice", name.start)
+                if key in parameters:
                     fields.parameters[key] = self.value()
+                    continue
+                if key == "m":
+                    value = self.value()
+                    fields.parallel = parse_expression(self.card, value.start, value.start + len(value.text))
                     continue
                 given = [self.value().text]
                 while self.here and not self.assigns() and self.word.startswith(_NUMERIC):
                     given.append(self.value().text)
-                if key == "m":
-                    hint = "write the parallel devices out, or scale the value or area"
-                    raise self.card.error("m= (parallel devices) is not supported", name.start, hint)
                 fields.notes.append(f"{name.text}={','.join(given)} ignored")
             elif self.word == "noiseless":
                 # LTspice: the element makes no noise in a noise analysis.
@@ -193,6 +198,13 @@ def _waveform(reader: Reader, fields: Fields) -> None:
 
 
 def _controlled(reader: Reader, fields: Fields) -> None:
+    if reader.word == "table" and reader.assigns():
+        # LTspice's table of the controlling voltage.
+        plus, minus = fields.nodes[2:]
+        (control,) = controls([plus, minus])
+        del fields.nodes[2:], reader.rest[:2]
+        _points(reader, fields, Formula(control, reader.card))
+        return
     fields.value = reader.value("the gain")
     reader.extras(fields)
 
@@ -200,8 +212,56 @@ def _controlled(reader: Reader, fields: Fields) -> None:
 def _current_controlled(reader: Reader, fields: Fields) -> None:
     if not reader.word or reader.assigns():
         raise reader.expected("the name of the source whose current counts")
+    if _is_polynomial(reader):
+        _polynomial(reader, fields)
+        return
     fields.branches.append(reader.rest.pop(0))
     _controlled(reader, fields)
+
+
+def _is_polynomial(reader: Reader) -> bool:
+    return reader.word == "poly" and reader.card.text[reader.rest[0].start + 4 :].lstrip().startswith("(")
+
+
+def _polynomial(reader: Reader, fields: Fields) -> None:
+    letter, card = reader.card.text[0].upper(), reader.card
+    reader.rest.pop(0)
+    if not reader.word.isdecimal() or not 1 <= int(reader.word[:9]) <= MAX_DIMENSIONS:
+        raise reader.expected(f"a number of variables from 1 to {MAX_DIMENSIONS}")
+    dimensions = int(reader.rest.pop(0).text)
+    if letter in "EG":
+        signals = controls([reader.node(f"{what} control") for _ in range(dimensions) for what in "+-"])
+    else:
+        names = [reader.node("source's name instead of a") for _ in range(dimensions)]
+        signals = [Current(name.text, name.start) for name in names]
+    coefficients = [reader.value("a coefficient")]
+    while reader.here and not reader.assigns():
+        coefficients.append(reader.value("a coefficient"))
+    if dimensions == len(coefficients) == 1:
+        fields.notes.append("POLY(1) with one coefficient is a constant, as in ngspice; SPICE2 took it for the gain")
+    fields.behaviour = _CONTROLLED_QUANTITIES[letter], polynomial(card, signals, coefficients)
+    reader.extras(fields)
+
+
+def _table(reader: Reader, fields: Fields) -> None:
+    """TABLE {formula} = (x, y) (x, y) ..., the sign optional."""
+    card, formula = reader.card, reader.at(1)
+    if formula is None or formula.kind != "expression":
+        reader.rest.pop(0)
+        raise reader.expected("a formula in braces")
+    del reader.rest[:2]
+    if reader.here and reader.here.kind == "=":
+        reader.rest.pop(0)
+    _points(reader, fields, parse_expression(card, formula.start, formula.start + len(formula.text)))
+
+
+def _points(reader: Reader, fields: Fields, argument: Formula) -> None:
+    points = [reader.value("the points of the table")]
+    while reader.here and not reader.assigns():
+        points.append(reader.value("the points of the table"))
+    quantity = _CONTROLLED_QUANTITIES[reader.card.text[0].upper()]
+    fields.behaviour = quantity, table(reader.card, argument, points)
+    reader.extras(fields)
 
 
 def _behavioural(reader: Reader, fields: Fields) -> None:
@@ -222,8 +282,11 @@ def _behavioural(reader: Reader, fields: Fields) -> None:
     fields.behaviour = quantity, first.formula
     reader.rest = []
     for other in others:
+        if other.name == "laplace":
+            raise card.error("the Laplace form is not supported", other.at, "build the filter of R, C and L")
         if other.name == "m":
-            raise card.error("m= (parallel devices) is not supported", other.at, "multiply the formula")
+            fields.parallel = other.formula
+            continue
         fields.notes.append(f"{other.name}= ignored")
 
 
@@ -291,18 +354,28 @@ def read_element(card: Card, is_model: Callable[[str], bool]) -> Fields:
     reader = Reader(card, row, is_model)
     fields = Fields([])
     for what in row.nodes:
-        if len(fields.nodes) == 2 and (letter, reader.word) in _QUANTITIES and not _is_node(reader):
-            _behavioural(reader, fields)
+        if len(fields.nodes) == 2 and (form := _form(reader)):
+            form(reader, fields)
             return fields
         if letter in "EG" and (reader.word in _NONLINEAR_FORMS or reader.assigns()):
             raise reader.card.error(
                 f"the {reader.word.upper()} form of a {row.name} is not supported yet",
                 reader.rest[0].start,
-                f"supported is the linear form: {row.example}",
+                f"supported are VALUE, POLY, TABLE and the linear form: {row.example}",
             )
         fields.nodes.append(reader.node(what))
     row.read(reader, fields)
     return fields
+
+
+def _form(reader: Reader) -> Callable[[Reader, Fields], None] | None:
+    """What reads the rest of a controlled source that has a formula instead of two controlling nodes."""
+    letter = reader.card.text[0].upper()
+    if (letter, reader.word) in _QUANTITIES and not _is_node(reader):
+        return _behavioural
+    if letter in "EG" and _is_polynomial(reader):
+        return _polynomial
+    return _table if letter in "EG" and reader.word == "table" and not _is_node(reader) else None
 
 
 def _is_node(reader: Reader) -> bool:
