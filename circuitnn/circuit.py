@@ -144,6 +144,12 @@ class Circuit:
         seen = dict.fromkeys(node for element in self.elements for node in element.nodes)
         return tuple(node for node in seen if node != GROUND)
 
+    @property
+    def card_place(self) -> str:
+        """What a hint to add a *@ card says after it: how, if the circuit was drawn and not written."""
+        drawn = self.path is not None and self.path.suffix.lower() == ".asc"
+        return ", as a SPICE directive on the schematic" if drawn else ""
+
     def element(self, name: str) -> Element:
         """The element of that name. Raises KeyError."""
         for element in self.elements:

@@ -3,14 +3,15 @@
 # ruff: noqa: N802, N815 - methods named as sympy's printer calls them
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import sympy
+from sympy import Symbol
 from sympy.logic.boolalg import Boolean
 from sympy.printing.cxx import CXX17CodePrinter
 from sympy.printing.precedence import PRECEDENCE
 
-from circuitnn.devices import Law
+from circuitnn.devices import Junction, Law
 from circuitnn.symbolic import clamped_exp, limited_exp, logistic, ramp, softplus
 
 # Functions of the run-time header, which work on one number and on several side by side.
@@ -131,6 +132,17 @@ def _names(law: Law) -> str:
     return "\n".join(f"        {line}" for line in lines)
 
 
+def _limit(junction: Junction, positions: Mapping[Symbol, int]) -> str:
+    """The C++ statement that limits the step of a junction's variable."""
+    k = junction.variable
+    function = (
+        "limit_breakdown<Real>" if junction.beyond else f"limit_junction<{str(junction.symmetric).lower()}, Real>"
+    )
+    coefficients = [junction.slope, junction.critical, *([junction.beyond] if junction.beyond else [])]
+    arguments = ", ".join([f"before[{k}], after[{k}]", *(f"c_[{positions[symbol]}]" for symbol in coefficients)])
+    return f"after[{k}] = circuitnn::{function}({arguments});"
+
+
 def law_source(law: Law) -> str:
     """The C++ struct of a device law: ports, coefficients, evaluate, differentiate, limit."""
     n, k = law.ports, len(law.coefficients)
@@ -146,13 +158,12 @@ def law_source(law: Law) -> str:
         gradients += [*law.voltage_coefficient_jacobian]
         gradient_targets += [f"dv_dc_[{j}]" for j in range(n * k)]
     positions = {symbol: position for position, symbol in enumerate(law.coefficients)}
-    slopes = {junction.variable: positions[junction.slope] for junction in law.junctions}
-    limits = "\n".join(
-        f"        after[{junction.variable}] = circuitnn::limit_junction<{str(junction.symmetric).lower()}, Real>("
-        f"before[{junction.variable}], after[{junction.variable}], c_[{positions[junction.slope]}], "
-        f"c_[{positions[junction.critical]}]);"
+    slopes = {
+        junction.variable: positions[junction.slope]
         for junction in law.junctions
-    )
+        if junction.bounds_curvature and junction.beyond is None
+    }
+    limits = "\n".join(f"        {_limit(junction, positions)}" for junction in law.junctions)
     return f"""struct {law.name} {{
     static constexpr int ports = {n}, coefficients = {k};
     static constexpr bool voltage_is_variable = {str(law.voltage_is_variable).lower()};

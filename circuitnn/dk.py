@@ -30,6 +30,8 @@ from circuitnn.schemes import Scheme
 CURRENT_SCALE = 1e3
 # A port voltage is chosen as dependent while at least this part of its column is independent of those chosen before.
 INDEPENDENT = 1e-9
+# The rows are scaled to 1. A column smaller than this is compared with this much, because all of it may be rounding.
+SMALL_COLUMN = 1e-5
 
 
 class Matrices(NamedTuple):
@@ -90,7 +92,7 @@ def select(equations: Equations, c: NDArray[np.float64]) -> Selection:
 
 def _independent_columns(columns: NDArray[np.float64], n: int) -> list[int]:
     """n independent columns of an [n, 2n] matrix of rank n: the first n (voltages) before the others (currents)."""
-    original = np.linalg.norm(columns, axis=0) + 1e-300
+    original = np.maximum(np.linalg.norm(columns, axis=0), SMALL_COLUMN)
     rest, chosen = columns.copy(), list[int]()
     for _ in range(n):
         independent = np.linalg.norm(rest, axis=0) / original

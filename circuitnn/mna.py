@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 
 from circuitnn import couplings, devices, topology
 from circuitnn.affine import Affine, linear_source
-from circuitnn.circuit import GROUND, Circuit, Element, current_element, voltage_nodes
-from circuitnn.devices import MODEL_KINDS, Law
+from circuitnn.circuit import GROUND, Circuit, DeviceModel, Element, current_element, voltage_nodes
+from circuitnn.devices import MODEL_KINDS, ZERO_CELSIUS, Law
 from circuitnn.errors import CircuitError
+from circuitnn.substitution import without_intermediate_nodes
 from circuitnn.symbolic import NUMPY
 from circuitnn.values import resolve
 
@@ -73,6 +74,11 @@ class Device:
             keys = self.sources.get(name, ())
             found[name] = sum((values[key] for key in keys[1:]), values[keys[0]]) if keys else parameter.default
         return found
+
+    def temperature(self, values: Mapping[str, Any], ambient: float) -> Any:
+        """In kelvin: that of the circuit, unless the element has a `temp` of its own (in degrees Celsius)."""
+        (key,) = self.sources.get("temp", ("",))
+        return values[key] + ZERO_CELSIUS if key else ambient
 
 
 @dataclass(frozen=True)
@@ -240,7 +246,7 @@ class _Builder:
             kind = MODEL_KINDS[model.kind]
             # Only the plain law has one for a pair; a series resistance belongs to one device.
             alone = kind.pair is None or kind.resistances.keys() & model.parameters.keys() or element.parameters
-            if alone or kind.law(model.parameters) is not kind.laws[-1][0]:
+            if alone or _law(model) is not kind.laws[-1][0]:
                 bundles[element.name,] = [element]
             else:
                 bundles.setdefault((frozenset(element.nodes), model.name), []).append(element)
@@ -254,7 +260,7 @@ class _Builder:
         sources: dict[str, tuple[str, ...]] = {key: (f"{model.name}.{key}",) for key in model.parameters}
         sources |= {key: (f"{first.name}.{key}",) for key in first.parameters}
         sources["area"] = tuple(f"{e.name}.area" for e in bundle if e.nodes == first.nodes)
-        law = kind.law(model.parameters)
+        law = _law(model)
         if turned := tuple(f"{e.name}.area" for e in bundle if e.nodes != first.nodes):
             assert kind.pair is not None
             law, sources["reverse_area"] = kind.pair, turned
@@ -369,18 +375,24 @@ class _Builder:
         return self.node_index[name]
 
 
+def _law(model: DeviceModel) -> Law:
+    """The law of a .model card. A parameter of 0 says that there is no such effect."""
+    return MODEL_KINDS[model.kind].law({name for name, value in model.parameters.items() if value != 0})
+
+
 def _difference(plus: int, minus: int) -> dict[int, float]:
     # Both terminals on one node: the port is short-circuited and drives nothing.
     return {} if plus == minus else {plus: 1.0, minus: -1.0}
 
 
 def build_equations(circuit: Circuit) -> Equations:
-    """The equations of a circuit.
+    """The equations of a circuit. Nodes that are only steps of formulas have none, see substitution.py.
 
     Raises CircuitError if it has no ground, a floating node, a loop of voltages or impossible couplings.
     """
     topology.check(circuit)
     couplings.check(circuit, resolve(circuit, {}, NUMPY))
+    circuit = without_intermediate_nodes(circuit)
     builder = _Builder(circuit)
     for element in circuit.elements:
         if element.behaviour is None and element.model is None and element.kind not in "FK":

@@ -1,8 +1,8 @@
-"""The DC operating point: capacitors open, inductors short, inputs at zero."""
+"""The DC operating point: capacitors open, inductors short, inputs at zero or at a given level."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from sympy import Symbol
 from circuitnn.devices import TEMPERATURE, Law
 from circuitnn.errors import CircuitError, ConvergenceError
 from circuitnn.mna import Device, Equations
-from circuitnn.symbolic import NUMPY, Operations, evaluate
+from circuitnn.symbolic import NUMPY, Operations, evaluate, evaluate_finite
 
 MAX_ITERATIONS = 200
 # Convergence: largest last step of a port variable, in volt.
@@ -33,9 +33,19 @@ class OperatingPoint:
 def device_coefficients(
     device: Device, values: Mapping[str, Any], temperature: float, operations: Operations
 ) -> dict[Symbol, Any]:
-    """The law's coefficients, from the resolved values of a circuit."""
-    parameters = device.parameters(values) | {TEMPERATURE.name: temperature}
-    return {symbol: evaluate(rule, parameters, operations) for symbol, rule in device.law.coefficients.items()}
+    """The law's coefficients, from the resolved values of a circuit. Raises CircuitError if one is not finite."""
+    kelvin = device.temperature(values, temperature)
+    parameters = device.parameters(values) | {TEMPERATURE.name: kelvin}
+    try:
+        return {
+            symbol: evaluate_finite(rule, parameters, operations) for symbol, rule in device.law.coefficients.items()
+        }
+    except ArithmeticError:
+        given = [f"{name}={parameters[name]}" for name in device.sources]
+        raise CircuitError(
+            f"{device.name} has no finite law with {', '.join(given)} at {kelvin:g} K",
+            "saturation currents, emission coefficients and areas must be above 0",
+        ) from None
 
 
 def law_values(
@@ -78,8 +88,9 @@ def limit_step(law: Law, coefficients: Mapping[Symbol, Any], old: NDArray[Any], 
     limited = new.copy()
     for junction in law.junctions:
         k = junction.variable
-        sign = -1.0 if junction.symmetric and new[k] < 0.0 else 1.0
-        before, after = sign * old[k], sign * new[k]
+        sign = -1.0 if junction.beyond or (junction.symmetric and new[k] < 0.0) else 1.0
+        start = float(coefficients[junction.beyond]) if junction.beyond else 0.0
+        before, after = sign * old[k] - start, sign * new[k] - start
         slope, critical = float(coefficients[junction.slope]), float(coefficients[junction.critical])
         if after > critical and abs(after - before) * slope > 2.0:
             if before > 0.0:
@@ -87,18 +98,25 @@ def limit_step(law: Law, coefficients: Mapping[Symbol, Any], old: NDArray[Any], 
                 after = before + np.log(growth) / slope if growth > 0.0 else critical
             else:
                 after = np.log(after * slope) / slope
-            limited[k] = sign * after
+            limited[k] = sign * (after + start)
     return limited
 
 
+# What overflows is not finite, and seen to be so where it matters.
+@np.errstate(all="ignore")
 def operating_point(
-    equations: Equations, values: Mapping[str, float], temperature: float, start: OperatingPoint | None = None
+    equations: Equations,
+    values: Mapping[str, float],
+    temperature: float,
+    start: OperatingPoint | None = None,
+    inputs: Sequence[float] | None = None,
 ) -> OperatingPoint:
-    """Solve M z + N_n I(w) = N_s s, N_n^T z = V(w) by Newton's method, then by gmin and source stepping.
+    """Solve M z + N_n I(w) = N_s s + N_u u, N_n^T z = V(w) by Newton's method, then by gmin and source stepping.
 
+    inputs: u [n_u] in volt or ampere, 0 if not given. start: where Newton's method begins, if known.
     Raises CircuitError if the equations are singular and ConvergenceError if every method fails.
     """
-    problem = _Problem(equations, values, temperature)
+    problem = _Problem(equations, values, temperature, inputs or [0.0] * len(equations.inputs))
     cold = problem.cold_start()
     first = cold if start is None else np.concatenate([start.z, start.w])
     solution = problem.newton(first)
@@ -117,7 +135,9 @@ def operating_point(
 
 
 class _Problem:
-    def __init__(self, equations: Equations, values: Mapping[str, float], temperature: float) -> None:
+    def __init__(
+        self, equations: Equations, values: Mapping[str, float], temperature: float, inputs: Sequence[float]
+    ) -> None:
         self.equations = equations
         self.coefficients = [device_coefficients(d, values, temperature, NUMPY) for d in equations.devices]
         c = np.array(equations.coefficient_values(values, 0.0), dtype=float)
@@ -128,6 +148,7 @@ class _Problem:
         self.linear[m:, :m] = equations.N_n.T
         self.right_side = np.zeros(m + n)
         self.right_side[:m] = equations.N_s @ np.array(equations.source_values(values), dtype=float)
+        self.right_side[:m] += equations.N_u @ np.asarray(inputs, dtype=float)
         self.m = m
 
     def cold_start(self) -> NDArray[np.float64]:
@@ -137,7 +158,6 @@ class _Problem:
             start[self.m :] = 1e-3 * np.arange(1, len(start) - self.m + 1)
         return start
 
-    @np.errstate(divide="ignore", invalid="ignore", over="ignore")
     def residual(
         self, unknowns: NDArray[np.float64], gmin: float = 0.0, source: float = 1.0
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

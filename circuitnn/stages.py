@@ -20,6 +20,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, maximum_bipartite_matching
 
 from circuitnn.dk import Selection
+from circuitnn.errors import CircuitError
 from circuitnn.mna import Device, Equations
 
 # Products of two residues fit into 63 bits.
@@ -86,11 +87,19 @@ def _pattern(equations: Equations, selection: Selection) -> Pattern:
 
 
 def _solve_modulo(matrix: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The solution of matrix @ x = right modulo the prime, by Gauss-Jordan elimination; the matrix is regular."""
+    """The solution of matrix @ x = right modulo the prime, by Gauss-Jordan elimination.
+
+    Raises CircuitError if the matrix is singular for any values: then it was rounding that made it look regular.
+    """
     size = len(matrix)
     work = np.concatenate([matrix, right], 1) % _PRIME
     for k in range(size):
         pivot = k + int(np.argmax(work[k:, k] != 0))
+        if work[pivot, k] == 0:
+            raise CircuitError(
+                "the circuit equations have no unique solution",
+                "look for values that differ by more than fifteen powers of ten, and for parts that nothing holds",
+            )
         work[[k, pivot]] = work[[pivot, k]]
         work[k] = work[k] * pow(int(work[k, k]), -1, _PRIME) % _PRIME
         factors = work[:, k].copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial, reduce
@@ -135,6 +136,15 @@ def evaluate(expression: sympy.Basic, values: Mapping[str, Any], operations: Ope
     return results[-1]
 
 
+def evaluate_finite(expression: sympy.Basic, values: Mapping[str, Any], operations: Operations) -> Any:
+    """As `evaluate`, for a value that must be finite. Raises ArithmeticError for a plain number that is not."""
+    with np.errstate(all="ignore"):
+        result = evaluate(expression, values, operations)
+    if isinstance(result, float) and not math.isfinite(result):
+        raise ArithmeticError
+    return result
+
+
 Step = Callable[..., Any]
 _NUMBER: Step = float
 _SYMBOL: Step = str
@@ -182,7 +192,9 @@ def _apply(function: type, operations: Operations, x: Any) -> Any:
 
 
 def _power(_: Operations, base: Any, exponent: Any) -> Any:
-    return 1.0 / base if isinstance(exponent, float) and exponent == -1.0 else base**exponent
+    result = 1.0 / base if isinstance(exponent, float) and exponent == -1.0 else base**exponent
+    # Python's power of a negative number may be complex.
+    return math.nan if isinstance(result, complex) else result
 
 
 def _piecewise(operations: Operations, *parts: Any) -> Any:

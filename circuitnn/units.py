@@ -50,6 +50,8 @@ def read_value(text: str) -> Reading:
     match = _NUMBER.fullmatch(text)
     if match is None:
         hint = "numbers look like 4700, 4.7k, 2.2e-6, 10uF or 1MEG"
+        if "\ufffd" in text:
+            hint = "a letter was lost when the file was saved, perhaps the µ of micro: write u"
         raise CircuitnnError(f"expected a number, found {text!r}", hint)
     mantissa, exponent, suffix = match.groups()
     value = _scaled(mantissa, int(exponent or 0), suffix or "", text)

@@ -10,18 +10,27 @@ from sympy import Expr, Float
 from circuitnn import couplings
 from circuitnn.affine import linear_source
 from circuitnn.circuit import Circuit, symbol
-from circuitnn.symbolic import Operations, evaluate
+from circuitnn.errors import CircuitError
+from circuitnn.symbolic import Operations, evaluate_finite
 
 
 def resolve(circuit: Circuit, overrides: Mapping[str, Any], operations: Operations) -> dict[str, Any]:
     """All values by name: "R4" (SI), "DCLIP.is", "drive", "D1.area", "K1.mutual" (henry), "B1.v(a)" (see affine.py).
 
-    Expressions follow the overridden parameters.
+    Expressions follow the overridden parameters. Raises CircuitError for a value that is not finite.
     """
     values: dict[str, Any] = {}
 
     def value_of(name: str, expression: Expr) -> Any:
-        return overrides[name] if name in overrides else evaluate(expression, values, operations)
+        if name in overrides:
+            return overrides[name]
+        try:
+            return evaluate_finite(expression, values, operations)
+        except ArithmeticError:
+            raise CircuitError(
+                f"{name} has no finite real value at these settings: {expression}",
+                "look for a division by zero, a root of a negative number or a power that is too large",
+            ) from None
 
     for name, expression in circuit.parameters.items():
         values[name] = value_of(name, expression)
@@ -30,10 +39,11 @@ def resolve(circuit: Circuit, overrides: Mapping[str, Any], operations: Operatio
             values[element.name] = value_of(element.name, element.value)
         elif (source := linear_source(element)) is not None:
             for name, expression in source.values(element.name).items():
-                values[name] = evaluate(expression, values, operations)
+                values[name] = value_of(name, expression)
         else:
             for name, expression in {"area": element.area, **element.parameters}.items():
-                values[f"{element.name}.{name}"] = evaluate(expression, values, operations)
+                key = f"{element.name}.{name}"
+                values[key] = value_of(key, expression)
     for model in circuit.models.values():
         for name, expression in model.parameters.items():
             key = f"{model.name}.{name}"

@@ -13,8 +13,6 @@ import argparse
 import json
 import math
 import os
-import re
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -123,19 +121,13 @@ stands. Here the outputs of both programs are compared for a quiet, a hot and a 
 - difference: rms of the difference over rms of the signal, both without DC; {agreement.PROMISED_DB:.0f} dB or less \
 is promised
 - own error, ngspice's: what is left of each program's discretisation error, a third of what halving the step changed;
-  it is halved until both are below {agreement.CONVERGED_DB:.0f} dB, at most to {agreement.FACTORS[-1]} steps per sample \
-of 44.1 kHz
+  it is halved until both are below {agreement.CONVERGED_DB:.0f} dB, at most to {agreement.FACTORS[-1]} steps per \
+sample of 44.1 kHz
 - at rest: the largest difference of any node's DC voltage; 100 µV or 1e-4 of the voltage is promised
 
 States are capacitors and inductors, ports the nonlinear ones of the solver.
 
 {chr(10).join(f"{section}{chr(10)}" for section in sections)}"""
-
-
-def ngspice_version() -> str:
-    text = subprocess.run(["ngspice", "--version"], capture_output=True, text=True, check=True).stdout
-    found = re.search(r"ngspice-\S+", text)
-    return found[0] if found else "ngspice"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -164,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(row(path.stem, entry), *missed, sep="\n", flush=True)
     if not given.quick:
         given.out.mkdir(parents=True, exist_ok=True)
-        results = {"ngspice": ngspice_version(), "netlists": dict(sorted(entries.items()))}
+        results = {"ngspice": ngspice.version(), "netlists": dict(sorted(entries.items()))}
         stored.write_text(json.dumps(results, indent=1) + "\n")
         (given.out / "circuits.md").write_text(page(results))
     sys.exit(unexplained > 0)

@@ -78,6 +78,14 @@ def run_file(path: Path, folder: Path | None = None) -> str:
     return output
 
 
+def version() -> str:
+    """Such as ngspice-39."""
+    printed = subprocess.run(["ngspice", "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"ngspice-\S+", printed)
+    assert found, printed
+    return found[0]
+
+
 def cards(netlist: str) -> str:
     """A netlist to which cards can be added: without its analysis and its end."""
     return re.sub(r"^\.(op|end)\s*$", "", netlist, flags=re.MULTILINE | re.IGNORECASE)

@@ -123,6 +123,35 @@ def test_recordings(files: Files, name: str) -> None:
         refused(files, ["simulate", files.netlist, bad, files.outputs / "wet.wav"], "bad.wav", message)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--set", "drive=0.5"], "no knob or value called 'drive'"),
+        (["--set", "R1=-1"], "above 0"),
+        (["--range", "20"], "expected LOW:HIGH"),
+        (["--range", "20:20k:5"], "expected LOW:HIGH"),
+        (["--range", "20:x"], "expected a number"),
+        (["--range", "20k:20"], "rising"),
+        (["--range", "0:1k"], "rising"),
+        (["--range", "-5:1k"], "rising"),
+        (["--range", "20:1e30"], "1 THz"),
+        (["--range", "21:22"], "--points"),
+        (["--show", "pole"], "did you mean poles?"),
+        (["--show", "everything"], "sensitivities"),
+    ],
+    ids=lambda item: " ".join(item) if isinstance(item, list) else "",
+)
+@pytest.mark.parametrize("json", [False, True])
+def test_options_of_inspect(files: Files, options: list[str], message: str, json: bool) -> None:
+    refused(files, ["inspect", files.netlist, *options, *["--json"] * json], message)
+
+
+def test_nothing_to_plot(files: Files) -> None:
+    netlist = files.inputs / "bare.cir"
+    netlist.write_text("bare\nV1 a 0 1\nR1 a 0 1k\n.end\n")
+    refused(files, ["inspect", netlist, "--plot", files.outputs / "plot.png"], "no response to plot", "*@ output")
+
+
 def test_an_odd_number_of_files(files: Files) -> None:
     refused(files, ["fit", files.netlist, files.dry, "--out", files.outputs / "run"], "pairs", "dry.wav")
 

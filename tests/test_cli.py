@@ -47,20 +47,85 @@ def trimmed(path: Path, source: Path, begin: int, end: int, gain: float = 1.0) -
 
 def test_inspect_as_json(netlists: Path) -> None:
     found = data(run("inspect", netlists / "ts808.cir", "--json"))
-    assert {"nodes", "states", "ports", "knobs", "learnable", "operating_point"} <= found.keys()
+    assert found.keys() == {
+        "title", "nodes", "states", "ports", "inputs", "outputs", "knobs", "learnable", "operating_point", "supplies",
+        "devices", "response", "unused_parameters", "notes",
+    }  # fmt: skip
     assert set(found["knobs"]) == {"drive", "tone", "level"}
     assert found["learnable"]["R4"] == {"nominal": 4700.0, "unit": "Ω", "tolerance": 0.05}
     assert set(found["operating_point"]) == set(found["nodes"])
     assert found["operating_point"]["bias"] == pytest.approx(4.5)
     assert any(".op" in note for note in found["notes"])
+    assert found["supplies"]["VBIAS"]["voltage"] == 4.5
+    assert found["supplies"]["VCC"]["power"] == pytest.approx(9.0 * found["supplies"]["VCC"]["current"])
+    assert set(found["devices"]) == {"Q1", "Q2", "D1|D2"}
+    assert set(found["devices"]["Q1"]) == {"voltage", "current", "power", "terminals", "controls"}
+    assert found["response"]["frequency"] == [20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000]
+    assert np.shape(found["response"]["gain_db"]) == np.shape(found["response"]["group_delay"]) == (10, 1, 1)
+
+
+def test_every_analysis_as_json(netlists: Path) -> None:
+    options = ("--json", "--show", "all", "--range", "100:10k", "--points", 3)
+    found = data(run("inspect", netlists / "ts808.cir", *options))
+    frequencies = [100.0, pytest.approx(1e3), pytest.approx(1e4)]
+    for name in ("response", "impedances", "sweeps", "sensitivities"):
+        assert found[name]["frequency"] == frequencies
+    assert {"R4", "Q1", "D1|D2", "VCC"} <= set(found["elements"])
+    assert set(found["impedances"]["inputs"]["VIN"]) == {"ohm", "phase_degrees"}
+    assert len(found["impedances"]["outputs"]["out"]["ohm"]) == 3
+    assert set(found["sweeps"]["knobs"]) == {"drive", "tone", "level"}
+    drive = found["sweeps"]["knobs"]["drive"]
+    assert drive["positions"] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    # The knob stands at 0.5.
+    np.testing.assert_allclose(drive["gain_db"][2], found["response"]["gain_db"], rtol=1e-9)
+    assert np.shape(found["sensitivities"]["db_for_10_percent"]["C3"]) == (3, 1, 1)
+    assert len(found["poles"]) == 9
+    assert set(found["poles"][0]) == {"frequency", "q", "oscillates"}
+    assert found["transfer"] == found["formula"] == {}
+
+
+def test_a_formula_and_a_transfer_curve_as_json(netlists: Path) -> None:
+    found = data(run("inspect", netlists / "rc_lowpass.cir", "--json", "--show", "formula"))
+    assert found["formula"] == {
+        "VIN to out": {
+            "numerator": ["1"],
+            "denominator": ["1", "C1*R1"],
+            "numerator_values": [1.0],
+            "denominator_values": [1.0, pytest.approx(1e-4)],
+        }
+    }
+    found = data(run("inspect", netlists / "diode_clipper.cir", "--json", "--show", "transfer"))
+    assert set(found["transfer"]["VIN"]) == {"input", "output"}
+    assert found["transfer"]["VIN"]["output"][-1][0] == pytest.approx(0.6, abs=0.05)
+
+
+def test_inspect_at_another_setting(netlists: Path) -> None:
+    path = netlists / "ts808.cir"
+    turned = data(run("inspect", path, "--json", "--set", "drive=1", "--set", "r4=2.35k", "--show", "sweeps"))
+    assert turned["knobs"]["drive"]["position"] == 1.0
+    assert turned["learnable"]["R4"]["nominal"] == 2350.0
+    np.testing.assert_allclose(turned["sweeps"]["knobs"]["drive"]["gain_db"][4], turned["response"]["gain_db"])
+    plain = data(run("inspect", path, "--json"))
+    assert turned["response"]["gain_db"][5][0][0] > plain["response"]["gain_db"][5][0][0] + 15.0
 
 
 def test_inspect_for_people(netlists: Path, tmp_path: Path) -> None:
     result = run("inspect", netlists / "ts808.cir", "--plot", tmp_path / "plot.png")
     assert result.exit_code == 0
-    for text in ("Tube Screamer", "4.7 kΩ", "whole travel", "1 kHz", "█", ".op skipped"):
+    for text in ("Tube Screamer", "4.7 kΩ", "whole travel", "1 kHz", "█", ".op skipped", "VCC", "v(b1,e1)", "sees"):
         assert text in result.stdout
     assert (tmp_path / "plot.png").exists()
+
+
+def test_every_analysis_for_people(netlists: Path) -> None:
+    shown = run("inspect", netlists / "ts808.cir", "--show", "all").stdout
+    for text in ("seen by VIN", "knob tone", "10 % more", "pole", "no transfer curve", "no formula", "RLOAD"):
+        assert text in shown
+    assert "C1*R1" in run("inspect", netlists / "rc_lowpass.cir", "--show", "formula").stdout
+    assert "-5 V" in run("inspect", netlists / "diode_clipper.cir", "--show", "transfer").stdout
+    only = run("inspect", netlists / "ts808.cir", "--show", "poles").stdout
+    assert "pole" in only
+    assert "knob tone" not in only
 
 
 def test_inspect_says_what_is_missing(tmp_path: Path) -> None:

@@ -32,6 +32,15 @@ def test_plain_dk_where_all_currents_can_be_free(name: str) -> None:
         assert (matrices.P.abs().amax(1) < 1e-9 * matrices.Q.abs().amax(1)).any()
 
 
+def test_a_current_that_a_source_fixes_is_not_free() -> None:
+    """In the equation of its current the diode's voltage has no coefficient but rounding."""
+    diode = "I1 0 a 1m\nD1 a 0 DX\n.model DX D(IS=1n RS=10)\n"
+    model = DiscreteCircuit(parse(diode), RATE)
+    assert model.selection.free == (0,)
+    inner = 1.380649e-23 * 300.15 / 1.602176634e-19 * np.log(1e-3 / 1e-9 + 1.0)
+    assert model.operating_point({}).z[0] == pytest.approx(inner + 0.01, rel=1e-6)
+
+
 @pytest.mark.parametrize("scheme", [TRAPEZOIDAL, BACKWARD_EULER], ids=lambda s: s.name)
 @pytest.mark.parametrize("name", CASES)
 def test_the_reduced_model_solves_the_equations_it_came_from(name: str, scheme: Scheme) -> None:

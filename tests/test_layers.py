@@ -12,10 +12,10 @@ PACKAGE = Path(__file__).parents[1] / "circuitnn"
 # Lowest first. A name stands for a module or for a whole subpackage; a longer name is looked up before a shorter one.
 LAYERS = (
     "errors units",
-    "symbolic circuit tapers",
+    "symbolic circuit dual tapers",
     "affine couplings",
     "devices netlist values",
-    "topology mna",
+    "topology substitution mna",
     "operating_point schemes",
     "dk codegen",
     "stages",
@@ -133,7 +133,8 @@ def test_no_module_imports_itself_round_a_corner() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["circuit", "values", "topology", "mna", "symbolic", "devices", "netlist", "operating_point"]
+    "name",
+    ["circuit", "values", "topology", "mna", "symbolic", "dual", "devices", "netlist", "operating_point", "inspection"],
 )
 def test_the_description_of_a_circuit_needs_no_torch(name: str) -> None:
     """Not even through the modules it imports."""

@@ -2,149 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
-import numpy as np
-from rich.box import SIMPLE
-from rich.columns import Columns
-from rich.table import Table
 
-from circuitnn.cli.console import about, plain, print_json, printer
-from circuitnn.cli.settings import check_output
-from circuitnn.errors import CircuitError
-from circuitnn.inspection import PLOT_FREQUENCIES, Inspection, decibels, plot_response, show
+from circuitnn.cli.console import about, print_json
+from circuitnn.cli.inspect_json import as_json
+from circuitnn.cli.inspect_tables import ANALYSES, missing_cards, print_inspection
+from circuitnn.cli.settings import apply_settings, check_output, set_option
+from circuitnn.errors import CircuitError, CircuitnnError
 from circuitnn.inspection import inspect as inspect_circuit
+from circuitnn.inspection.frequencies import WIDEST, curve, steps
 from circuitnn.netlist import read_netlist
-from circuitnn.units import format_value
-
-# Characters of the longest bar of the response, and the range that it spans at most.
-BAR, BAR_RANGE = 30, 60.0
+from circuitnn.netlist.formulas import closest
+from circuitnn.units import format_value, parse_value
 
 
 @click.command()
 @click.argument("netlist", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Write the frequency response to this PNG file.")
-def inspect(netlist: Path, as_json: bool, plot: Path | None) -> None:
+@set_option
+@click.option("--show", metavar="WHAT,...", default="", help=f"More analyses: {', '.join(ANALYSES)}, or all.")
+@click.option("--range", "span", metavar="LOW:HIGH", default="20:20k", show_default=True, help="Frequencies in Hz.")
+@click.option("--points", type=click.IntRange(2, 10_000), help="So many of them.  [default: 1, 2, 5, 10, ... Hz]")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw all analyses over frequency on this PNG file.")
+@click.option("--json", "json", is_flag=True, help="One JSON object on stdout.")
+def inspect(
+    netlist: Path, settings: Sequence[str], show: str, span: str, points: int | None, plot: Path | None, json: bool
+) -> None:
     """What is in NETLIST: nodes, states, knobs, learnable values, DC operating point, small-signal response."""
+    analyses, (low, high) = _analyses(show), _range(span)
+    frequencies = steps(low, high) if points is None else curve(low, high, points)
+    if not frequencies:
+        raise CircuitnnError(f"--range {span}: no 1, 2 or 5 times a power of ten lies between", "give --points too")
     if plot is not None:
         check_output(plot, netlist)
     with about(netlist):
-        circuit = read_netlist(netlist)
+        circuit, _ = apply_settings(read_netlist(netlist), settings)
         found = inspect_circuit(circuit)
         if plot is not None:
-            if not found.response.size:
-                raise CircuitError(f"{_missing(found)}: there is no response to plot")
-            plot_response(inspect_circuit(circuit, PLOT_FREQUENCIES), plot)
-    if as_json:
-        print_json(_as_json(found))
-    else:
-        _print(found)
+            if not found.pairs:
+                raise CircuitError(f"{missing_cards(found)}: there is no response to plot")
+            # Drawing is the only thing that takes matplotlib.
+            from circuitnn.inspection.figures import plot_sheet
+
+            plot_sheet(found, plot, low, high)
+        if json:
+            print_json(as_json(found, frequencies, analyses))
+        else:
+            print_inspection(found, frequencies, analyses)
 
 
-def _as_json(found: Inspection) -> dict[str, Any]:
-    return {
-        "title": found.circuit.title,
-        "nodes": list(found.circuit.nodes),
-        "states": list(found.states),
-        "ports": list(found.ports),
-        "inputs": list(found.circuit.inputs),
-        "outputs": list(found.outputs),
-        "knobs": {k.name: {"position": k.position, "value": k.value, "taper": k.taper} for k in found.knobs},
-        "learnable": {
-            item.name: {"nominal": item.nominal, "unit": item.unit, "tolerance": item.tolerance}
-            for item in found.learnable
-        },
-        "operating_point": dict(found.operating_point),
-        "response": {
-            "frequency": list(found.frequencies),
-            "gain_db": decibels(found.response).tolist(),
-            "phase_degrees": np.degrees(np.angle(found.response)).tolist(),
-        },
-        "unused_parameters": list(found.unused),
-        "notes": list(found.circuit.notes),
-    }
+def _analyses(text: str) -> tuple[str, ...]:
+    words = [word.strip().lower() for word in text.split(",") if word.strip()]
+    for word in words:
+        if word not in (*ANALYSES, "all"):
+            known = f"known: {', '.join(ANALYSES)}, all"
+            raise CircuitnnError(f"--show {text}: there is no {word!r}", closest(word, (*ANALYSES, "all")) or known)
+    return tuple(name for name in ANALYSES if name in words or "all" in words)
 
 
-def _missing(found: Inspection) -> str:
-    cards = [
-        card
-        for card, present in (("*@ input Vin", found.circuit.inputs), ("*@ output out", found.circuit.outputs))
-        if not present
-    ]
-    return f"no card such as {' or '.join(f'`{card}`' for card in cards)}"
-
-
-def _print(found: Inspection) -> None:
-    console, circuit = printer(), found.circuit
-
-    def say(text: str) -> None:
-        console.print(plain(text))
-
-    say(circuit.title or str(circuit.path))
-    say(
-        f"{len(circuit.elements)} elements, {len(circuit.nodes)} nodes, {len(found.states)} states, "
-        f"{len(found.ports)} nonlinear ports"
-    )
-    say(f"states: {', '.join(found.states) or 'none'}\nports: {', '.join(found.ports) or 'none'}")
-    say(f"input: {', '.join(circuit.inputs) or 'none'}    output: {', '.join(found.outputs) or 'none'}")
-
-    say("\nDC operating point")
-    width = max(map(len, found.operating_point))
-    console.print(
-        Columns(
-            [plain(f"{node:>{width}}  {_volts(v):<10}") for node, v in found.operating_point.items()],
-            column_first=True,
-        )
-    )
-    if found.knobs:
-        table = Table("knob", "position", "value", "taper", box=SIMPLE)
-        for knob in found.knobs:
-            table.add_row(knob.name, f"{knob.position:.3g}", f"{knob.value:.4g}", knob.taper)
-        console.print(table)
-    if found.learnable:
-        table = Table("learnable", "nominal", "tolerance", box=SIMPLE)
-        knobs = {knob.name for knob in found.knobs}
-        for item in found.learnable:
-            free = "whole travel" if item.name in knobs else "default"
-            tolerance = free if item.tolerance is None or item.name in knobs else f"{100.0 * item.tolerance:.3g} %"
-            table.add_row(item.name, show(circuit, item.name, item.nominal), tolerance)
-        console.print(table)
-    else:
-        say("\nnothing is marked to be learned; a card such as `*@ learn R1 C1` does that")
-
-    if found.response.size:
-        for row, output in enumerate(found.outputs):
-            for column, source in enumerate(circuit.inputs):
-                say(f"\nsmall-signal response, {source} to {output}")
-                console.print(_response_table(found, row, column))
-    else:
-        say(f"\n{_missing(found)}: there is nothing to drive or to hear")
-    if found.unused:
-        say(f"\nmodel parameters without effect here: {', '.join(found.unused)}")
-    for text in circuit.notes:
-        say(f"note: {text}")
-
-
-def _volts(value: float) -> str:
-    # What a leak of a picosiemens leaves at a node is nothing.
-    return format_value(value if abs(value) > 1e-9 else 0.0, "V")
-
-
-def _response_table(found: Inspection, row: int, column: int) -> Table:
-    curve = found.response[:, row, column]
-    levels, phases = decibels(curve), np.degrees(np.angle(curve))
-    top = float(levels.max())
-    span = min(BAR_RANGE, max(top - float(levels.min()), 1.0))
-    table = Table(box=None, padding=(0, 2), show_header=False)
-    for _ in range(3):
-        table.add_column(justify="right")
-    table.add_column()
-    for frequency, level, phase in zip(found.frequencies, levels, phases, strict=True):
-        share = max(0.0, 1.0 - (top - float(level)) / span)
-        table.add_row(
-            format_value(frequency, "Hz"), f"{level:.1f} dB", f"{phase:.0f}°", "█" * (1 + round((BAR - 1) * share))
-        )
-    return table
+def _range(text: str) -> tuple[float, float]:
+    parts = text.split(":")
+    try:
+        low, high = (parse_value(part) for part in parts)
+    except ValueError:
+        raise CircuitnnError(f"--range {text}: expected LOW:HIGH", "--range 20:20k") from None
+    except CircuitnnError as error:
+        raise CircuitnnError(f"--range {text}: {error.message}", "--range 20:20k") from None
+    if not WIDEST[0] <= low < high <= WIDEST[1]:
+        widest = " to ".join(format_value(limit, "Hz") for limit in WIDEST)
+        raise CircuitnnError(f"--range {text}: expected two rising frequencies within {widest}", "--range 20:20k")
+    return low, high

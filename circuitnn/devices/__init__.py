@@ -1,21 +1,31 @@
-"""Device laws, one file per family. Each is written once, in sympy; see `law.Law`."""
+"""Device laws, one file per family. Each is written once, in sympy (`law.Law`); `kinds` says which .model has which."""
 
 from circuitnn.devices.behavioural import BehaviouralDevice, behavioural_device
-from circuitnn.devices.bjt import BJT
-from circuitnn.devices.diode import BREAKDOWN_DIODE, DIODE, DIODE_PAIR
+from circuitnn.devices.bjt import BJT, GUMMEL_POON, GUMMEL_POON_NKF
+from circuitnn.devices.diode import BREAKDOWN_DIODE, COMPLETE_DIODE, DIODE, DIODE_PAIR
+from circuitnn.devices.jfet import JFET
+from circuitnn.devices.junction import ZERO_CELSIUS
 from circuitnn.devices.kinds import FAMILIES, MODEL_KINDS, Family, ModelKind
 from circuitnn.devices.law import AMPERE_PER_VOLT, GMIN, TEMPERATURE, Junction, Law, Parameter
+from circuitnn.devices.mosfet import NMOS, PMOS
 
 __all__ = [
     "AMPERE_PER_VOLT",
     "BJT",
     "BREAKDOWN_DIODE",
+    "COMPLETE_DIODE",
     "DIODE",
     "DIODE_PAIR",
     "FAMILIES",
     "GMIN",
+    "GUMMEL_POON",
+    "GUMMEL_POON_NKF",
+    "JFET",
     "MODEL_KINDS",
+    "NMOS",
+    "PMOS",
     "TEMPERATURE",
+    "ZERO_CELSIUS",
     "BehaviouralDevice",
     "Family",
     "Junction",

@@ -6,9 +6,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from circuitnn.devices.bjt import BJT
-from circuitnn.devices.diode import BREAKDOWN_DIODE, DIODE, DIODE_PAIR
+from circuitnn.devices.bjt import BJT, GUMMEL_POON, GUMMEL_POON_NKF
+from circuitnn.devices.diode import BREAKDOWN_DIODE, COMPLETE_DIODE, DIODE, DIODE_PAIR
+from circuitnn.devices.jfet import JFET
 from circuitnn.devices.law import Law, Parameter
+from circuitnn.devices.mosfet import NMOS, PMOS
 
 Terminals = tuple[str, str]
 
@@ -69,31 +71,97 @@ class ModelKind:
         return {name: parameter for name, parameter in found.items() if name not in ("area", *self.family.instance)}
 
 
-_DIODE = Family("D", "diode", ("anode", "cathode"), "D1 anode cathode MODEL")
-_BIPOLAR = Family("Q", "bipolar transistor", ("collector", "base", "emitter"), "Q1 c b e MODEL")
+# Charges, noise, ratings, geometry and secondary temperature coefficients that SPICE dialects know and no law here has.
+_COMMON = "level kf af fc temp tnom mfg vceo icrating iave vpk type"
+_DIODE_IGNORED = """
+    cjo tt cjp php mjsw fcs ikr jsw ns pj area tlev tlevc cta ctp tpb tphp ttt1 ttt2 tm1 tm2 trs1 trs2 jtun jtunsw
+    ntun xtitun keg fv_max bv_max id_max te_max pd_max rth0 cth0 lm lp wm wp xom xoi xm xp ibvl nbvl tbv1 tbv2 tikf"""
+_BIPOLAR_IGNORED = """
+    irb rbm cje vje mje tf xtf vtf itf ptf cjc vjc mjc xcjc tr cjs vjs mjs iss ns rco vo gamma qco subs tlev tlevc c2 c4
+    tbf1 tbf2 tbr1 tbr2 tikf1 tikf2 tikr1 tikr2 tirb1 tirb2 tnc1 tnc2 tne1 tne2 tnf1 tnf2 tnr1 tnr2 trb1 trb2 trc1 trc2
+    tre1 tre2 trm1 trm2 tvaf1 tvaf2 tvar1 tvar2 ctc cte cts tvjc tvje tvjs titf1 titf2 ttf1 ttf2 ttr1 ttr2 tmje1 tmje2
+    tmjc1 tmjc2 tmjs1 tmjs2 tns1 tns2 tis1 tis2 tise1 tise2 tisc1 tisc2 tiss1 tiss2 quasimod vg cn d kf nepi
+    vbe_max vbc_max vce_max pd_max ic_max ib_max te_max rth0 ibe ibc xcjc2"""
+_JFET_IGNORED = "cgs cgd m n isr nr alpha vk nlev gdsnoi"
+_MOSFET_IGNORED = """
+    cbd cbs pb cgso cgdo cgbo rsh cj mj cjsw mjsw nsub nss tpg nfs xj vmax delta theta eta kappa ucrit uexp utra neff
+    nlev gdsnoi"""
 
-MODEL_KINDS: Mapping[str, ModelKind] = {
-    kind.name: kind
-    for kind in (
+
+def _names(*lists: str) -> frozenset[str]:
+    return frozenset(" ".join(lists).split())
+
+
+_DIODE = Family("D", "diode", ("anode", "cathode"), "D1 anode cathode MODEL", ("temp",))
+_BIPOLAR = Family("Q", "bipolar transistor", ("collector", "base", "emitter"), "Q1 c b e MODEL", ("temp",))
+_JFET = Family("J", "JFET", ("drain", "gate", "source"), "J1 d g s MODEL", ("temp",))
+_MOSFET = Family(
+    "M", "MOSFET", ("drain", "gate", "source", "bulk"), "M1 d g s b MODEL W=10u L=2u", ("temp", "w", "l", "ad", "as")
+)
+
+_KINDS = (
+    ModelKind(
+        name="d",
+        family=_DIODE,
+        laws=(
+            (COMPLETE_DIODE, frozenset({"ikf", "isr"})),
+            (BREAKDOWN_DIODE, frozenset({"bv"})),
+            (DIODE, frozenset()),
+        ),
+        ports=(("anode", "cathode"),),
+        resistances={"rs": "anode"},
+        pair=DIODE_PAIR,
+        aliases={
+            "js": "is", "cj0": "cjo", "cj": "cjo", "pb": "vj", "mj": "m", "ib": "ibv", "ik": "ikf", "tref": "tnom",
+        },
+        ignored=_names(_COMMON, _DIODE_IGNORED),
+    ),
+    *(
         ModelKind(
-            name="d",
-            family=_DIODE,
-            laws=((BREAKDOWN_DIODE, frozenset({"bv"})), (DIODE, frozenset())),
-            ports=(("anode", "cathode"),),
-            resistances={"rs": "anode"},
-            pair=DIODE_PAIR,
-        ),
-        *(
-            ModelKind(
-                name=name,
-                family=_BIPOLAR,
-                laws=((BJT, frozenset()),),
-                ports=(("base", "emitter"), ("base", "collector")),
-                reversed=name == "pnp",
-            )
-            for name in ("npn", "pnp")
-        ),
-    )
-}
-
-FAMILIES: Mapping[str, Family] = {kind.family.letter: kind.family for kind in MODEL_KINDS.values()}
+            name=name,
+            family=_BIPOLAR,
+            laws=(
+                (GUMMEL_POON_NKF, frozenset({"nkf"})),
+                (GUMMEL_POON, frozenset({"var", "ikf", "ikr", "ise", "isc"})),
+                (BJT, frozenset()),
+            ),
+            ports=(("base", "emitter"), ("base", "collector")),
+            reversed=name == "pnp",
+            resistances={"rc": "collector", "rb": "base", "re": "emitter"},
+            aliases={
+                "va": "vaf", "vb": "var", "ik": "ikf", "pe": "vje", "me": "mje", "pc": "vjc", "mc": "mjc", "ps": "vjs",
+                "ms": "mjs", "ccs": "cjs", "csub": "cjs", "tref": "tnom", "trb": "trb1",
+            },
+            ignored=_names(_COMMON, _BIPOLAR_IGNORED),
+        )
+        for name in ("npn", "pnp")
+    ),
+    *(
+        ModelKind(
+            name=name,
+            family=_JFET,
+            laws=((JFET, frozenset()),),
+            ports=(("gate", "source"), ("gate", "drain")),
+            reversed=name == "pjf",
+            resistances={"rd": "drain", "rs": "source"},
+            aliases={"vt0": "vto"},
+            ignored=_names(_COMMON, _JFET_IGNORED),
+        )
+        for name in ("njf", "pjf")
+    ),
+    *(
+        ModelKind(
+            name=law.name,
+            family=_MOSFET,
+            laws=((law, frozenset()),),
+            ports=(("gate", "source"), ("bulk", "source"), ("bulk", "drain")),
+            reversed=law is PMOS,
+            resistances={"rd": "drain", "rs": "source"},
+            aliases={"vt0": "vto", "u0": "uo"},
+            ignored=_names(_COMMON, _MOSFET_IGNORED),
+        )
+        for law in (NMOS, PMOS)
+    ),
+)  # fmt: skip
+MODEL_KINDS: Mapping[str, ModelKind] = {kind.name: kind for kind in _KINDS}
+FAMILIES: Mapping[str, Family] = {kind.family.letter: kind.family for kind in _KINDS}

@@ -17,9 +17,6 @@ GMIN = 1e-12
 # Boltzmann's constant over the elementary charge, in V/K (exact in the SI of 2019).
 BOLTZMANN_OVER_CHARGE = 1.380649e-23 / 1.602176634e-19
 
-# The temperature at which SPICE model parameters are given, in kelvin (27 degrees Celsius).
-NOMINAL_TEMPERATURE = 300.15
-
 # A port that senses a current has the current as its voltage, in this many ampere per volt, and draws nothing: what is
 # milliamperes beside volts is then solved to the same relative precision.
 AMPERE_PER_VOLT = 1e-3
@@ -41,17 +38,21 @@ class Junction:
     """How far Newton's method may move one variable that drives an exponential.
 
     slope: the coefficient 1/(n V_T); critical: the coefficient that holds the voltage beyond which steps are limited
-    (SPICE's pnjlim); symmetric: whether the law is exponential in both directions.
+    (SPICE's pnjlim); symmetric: whether the law is exponential in both directions; beyond: of a breakdown, the
+    coefficient that holds its voltage: the exponential is one of -(w + beyond). bounds_curvature: whether the law is
+    nowhere bent more sharply than that exponential, so that its slope tells Newton's method when to stop.
     """
 
     variable: int
     slope: Symbol
     critical: Symbol
     symmetric: bool = False
+    beyond: Symbol | None = None
+    bounds_curvature: bool = True
 
 
 # Laws are constants of this package, or built once for each formula: compared and hashed by identity.
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Law:
     """Port voltages and currents of a device as functions of its natural variables w: v = V(w), i = I(w).
 
@@ -68,6 +69,9 @@ class Law:
     parameters: Mapping[str, Parameter]
     source: str
     junctions: tuple[Junction, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Law({self.name})"
 
     def __deepcopy__(self, memo: dict[int, object]) -> Law:
         return self

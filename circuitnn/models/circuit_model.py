@@ -64,9 +64,9 @@ class CircuitModel(nn.Module):
         if oversample not in FACTORS:
             raise CircuitnnError(f"oversample {oversample} is not one of {', '.join(map(str, FACTORS))}")
         if not circuit.inputs:
-            raise CircuitError("the netlist names no input", "add a card such as `*@ input Vin`")
+            raise CircuitError("the netlist names no input", f"add a card such as `*@ input Vin`{circuit.card_place}")
         if not circuit.outputs:
-            raise CircuitError("the netlist names no output", "add a card such as `*@ output out`")
+            raise CircuitError("the netlist names no output", f"add a card such as `*@ output out`{circuit.card_place}")
         self.circuit = circuit
         self.sample_rate = sample_rate
         self.oversample = oversample

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
+from circuitnn.circuit import GROUND
 from circuitnn.devices import FAMILIES
 from circuitnn.errors import NetlistError
 from circuitnn.netlist.definitions import assignments
@@ -12,8 +14,13 @@ from circuitnn.netlist.expressions import Current, Formula, parse_expression
 from circuitnn.netlist.forms import MAX_DIMENSIONS, controls, polynomial, table
 from circuitnn.netlist.formulas import closest
 from circuitnn.netlist.lexer import Card, Token, tokens
+from circuitnn.netlist.parasitics import PARASITICS
 
-_WAVEFORMS = ("sin", "pulse", "pwl", "exp", "sffm", "am", "trnoise", "trrandom", "external")
+# Waveforms, and which of its numbers is the value at rest (none for noise and files).
+_WAVEFORMS = {
+    **dict.fromkeys(("sin", "sine", "pulse", "exp", "sffm"), 0), "pwl": 1,
+    **dict.fromkeys(("am", "trnoise", "trrandom", "external", "wavefile"), None),
+}  # fmt: skip
 _NONLINEAR_FORMS = ("laplace", "freq", "vcvs", "vccs")
 # What the formula of a behavioural source gives, by kind of element and keyword.
 _QUANTITIES = {
@@ -27,15 +34,19 @@ _QUANTITIES = {
 # What the other forms of a controlled source give.
 _CONTROLLED_QUANTITIES = {"E": "voltage", "F": "current", "G": "current", "H": "voltage"}
 _NUMERIC = tuple("+-.0123456789")
+_FOREIGN = {
+    **dict.fromkeys("TOU", "transmission lines"),
+    "Z": "MESFETs and IGBTs",
+}
 
 
 @dataclass
 class Fields:
     """What an element card says, not yet looked up. A value of None is 0.
 
-    branches: the elements that it senses or couples. parameters: those of a device itself, such as its area.
-    behaviour: the quantity ("current" or "voltage") that a behavioural source gives, and its formula. parallel: how
-    many of the element stand side by side, m=.
+    branches: the elements that it senses or couples. parameters: those of a device itself, such as its area, and
+    parasitics.PARASITICS. behaviour: the quantity ("current" or "voltage") that a behavioural source gives, and its
+    formula. parallel: how many of the element stand side by side, m=.
     """
 
     nodes: list[Token]
@@ -89,6 +100,8 @@ class Reader:
         hint = f"a {self.row.name} looks like: {self.row.example}"
         if self.here is None:
             return self.card.error(f"expected {what}, found the end of the card", len(self.card.text), hint)
+        if self.word[:1].isdigit() and re.search(r"[0-9],$", self.card.text[: self.here.start]):
+            hint = "if this is a decimal comma, write a point"
         return self.card.error(f"expected {what}, found {self.here.text!r}", self.here.start, hint)
 
     def node(self, what: str) -> Token:
@@ -120,6 +133,9 @@ class Reader:
                 while self.here and not self.assigns() and self.word.startswith(_NUMERIC):
                     given.append(self.value().text)
                 fields.notes.append(f"{name.text}={','.join(given)} ignored")
+            elif self.word == "noiseless":
+                # LTspice: the element makes no noise in a noise analysis.
+                self.rest.pop(0)
             elif self.word in flags:
                 fields.notes.append(f"{self.rest.pop(0).text} ignored")
             else:
@@ -130,7 +146,7 @@ def _passive(reader: Reader, fields: Fields) -> None:
     if reader.assigns() and reader.word == reader.card.text[0].lower():
         del reader.rest[:2]
     fields.value = reader.value()
-    reader.extras(fields)
+    reader.extras(fields, parameters=PARASITICS.get(reader.card.text[0].upper(), ()))
 
 
 def _coupling(reader: Reader, fields: Fields) -> None:
@@ -149,21 +165,36 @@ def _source(reader: Reader, fields: Fields) -> None:
     while reader.here:
         if reader.word == "dc":
             del reader.rest[: 2 if reader.assigns() else 1]
-            fields.value = reader.value()
+            # KiCad writes DC even where it has no value for it.
+            if not reader.assigns() and reader.word != "ac":
+                fields.value = reader.value()
         elif reader.word == "ac":
-            reader.rest.pop(0)
+            del reader.rest[: 2 if reader.assigns() else 1]
             # Magnitude and phase matter to an analysis, not to the circuit.
             for _ in range(2):
                 if reader.here and (reader.here.kind == "expression" or reader.word.startswith(_NUMERIC)):
                     reader.value()
         elif reader.word in _WAVEFORMS:
-            fields.notes.append(f"{reader.word.upper()} waveform skipped: signals come from recordings")
-            while reader.here and (reader.word not in ("dc", "ac")):
-                reader.rest.pop(0)
+            _waveform(reader, fields)
         elif fields.value is None and not reader.assigns():
             fields.value = reader.value()
         else:
-            reader.extras(fields)
+            reader.extras(fields, parameters=PARASITICS.get(reader.card.text[0].upper(), ()))
+
+
+def _waveform(reader: Reader, fields: Fields) -> None:
+    """Leave out a waveform, but keep the value that it has at rest, unless the card also gives a DC value."""
+    kind = reader.rest.pop(0).text.lower()
+    numbers: list[Token] = []
+    while reader.here and reader.word not in ("dc", "ac") and not (reader.assigns() and reader.word in PARASITICS["V"]):
+        numbers.append(reader.rest.pop(0))
+    note = f"{kind.upper()} waveform skipped: signals come from recordings"
+    at_rest = _WAVEFORMS[kind]
+    if fields.value is None and at_rest is not None and all(token.kind != "=" for token in numbers[: at_rest + 2]):
+        fields.value = next(iter(numbers[at_rest:]), None)
+        if fields.value and fields.value.text.strip("0.") != "":
+            note += f"; its value at rest, {fields.value.text}, is kept"
+    fields.notes.append(note)
 
 
 def _controlled(reader: Reader, fields: Fields) -> None:
@@ -269,11 +300,22 @@ def _device(reader: Reader, fields: Fields) -> None:
     reader.extras(fields, "off", parameters=("area", *family.instance))
 
 
+def _code_model(reader: Reader, fields: Fields) -> None:
+    if len(reader.rest) != 1 or not reader.word or not reader.is_model(reader.word):
+        message = "A elements (XSPICE's code models, LTspice's special functions) other than potentiometers"
+        hint = "replace the part by elements that are, or by a .subckt of such elements"
+        raise reader.card.error(f"{message} are not supported", 0, hint)
+    fields.model = reader.rest.pop(0)
+
+
 def _transistor(reader: Reader, fields: Fields) -> None:
     fifth = reader.at(1)
-    if fifth and fifth.kind == "word" and reader.is_model(fifth.text) and not reader.assigns(1):
+    # LTspice writes ground here for every transistor with three pins.
+    ground = reader.word in (GROUND, "gnd")
+    if fifth and fifth.kind == "word" and not reader.assigns(1) and (ground or reader.is_model(fifth.text)):
         substrate = reader.node("substrate")
-        fields.notes.append(f"substrate node {substrate.text} ignored")
+        if not ground:
+            fields.notes.append(f"substrate node {substrate.text} ignored")
     _device(reader, fields)
 
 
@@ -289,6 +331,7 @@ ROWS: Mapping[str, Row] = {
     "G": Row("voltage-controlled current source", _CONTROL, _controlled, "G1 out+ out- in+ in- 1m"),
     "F": Row("current-controlled current source", _CONTROL[:2], _current_controlled, "F1 out+ out- Vsense 100"),
     "H": Row("current-controlled voltage source", _CONTROL[:2], _current_controlled, "H1 out+ out- Vsense 1k"),
+    "A": Row("potentiometer", ("first", "wiper", "last"), _code_model, "ARV1 a wiper b MYPOT"),
     "B": Row("behavioural source", ("+", "-"), _behavioural, "B1 plus minus I={1m*tanh(v(in))}"),
     **{
         letter: Row(family.name, family.terminals, _transistor if letter == "Q" else _device, family.example)
@@ -300,6 +343,9 @@ ROWS: Mapping[str, Row] = {
 def read_element(card: Card, is_model: Callable[[str], bool]) -> Fields:
     """The fields of an element card (any letter but X). Raises NetlistError."""
     letter = card.text[0].upper()
+    if letter in _FOREIGN:
+        hint = "replace the part by elements that are, or by a .subckt of such elements"
+        raise card.error(f"{_FOREIGN[letter]} are not supported", 0, hint)
     if letter not in ROWS:
         known = ", ".join(f"{letter} ({row.name})" for letter, row in ROWS.items())
         message = f"elements that begin with {card.text[0]!r} are not supported"

@@ -165,7 +165,10 @@ class _Parser:
 
     def unexpected(self, expected: str) -> CircuitnnError:
         found = self.here.text if self.here.kind == "end" else repr(self.here.text)
-        return self.card.error(f"expected {expected}, found {found}", self.here.at)
+        around = self.tokens[self.index - 1 : self.index + 2]
+        comma = [token.kind for token in around] == ["number", ",", "number"]
+        hint = "if this is a decimal comma, write a point" if comma else None
+        return self.card.error(f"expected {expected}, found {found}", self.here.at, hint)
 
     def expression(self, minimum: int) -> Node:
         """Operands joined by operators that bind at least as tightly as minimum."""

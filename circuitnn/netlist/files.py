@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import codecs
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from circuitnn.errors import NetlistError
 from circuitnn.netlist.formulas import closest
-from circuitnn.netlist.lexer import Card, cards, physical_lines
+from circuitnn.netlist.lexer import Card, cards, physical_lines, tokens
 
 MAX_BYTES = 10_000_000
 MAX_INCLUDE_DEPTH = 20
 
 
 def read_text(path: Path, shown: str) -> str:
-    """The text of a netlist file: UTF-8, UTF-16 with a byte order mark, else Latin-1. Raises NetlistError."""
+    """The text of a netlist file: UTF-8, UTF-16, else Latin-1. Raises NetlistError."""
     try:
         if not path.exists():
             raise NetlistError(f"{shown}: there is no such file")
@@ -32,10 +32,14 @@ def read_text(path: Path, shown: str) -> str:
 
 def decode(data: bytes, shown: str) -> str:
     """Text from bytes. Raises NetlistError for what is not text."""
+    # LTspice has written UTF-16 with and without a byte order mark.
+    little_endian = len(data) > 1 and data[0] != 0 and data[1] == 0
     hint = "expected a text file with a SPICE netlist"
     try:
         if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             text = data.decode("utf-16")
+        elif little_endian:
+            text = data.decode("utf-16-le")
         else:
             try:
                 text = data.decode("utf-8-sig")
@@ -46,6 +50,28 @@ def decode(data: bytes, shown: str) -> str:
     if "\0" in text:
         raise NetlistError(f"{shown}: not a text file: it holds NUL bytes", hint=hint)
     return text
+
+
+def asked_for(card: Card) -> tuple[str, int, str | None]:
+    """Of an .include or .lib card: the file, where its name stands, and the section if one is named.
+
+    Raises NetlistError.
+    """
+    words = tokens(card, len(card.keyword))
+    quoted = bool(words) and words[0].kind in ("string", "expression")
+    rest = card.text[len(card.keyword) :].split()
+    if not rest:
+        raise card.error("expected a file name", len(card.text), f'{card.keyword} "models.lib"')
+    at = words[0].start
+    if not quoted and PureWindowsPath(rest[0]).drive:
+        # LTspice writes paths as they are, blanks and all.
+        return card.text[at:].strip(), at, None
+    # A path may hold what are separators elsewhere, so without quotes it reaches to the next blank.
+    name = words[0].text if quoted else rest[0]
+    after = card.text[at + len(name) :].lstrip("'\"").split()
+    if len(after) > (1 if card.keyword == ".lib" else 0):
+        raise card.error(f"unexpected {after[-1]!r} after the file name", card.text.rindex(after[-1]))
+    return name, at, after[0] if after else None
 
 
 @dataclass
@@ -60,13 +86,11 @@ class Files:
         """The cards of an included file; `chain` then ends with that file until `close`. Raises NetlistError."""
         if self.root is None:
             raise card.error("a netlist given as text has no folder to include files from", at, "read it from a file")
-        folder = self.chain[-1][0].parent if self.chain else self.root
         try:
-            path = (folder / name.replace("\\", "/")).resolve()
-            inside = path.is_relative_to(self.root.resolve())
+            path = self._find(name, self.root)
         except (OSError, ValueError, RuntimeError) as error:
             raise card.error(f"cannot include {name!r}: {error}", at) from None
-        if not inside:
+        if path is None:
             raise card.error(
                 f"{name!r} lies outside the folder of the netlist", at, "copy the file into the folder of the netlist"
             )
@@ -86,9 +110,33 @@ class Files:
         self.chain.append((path, shown))
         return list(cards(physical_lines(text, shown)))
 
+    def has(self, name: str) -> bool:
+        """Whether there is a file that `open` would read."""
+        try:
+            path = None if self.root is None else self._find(name, self.root)
+            return path is not None and path.is_file()
+        except (OSError, ValueError, RuntimeError):
+            return False
+
+    def _find(self, name: str, root: Path) -> Path | None:
+        """The file inside `root` that a card names; None if it lies elsewhere.
+
+        An absolute path, as drawing programs write it, also means the file of that name beside the netlist.
+        """
+        folder = self.chain[-1][0].parent if self.chain else root
+        path = (folder / name.replace("\\", "/")).resolve()
+        if PureWindowsPath(name).is_absolute() or Path(name).is_absolute():
+            beside = (folder / PureWindowsPath(name).name).resolve()
+            return next((other for other in (path, beside) if other.is_file() and _within(other, root)), None)
+        return path if _within(path, root) else None
+
     def close(self) -> None:
         """Leave the file that was opened last."""
         self.chain.pop()
+
+
+def _within(path: Path, root: Path) -> bool:
+    return path.is_relative_to(root.resolve())
 
 
 def section(content: list[Card], name: str, asked: Card, at: int) -> list[Card]:

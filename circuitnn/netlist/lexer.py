@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from circuitnn.errors import Location, NetlistError
 
@@ -64,6 +64,16 @@ class Card:
     def place(self) -> str:
         """The place in words, for notes."""
         return f"{self.pieces[0][1].file} line {self.pieces[0][1].number}"
+
+
+@dataclass(frozen=True)
+class Deck:
+    """A whole netlist. file: what errors call it; doubts: what a reader should be told, in words."""
+
+    file: str
+    title: str
+    cards: list[Card]
+    doubts: list[str] = field(default_factory=list)
 
 
 def physical_lines(text: str, file: str) -> list[Line]:

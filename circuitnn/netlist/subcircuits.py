@@ -1,4 +1,4 @@
-"""Blocks of cards (the top level and each .subckt) and their expansion to a flat list of elements and models.
+"""The expansion of blocks of cards to a flat list of elements and models.
 
 Flat names are those of ngspice, in our case: element R4 in instance X1 is R.X1.R4, its node n is x1.n, and a model
 DM defined inside the subcircuit is X1:DM. Names are looked up in the instance, then in whoever calls it, then in who
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections import ChainMap
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property
 from itertools import combinations
 
 from sympy import Expr, Integer, Mul
@@ -18,59 +19,18 @@ from sympy import Expr, Integer, Mul
 from circuitnn.circuit import GROUND, Behaviour, DeviceModel, Element, current, voltage
 from circuitnn.devices import FAMILIES, MODEL_KINDS
 from circuitnn.errors import CircuitnnError
+from circuitnn.netlist.blocks import Block, Scope, node_name
 from circuitnn.netlist.cards import ROWS, read_element, unknown
-from circuitnn.netlist.definitions import Definition, assignments, first_assignment, in_order
+from circuitnn.netlist.definitions import assignments, first_assignment, in_order
 from circuitnn.netlist.expressions import Current, Formula, Signal, doubt, parse_expression
-from circuitnn.netlist.formulas import Function, closest, fold
+from circuitnn.netlist.formulas import closest, fold
 from circuitnn.netlist.lexer import Card, Token, tokens
+from circuitnn.netlist.parasitics import with_parasitics
 from circuitnn.netlist.terms import Term, TermError, divided, number, times
 from circuitnn.units import read_value
 
 MAX_ELEMENTS = 100_000
 MAX_INSTANCE_DEPTH = 40
-
-
-@dataclass
-class Block:
-    """The top level of a netlist, or the body of a .subckt."""
-
-    name: str = ""
-    header: Card | None = None
-    ports: tuple[str, ...] = ()
-    defaults: list[Definition] = field(default_factory=list)
-    elements: list[Card] = field(default_factory=list)
-    parameters: dict[str, Definition] = field(default_factory=dict)
-    functions: dict[str, Function] = field(default_factory=dict)
-    models: dict[str, Card] = field(default_factory=dict)
-    blocks: dict[str, Block] = field(default_factory=dict)
-
-    def mentions(self, name: str) -> bool:
-        """Whether the name occurs in the cards: models for LTspice and PSpice use parameters without declaring them."""
-        definitions = [definition.formula.card for definition in self.parameters.values()]
-        word = re.compile(rf"\b{re.escape(name)}\b", re.IGNORECASE)
-        return any(word.search(card.text) for card in (*self.elements, *self.models.values(), *definitions))
-
-
-@dataclass(frozen=True)
-class Scope:
-    """What the names mean in one instance. path: "" or "X1" or "X1.X2"; nodes: port -> flat node."""
-
-    names: ChainMap[str, Term]
-    functions: ChainMap[str, Function]
-    models: ChainMap[str, tuple[Card, Scope]]
-    blocks: ChainMap[str, Block]
-    path: str = ""
-    nodes: Mapping[str, str] = field(default_factory=dict)
-
-    def model_name(self, name: str) -> str:
-        """The flat name of a model defined in this instance."""
-        return f"{self.path}:{name}" if self.path else name
-
-
-def node_name(text: str) -> str:
-    """Canonical form of a node name."""
-    lower = text.lower()
-    return GROUND if lower == "gnd" else lower
 
 
 def _flat(name: str, scope: Scope) -> str:
@@ -88,30 +48,24 @@ def _coupled_pairs(element: Element) -> list[Element]:
     ]
 
 
-def subcircuit_header(card: Card) -> tuple[Block, list[str]]:
-    """The still empty block of a .subckt card, and doubts about it. Raises NetlistError."""
-    start = first_assignment(card)
-    words = [token for token in tokens(card) if token.start < start and token.text.lower() != "params:"][1:]
-    if not words or any(word.kind != "word" for word in words):
-        raise card.error("expected .subckt NAME node node ...", len(card.keyword), ".subckt follower in out")
-    ports = tuple(node_name(word.text) for word in words[1:])
-    for index, port in enumerate(ports):
-        if port in ports[:index] or port == GROUND:
-            what = (
-                "ground is not a port: it is the same everywhere" if port == GROUND else f"port {port!r} is named twice"
-            )
-            raise card.error(what, words[index + 1].start)
-    defaults, doubts = assignments(card, start) if start < len(card.text) else ([], [])
-    return Block(words[0].text.upper(), card, ports, defaults), doubts
-
-
 class Expansion:
-    """Flattens a block and the subcircuits it calls. The results: elements, models, notes."""
+    """Flattens a block and the subcircuits it calls. The results: elements, models, notes.
+
+    library: gives the block whose models and subcircuits stand in for those that the netlist does not define.
+    """
 
     def __init__(
-        self, top: Block, global_nodes: frozenset[str], names: Mapping[str, Term], notes: dict[str, None]
+        self,
+        top: Block,
+        global_nodes: frozenset[str],
+        names: Mapping[str, Term],
+        notes: dict[str, None],
+        library: Callable[[], Block],
     ) -> None:
         self.global_nodes = global_nodes | {GROUND}
+        self._read_library = library
+        # Part number -> the elements that are such parts.
+        self._parts: dict[str, list[str]] = {}
         self.elements: dict[str, Element] = {}
         self.models: dict[str, DeviceModel] = {}
         self.notes = notes
@@ -123,6 +77,17 @@ class Expansion:
         scope = Scope(ChainMap(dict(names)), functions, ChainMap(), blocks)
         self._body(top, scope, ())
         self._check_sensed()
+        for part, elements in self._parts.items():
+            card = ".subckt" if part in self._library.blocks else ".model"
+            self.notes[f"{part} ({', '.join(elements)}) is from the part library: a {card} {part} overrides it"] = None
+
+    @cached_property
+    def _library(self) -> Scope:
+        """The part library, which knows no name of the netlist."""
+        block = self._read_library()
+        scope = Scope(ChainMap(), ChainMap(), ChainMap(), ChainMap(block.blocks))
+        scope.models.update({name: (card, scope) for name, card in block.models.items()})
+        return scope
 
     def _body(self, block: Block, scope: Scope, active: tuple[Block, ...]) -> None:
         scope.models.update({name: (card, scope) for name, card in block.models.items()})
@@ -136,11 +101,15 @@ class Expansion:
                 self._element(card, scope)
 
     def _element(self, card: Card, scope: Scope) -> None:
-        fields = read_element(card, lambda name: name.upper() in scope.models)
+        fields = read_element(card, lambda name: name.upper() in scope.models or name.upper() in self._library.models)
         name = tokens(card)[0].text.upper()
         self._register(name, card, scope)
         flat = _flat(name, scope)
         nodes = tuple(self._node(token.text, scope) for token in fields.nodes)
+        if name[0] == "A" and fields.model is not None:
+            for each in self._potentiometer(card, fields.model, flat, nodes, scope):
+                self._add(card, each)
+            return
         model = None if fields.model is None else self._model(card, fields.model, scope)
         behaviour = None
         if fields.behaviour is not None:
@@ -160,12 +129,15 @@ class Expansion:
         element = Element(flat, nodes, value, model, area, behaviour, parameters, branches)
         if fields.parallel is not None:
             element = self._in_parallel(card, element, fields.parallel, scope)
-        for each in _coupled_pairs(element) if name[0] == "K" else [element]:
-            if each.name in self.elements:
-                raise card.error(f"the name {each.name} is taken by an element of a subcircuit")
-            self.elements[each.name] = each
+        for each in _coupled_pairs(element) if name[0] == "K" else with_parasitics(element):
+            self._add(card, each)
         for note in fields.notes:
             self.notes[f"{card.place}: {name}: {note}"] = None
+
+    def _add(self, card: Card, element: Element) -> None:
+        if element.name in self.elements:
+            raise card.error(f"the name {element.name} is taken by an element of a subcircuit")
+        self.elements[element.name] = element
 
     def _in_parallel(self, card: Card, element: Element, count: Formula, scope: Scope) -> Element:
         """`count` such elements side by side, as one. Raises NetlistError."""
@@ -184,6 +156,23 @@ class Expansion:
         except TermError as error:
             raise card.error(error.message, count.root.at, error.hint) from None
         raise card.error("m= (parallel devices) has no meaning here", count.root.at, "remove it")
+
+    def _potentiometer(
+        self, card: Card, model: Token, flat: str, nodes: tuple[str, ...], scope: Scope
+    ) -> Iterator[Element]:
+        """The two parts of the track of XSPICE's code model "potentiometer", which KiCad has. Raises NetlistError."""
+        model_card, home = self._model_card(card, model, scope)
+        _, _, kind, *rest = (token for token in tokens(model_card) if token.kind not in "(),")
+        if kind.text.lower() != "potentiometer":
+            raise card.error(f"an A element of type {kind.text!r} is not supported", 0, "supported: potentiometer")
+        values = self._model_parameters(model_card, rest, home, {})
+        if re.search(r"\blog", model_card.text, re.IGNORECASE):
+            raise model_card.error("a logarithmic potentiometer is not supported", 0, "write the law into the position")
+        names = {"r": Term(values.get("r", Integer(10_000))), "position": Term(values.get("position", number(0.5)))}
+        path = flat.partition(".")[2] or flat
+        for half, (text, ends) in enumerate((("r*position", nodes[:2]), ("r*(1-position)", nodes[1:])), start=1):
+            formula = parse_expression(Card(text, model_card.pieces), 0, len(text))
+            yield Element(f"R.{path}.{half}", ends, fold(formula, names, {}).expression)
 
     def _branch(self, card: Card, token: Token, scope: Scope, kinds: str) -> str:
         """The flat name of an element of one of these kinds that another one senses or couples; it may come later."""
@@ -245,10 +234,10 @@ class Expansion:
         try:
             reading = read_value(token.text)
         except CircuitnnError as error:
-            hint = error.hint
             if token.text.lower() in scope.names:
-                hint = f"to use the .param of that name, write {{{token.text}}}"
-            raise card.error(f"expected a value, found {token.text!r}", token.start, hint) from None
+                self.doubt(card, (f"{token.text} is read as {{{token.text}}}, which ngspice needs braces for",))
+                return self.value(card, replace(token, kind="expression"), scope)
+            raise card.error(f"expected a value, found {token.text!r}", token.start, error.hint) from None
         if reading.value != reading.ngspice_value:
             self.doubt(card, (doubt(token.text, reading.value, reading.ngspice_value),))
         return number(reading.value)
@@ -260,10 +249,7 @@ class Expansion:
 
     def _model(self, card: Card, token: Token, scope: Scope) -> str:
         name = token.text.upper()
-        if name not in scope.models:
-            message, hint = unknown("model", token.text, scope.models, f".model {name} D(...)")
-            raise card.error(message, token.start, hint)
-        model_card, home = scope.models[name]
+        model_card, home = self._model_card(card, token, scope)
         flat = home.model_name(name)
         if flat not in self.models:
             self.models[flat] = self._read_model(model_card, flat, home)
@@ -274,33 +260,82 @@ class Expansion:
             raise card.error(message, token.start, f"{name} is a .model of type {kind}")
         return flat
 
-    def _read_model(self, card: Card, flat: str, scope: Scope) -> DeviceModel:
-        _, _, kind, *rest = (token for token in tokens(card) if token.kind not in "(),")
-        if kind.text.lower() not in MODEL_KINDS:
-            hint = f"supported types: {', '.join(MODEL_KINDS)}"
-            raise card.error(f"models of type {kind.text!r} are not supported", kind.start, hint)
-        model_kind = MODEL_KINDS[kind.text.lower()]
+    def _model_card(self, card: Card, token: Token, scope: Scope) -> tuple[Card, Scope]:
+        """The .model card that a name means, and where its own names are looked up. Raises NetlistError."""
+        name = token.text.upper()
+        if name in scope.models:
+            return scope.models[name]
+        if name in self._library.models:
+            self._note_part(name, card, scope)
+            return self._library.models[name]
+        known = {**scope.models, **self._library.models}
+        message, hint = unknown("model", token.text, known, f".model {name} D(...)")
+        raise card.error(message, token.start, hint)
+
+    def _note_part(self, part: str, card: Card, scope: Scope) -> None:
+        name = tokens(card)[0].text.upper()
+        self._parts.setdefault(part, []).append(f"{scope.path}.{name}".lstrip("."))
+
+    def _read_model(self, card: Card, flat: str, scope: Scope, heirs: tuple[Card, ...] = ()) -> DeviceModel:
+        """heirs: the cards of models that are a kind of this one, the first one that was asked for first."""
+        _, _, *rest = (token for token in tokens(card) if token.kind not in "(),")
+        base = None
+        if rest[0].text.lower().startswith("ako"):
+            base = self._base_model(card, rest, scope, heirs)
+        typed = bool(rest) and rest[0].kind == "word" and (len(rest) == 1 or rest[1].kind != "=")
+        if base is None or typed:
+            kind = rest.pop(0)
+            if kind.text.lower() not in MODEL_KINDS:
+                hint = f"supported types: {', '.join(MODEL_KINDS)}"
+                raise card.error(f"models of type {kind.text!r} are not supported", kind.start, hint)
+            if base and base.kind != kind.text.lower():
+                raise card.error(f"{base.name} is of type {base.kind}", kind.start, "a kind of it has the same type")
+        model_kind = MODEL_KINDS[base.kind if base else kind.text.lower()]
+        parameters = self._model_parameters(card, rest, scope, model_kind.aliases)
+        for key in parameters:
+            if key not in model_kind.parameters and key not in model_kind.ignored:
+                hint = closest(key, model_kind.parameters) or f"it has {', '.join(model_kind.parameters)}"
+                self.doubt(card, (f"{flat}: a {model_kind.family.name} has no {key.upper()}, ignored; {hint}",))
+        return DeviceModel(flat, model_kind.name, {**base.parameters, **parameters} if base else parameters)
+
+    def _model_parameters(
+        self, card: Card, rest: list[Token], scope: Scope, aliases: Mapping[str, str]
+    ) -> dict[str, Expr]:
+        """The `name=value` pairs of a .model card. Raises NetlistError."""
         parameters: dict[str, Expr] = {}
         while rest:
+            if rest[0].text.lower() == "noiseless":
+                del rest[0]
+                continue
             if len(rest) < 3 or rest[0].kind != "word" or rest[1].kind != "=":
                 at = rest[0].start
                 raise card.error(f"expected name=value, found {rest[0].text!r}", at, ".model D1N4148 D(IS=2.5n N=1.75)")
             name, _, value, *rest = rest
-            key = model_kind.aliases.get(name.text.lower(), name.text.lower())
+            # The writer has names in capitals, and those of µ and ß do not lead back to them.
+            folded = name.text.casefold()
+            key = aliases.get(folded, folded)
             if key in parameters:
                 raise card.error(f"{name.text} is given twice", name.start)
             if value.kind == "word" and value.text.lower() in scope.names:
                 # ngspice takes the bare name of a .param here.
-                value = Token("expression", value.text, value.start)
+                value = replace(value, kind="expression")
             if value.kind == "string" or (value.kind == "word" and value.text[:1].isalpha()):
-                self.doubt(card, (f"{flat}: {name.text}={value.text} ignored: not a number",))
+                self.doubt(card, (f"{name.text}={value.text} ignored: not a number",))
             else:
                 parameters[key] = self.value(card, value, scope)
-                if key not in model_kind.parameters and key not in model_kind.ignored:
-                    known = ", ".join(model_kind.parameters)
-                    hint = closest(key, model_kind.parameters) or f"it has {known}"
-                    self.doubt(card, (f"{flat}: a {model_kind.family.name} has no {name.text}, ignored; {hint}",))
-        return DeviceModel(flat, kind.text.lower(), parameters)
+        return parameters
+
+    def _base_model(self, card: Card, rest: list[Token], scope: Scope, heirs: tuple[Card, ...]) -> DeviceModel:
+        """The model that `ako: NAME` at the start of rest means, which it takes off rest. Raises NetlistError."""
+        first = rest.pop(0)
+        text = first.text[3:].lstrip(":")
+        if not text and not rest:
+            raise card.error("expected the name of a .model", len(card.text), ".model BC547C ako: BC547 NPN(BF=520)")
+        token = replace(first, text=text, start=first.start + len(first.text) - len(text)) if text else rest.pop(0)
+        base_card, home = self._model_card(card, token, scope)
+        if base_card is card or base_card in heirs or len(heirs) > MAX_INSTANCE_DEPTH:
+            raise card.error(f"{token.text} is a kind of itself, or of too many", token.start)
+        return self._read_model(base_card, token.text.upper(), home, (*heirs, card))
 
     def _instance(self, card: Card, scope: Scope, active: tuple[Block, ...]) -> None:
         start = first_assignment(card)
@@ -310,10 +345,15 @@ class Expansion:
             raise card.error("expected X... node node ... NAME", len(name.text), "X1 in out FOLLOWER gain=2")
         self._register(name.text.upper(), card, scope)
         called = nodes.pop()
-        if called.text.upper() not in scope.blocks:
-            message, hint = unknown("subcircuit", called.text, scope.blocks, f".subckt {called.text} ...")
+        # Where the body looks up names.
+        home = scope if called.text.upper() in scope.blocks else self._library
+        if called.text.upper() not in home.blocks:
+            known = {**scope.blocks, **self._library.blocks}
+            message, hint = unknown("subcircuit", called.text, known, f".subckt {called.text} ...")
             raise card.error(message, called.start, hint)
-        block = scope.blocks[called.text.upper()]
+        if home is self._library:
+            self._note_part(called.text.upper(), card, scope)
+        block = home.blocks[called.text.upper()]
         if any(block is other for other in active):
             chain = " calls ".join([other.name for other in active] + [block.name])
             raise card.error(f"recursive subcircuit: {chain}", called.start)
@@ -324,8 +364,8 @@ class Expansion:
             raise card.error(message, called.start, f"its nodes: {' '.join(block.ports) or 'none'}")
         path = f"{scope.path}.{name.text}".upper().lstrip(".")
         inner = Scope(
-            scope.names.new_child(), scope.functions.new_child(block.functions),
-            scope.models.new_child(), scope.blocks.new_child(block.blocks),
+            home.names.new_child(), home.functions.new_child(block.functions),
+            home.models.new_child(), home.blocks.new_child(block.blocks),
             path, {port: self._node(token.text, scope) for port, token in zip(block.ports, nodes, strict=True)},
         )  # fmt: skip
         self._bind(card, start, block, scope, inner)
@@ -338,7 +378,11 @@ class Expansion:
         self.doubt(card, tuple(doubts))
         bound: dict[str, Term] = {}
         for definition in given:
-            if definition.name not in defaults and not block.mentions(definition.name):
+            if definition.name not in defaults and block.uses(definition.name):
+                # LTspice needs no declaration.
+                note = f"{block.name} uses {definition.name} undeclared, which ngspice does not accept: add a default"
+                self.doubt(block.header or card, (note,))
+            elif definition.name not in defaults:
                 hint = closest(definition.name, defaults) or f"its parameters: {', '.join(defaults) or 'none'}"
                 raise card.error(f"{block.name} has no parameter {definition.name!r}", definition.at, hint)
             if definition.name in bound:

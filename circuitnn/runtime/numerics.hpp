@@ -320,4 +320,12 @@ CIRCUITNN_INLINE inline Real limit_junction(const Real& before, const Real& afte
     return select<Real>(steep, select<Real>(mirrored, -limited, limited), after);
 }
 
+// The same for a breakdown, exponential in -(w + voltage). A step that is not limited keeps every bit.
+template <class Real>
+CIRCUITNN_INLINE inline Real limit_breakdown(const Real& before, const Real& after, const Real& slope, const Real& critical,
+                                             const Real& voltage) {
+    const Real to = -after - voltage, limited = limit_junction<false, Real>(-before - voltage, to, slope, critical);
+    return select<Real>(limited < to, -limited - voltage, after);
+}
+
 }  // namespace circuitnn

@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import tempfile
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import soundfile
-from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 from scipy.io import wavfile
 from scipy.signal import firwin, upfirdn
-from signals import EXAMPLE, PHRASE, SAMPLE_RATE, SHORT, FloatArray, Performance, guitar, times
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+import ngspice  # noqa: E402
+
+from reference.signals import EXAMPLE, PHRASE, SAMPLE_RATE, SHORT, FloatArray, Performance, guitar, times  # noqa: E402
+
 NETLISTS = HERE.parents[1] / "netlists"
 EXAMPLE_FOLDER = HERE.parents[1] / "docs" / "example"
 
@@ -50,52 +52,12 @@ EXAMPLE_WET_VOLTS = 1.7
 EXAMPLE_DELAY = 23  # samples
 EXAMPLE_NOISE_DB = -60.0  # rms, relative to the wet signal
 
-# The input is read by XSPICE's filesource, which sets no breakpoints: a PWL source would make ngspice fall back to
-# first order at every point. The huge trtol switches the error-controlled step off, so every step is `step`.
-# ngspice starts with a hundredth of the print step, and far smaller steps than `step` drown in rounding errors.
-DECK = """
-.model source filesource(file="source.txt" amploffset=[0] amplscale=[1])
-.options method=trap reltol=1e-7 abstol=1e-12 vntol={vntol} chgtol=1e-22 trtol=1e9 itl4=200
-.control
-save v(out)
-tran {print_step:.16e} {stop:.16e} 0 {step:.16e}
-write out.raw v(out)
-quit
-.endc
-.end
-"""
 SUFFIXES = {"meg": 1e6, "k": 1e3, "m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12, "f": 1e-15, "": 1.0}
 
 
 def simulate(netlist: str, source: FloatArray, rate: float, vntol: float = 1e-10) -> FloatArray:
-    """The output [V] of a netlist for a source [V] on a grid of that rate [Hz], one trapezoidal step per point.
-
-    vntol: to how many volts ngspice solves the equations of each step.
-    """
-    step = 1.0 / rate
-    grid = np.arange(source.size) * step
-    circuit = re.sub(r"^Vin\s.*$", "aVin %v([in]) source", netlist, flags=re.MULTILINE)
-    circuit = re.sub(r"^\.(op|end)\s*$", "", circuit, flags=re.MULTILINE)
-    with tempfile.TemporaryDirectory() as folder:
-        np.savetxt(Path(folder, "source.txt"), np.column_stack([grid, source]), fmt="%.15e")
-        Path(folder, "deck.cir").write_text(
-            circuit + DECK.format(step=step, print_step=10.0 * step, stop=grid[-1], vntol=vntol)
-        )
-        process = subprocess.run(["ngspice", "-b", "deck.cir"], cwd=folder, capture_output=True, text=True)
-        raw = Path(folder, "out.raw")
-        if not raw.exists():
-            raise RuntimeError(f"ngspice failed:\n{process.stdout}\n{process.stderr}")
-        time, output = _read_raw(raw.read_bytes()).T
-    if time[-1] < grid[-1] * (1.0 - 1e-9):
-        raise RuntimeError(f"ngspice stopped at {time[-1]} s:\n{process.stderr}")
-    # ngspice's first steps are a fraction of the full step, so its uniform grid is shifted by a little.
-    return CubicSpline(time, output)(grid)
-
-
-def _read_raw(content: bytes) -> NDArray[np.float64]:
-    header, _, data = content.partition(b"Binary:\n")
-    variables = int(re.search(rb"No\. Variables:\s*(\d+)", header)[1])
-    return np.frombuffer(data, dtype="<f8").reshape(-1, variables)
+    """The output [V] of a netlist for a source [V] on a grid of that rate [Hz], one trapezoidal step per point."""
+    return ngspice.transient(netlist, source, rate, vntol=vntol).outputs["v(out)"]
 
 
 def decimate(fine: FloatArray, factor: int) -> FloatArray:
@@ -152,11 +114,6 @@ def drift(netlist: str, seed: int) -> tuple[str, dict[str, float]]:
     return netlist, truth
 
 
-def ngspice_version() -> str:
-    text = subprocess.run(["ngspice", "--version"], capture_output=True, text=True).stdout
-    return re.search(r"ngspice-\S+", text)[0]
-
-
 def read(name: str) -> str:
     return (NETLISTS / f"{name}.cir").read_text()
 
@@ -194,7 +151,7 @@ def make_accuracy(pool: ThreadPoolExecutor) -> None:
     }
     write_json(
         HERE / "accuracy.json",
-        {"ngspice": ngspice_version(), "stored_oversample": STORED_OVERSAMPLE, "netlists": settings},
+        {"ngspice": ngspice.version(), "stored_oversample": STORED_OVERSAMPLE, "netlists": settings},
     )
 
 
@@ -209,7 +166,7 @@ def make_recovery(pool: ThreadPoolExecutor) -> None:
     for name, (wet, values) in zip(RECOVERED, results, strict=True):
         wavfile.write(folder / f"{name}.wav", SAMPLE_RATE, wet.astype(np.float32))
         truth[name] = {"input_peak": PEAKS[name], "seed": seeds[name], "values": values}
-    write_json(folder / "truth.json", {"ngspice": ngspice_version(), "netlists": truth})
+    write_json(folder / "truth.json", {"ngspice": ngspice.version(), "netlists": truth})
 
 
 def make_example() -> None:
@@ -235,7 +192,7 @@ def make_example() -> None:
             "delay_samples": EXAMPLE_DELAY,
             "noise_db_relative_to_wet": EXAMPLE_NOISE_DB,
             "seed": seed,
-            "ngspice": ngspice_version(),
+            "ngspice": ngspice.version(),
         },
     )
 
