@@ -1,4 +1,4 @@
-"""Ladders of up to thousands of elements: computed where that is possible, else refused by their size, never a crash."""
+"""Circuits of thousands of elements: the linear parts work with sparse matrices; what cannot run says so and why."""
 
 from __future__ import annotations
 
