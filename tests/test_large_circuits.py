@@ -1,4 +1,4 @@
-"""Circuits of thousands of elements: the linear parts work with sparse matrices; what cannot run says so and why."""
+"""Ladders of up to thousands of elements: computed where possible, else refused by their size, never a crash."""
 
 from __future__ import annotations
 
