@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from circuitnn import couplings, devices, topology
 from circuitnn.affine import Affine, linear_source
-from circuitnn.circuit import GROUND, Circuit, Element, current_element, voltage_nodes
+from circuitnn.circuit import GROUND, Circuit, DeviceModel, Element, current_element, voltage_nodes
 from circuitnn.devices import MODEL_KINDS, ZERO_CELSIUS, Law
 from circuitnn.errors import CircuitError
 from circuitnn.substitution import without_intermediate_nodes
@@ -33,6 +33,8 @@ from circuitnn.values import resolve
 
 # What holds a node at DC that only capacitors connect to the rest, in siemens.
 LEAK = 1e-12
+# Matrices are dense: with as many unknowns, one of complex numbers takes 256 MiB.
+MAX_UNKNOWNS = 4096
 
 # How an entry's magnitude follows from a value.
 UNITY, VALUE, RECIPROCAL, DIFFERENTIATED = "unity", "value", "reciprocal", "differentiated"
@@ -246,7 +248,7 @@ class _Builder:
             kind = MODEL_KINDS[model.kind]
             # Only the plain law has one for a pair; a series resistance belongs to one device.
             alone = kind.pair is None or kind.resistances.keys() & model.parameters.keys() or element.parameters
-            if alone or kind.law(model.parameters) is not kind.laws[-1][0]:
+            if alone or _law(model) is not kind.laws[-1][0]:
                 bundles[element.name,] = [element]
             else:
                 bundles.setdefault((frozenset(element.nodes), model.name), []).append(element)
@@ -260,7 +262,7 @@ class _Builder:
         sources: dict[str, tuple[str, ...]] = {key: (f"{model.name}.{key}",) for key in model.parameters}
         sources |= {key: (f"{first.name}.{key}",) for key in first.parameters}
         sources["area"] = tuple(f"{e.name}.area" for e in bundle if e.nodes == first.nodes)
-        law = kind.law(model.parameters)
+        law = _law(model)
         if turned := tuple(f"{e.name}.area" for e in bundle if e.nodes != first.nodes):
             assert kind.pair is not None
             law, sources["reverse_area"] = kind.pair, turned
@@ -378,6 +380,11 @@ class _Builder:
         return self.node_index[name]
 
 
+def _law(model: DeviceModel) -> Law:
+    """The law of a .model card. A parameter of 0 says that there is no such effect."""
+    return MODEL_KINDS[model.kind].law({name for name, value in model.parameters.items() if value != 0})
+
+
 def _difference(plus: int, minus: int) -> dict[int, float]:
     # Both terminals on one node: the port is short-circuited and drives nothing.
     return {} if plus == minus else {plus: 1.0, minus: -1.0}
@@ -386,7 +393,8 @@ def _difference(plus: int, minus: int) -> dict[int, float]:
 def build_equations(circuit: Circuit) -> Equations:
     """The equations of a circuit. Nodes that are only steps of formulas have none, see substitution.py.
 
-    Raises CircuitError if it has no ground, a floating node, a loop of voltages or impossible couplings.
+    Raises CircuitError if it has no ground, a floating node, a loop of voltages or impossible couplings, and if it is
+    too large.
     """
     topology.check(circuit)
     couplings.check(circuit, resolve(circuit, {}, NUMPY))
@@ -405,4 +413,10 @@ def build_equations(circuit: Circuit) -> Equations:
             builder.current_controlled(element)
     for bundle in builder.bundles(element for element in circuit.elements if element.model is not None):
         builder.semiconductor(bundle)
+    count = len(builder.unknowns) + len(builder.ports)
+    if count > MAX_UNKNOWNS:
+        raise CircuitError(
+            f"the circuit has {count} unknown voltages and currents, more than the limit of {MAX_UNKNOWNS}",
+            "leave out what cannot be heard, or describe a part of the circuit in a netlist of its own",
+        )
     return builder.equations()

@@ -10,6 +10,9 @@ import numpy as np
 import torch
 
 import circuitnn as cn
+from circuitnn.inspection import inspect
+from circuitnn.inspection.figures import plot_sheet
+from circuitnn.inspection.frequencies import AUDIBLE
 from circuitnn.netlist import format_netlist
 
 DOCS = Path(__file__).parent
@@ -64,5 +67,13 @@ def fit_figure() -> None:
     figure.savefig(DOCS / "images" / "fit.png", dpi=110)
 
 
+def inspect_figure() -> None:
+    """docs/images/inspect.png: what `circuitnn inspect netlists/ts808.cir --plot` draws."""
+    plot_sheet(
+        inspect(cn.read_netlist(DOCS.parent / "netlists" / "ts808.cir")), DOCS / "images" / "inspect.png", *AUDIBLE
+    )
+
+
 if __name__ == "__main__":
+    inspect_figure()
     fit_figure()

@@ -39,13 +39,13 @@ def cards(text: str) -> list[tuple[str, str, str]]:
         if line.startswith("* --- "):
             section = line.strip("* -")
             comment = ""
+        elif line in ("", "*"):
+            comment = ""
         elif line.startswith("* Alias: "):
             pass
-        elif line.startswith("*"):
+        elif line.startswith("* "):
             comment = line[1:].strip() if after_card else f"{comment} {line[1:].strip()}".strip()
             after_card = False
-        elif not line.strip():
-            comment = ""
         elif line.startswith((".model", ".subckt")) and not inside:
             found.append((section, line, comment))
             after_card = True

@@ -77,6 +77,38 @@ CASES = {
         "Q1 c b e QP\n.model QP PNP(IS=20f BF=150 BR=2 VAF=40 XTB=1.5)\n.temp 40\n*@ input Vin",
         2.0,
     ),
+    "complete_diode": Case(
+        "Vin in 0 0\nR1 in out 220\nC1 out 0 10n\nD1 out 0 DC area=2\n"
+        ".model DC D(IS=2.7n N=1.8 RS=.6 IKF=4m ISR=1.6n NR=2 VJ=.5 M=.33 BV=3 IBV=1m)\n.temp 40\n*@ input Vin",
+        4.0,
+    ),
+    "gummel_poon": Case(
+        "Vcc vcc 0 9\nVin in 0 0\nC1 in b 1u\nR1 vcc b 100k\nR2 b 0 15k\nRc vcc c 4.7k\nRe e 0 470\nCe e 0 1u\n"
+        "Q1 c b e QG area=1.5\n.model QG NPN(IS=10f BF=200 BR=3 NF=1.05 VAF=60 VAR=20 IKF=2m IKR=5m ISE=20f NE=1.4 "
+        "ISC=1p NC=1.8 RB=100 RC=5 RE=1)\n*@ input Vin",
+        1.0,
+    ),
+    "njf": Case(
+        "Vdd vdd 0 9\nVin in 0 0\nC1 in g 100n\nR1 g 0 1meg\nRd vdd d 2.2k\nRs s 0 680\nCs s 0 1u\nC2 d out 1u\n"
+        "R2 out 0 10k\nJ1 d g s JN\n.model JN NJF(VTO=-2.1 BETA=1.3m LAMBDA=8m IS=20f B=0.8 RD=10 RS=8)\n*@ input Vin",
+        2.0,
+    ),
+    "pjf": Case(
+        "Vss vss 0 9\nVin in 0 0\nR1 in g 10k\nRd d 0 2.2k\nRs vss s 470\nCd d 0 10n\nJ1 d g s JP area=2\nC1 g 0 1n\n"
+        "Vg vg 0 8\nR2 g vg 22k\n.model JP PJF(VTO=-1.4 BETA=1m LAMBDA=12m TCV=1m BEX=-1.5)\n.temp 45\n*@ input Vin",
+        4.0,
+    ),
+    "nmos": Case(
+        "Vdd vdd 0 9\nVin in 0 0\nC1 in g 100n\nR1 vdd g 2.2meg\nR2 g 0 1meg\nRd vdd d 2.2k\nRs s 0 470\nC2 d out 1u\n"
+        "R3 out 0 10k\nM1 d g s 0 MN W=50u L=5u\n"
+        ".model MN NMOS(VTO=1.2 KP=1m GAMMA=0.5 PHI=0.7 LAMBDA=20m RD=20 RS=5)\n*@ input Vin",
+        3.0,
+    ),
+    "pmos_switch": Case(
+        "Vin in 0 0\nR1 in a 1k\nC1 a 0 10n\nM1 a g b vb MP W=100u L=2u\nR2 b 0 4.7k\nC2 b 0 4.7n\nVb vb 0 5\n"
+        "Vg g 0 -2\n.model MP PMOS(VTO=-1 KP=0.2m GAMMA=0.6 LAMBDA=10m)\n*@ input Vin",
+        4.0,
+    ),
     "inductor_and_diode": Case(
         "Vin in 0 0\nR1 in a 100\nL1 a out 20m\nC1 out 0 47n\nR2 out 0 4.7k\nD1 out 0 DG\nD2 0 out DG\n"
         ".model DG D(IS=200n N=1.3)\n*@ input Vin",

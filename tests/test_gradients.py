@@ -9,6 +9,7 @@ from functools import cache
 import pytest
 import torch
 from circuits import CASES, RATE, discrete, excitation, start
+from textbook import FORMULAS
 from torch import Tensor
 
 from circuitnn.kernel import CompiledKernel, Structure
@@ -18,43 +19,9 @@ from circuitnn.simulate import kernel_id, simulate, tangent
 from circuitnn.values import literal_values
 
 TIME = 40
-GMIN = 1e-12
 
 
 # --- The oracle: textbook formulas and a Newton loop, all of it inside autograd -------------------------------------
-
-
-def diode(w: Tensor, c: dict[str, Tensor]) -> Tensor:
-    return c["forward"] * (torch.exp(c["slope"] * w) - 1.0) + GMIN * w
-
-
-def diode_pair(w: Tensor, c: dict[str, Tensor]) -> Tensor:
-    forward = c["forward"] * (torch.exp(c["slope"] * w) - 1.0)
-    return forward - c["reverse"] * (torch.exp(-c["slope"] * w) - 1.0) + 2.0 * GMIN * w
-
-
-def breakdown_diode(w: Tensor, c: dict[str, Tensor]) -> Tensor:
-    return diode(w, c) - c["knee_current"] * torch.exp(-c["slope"] * (w + c["knee_voltage"]))
-
-
-def bjt(w: Tensor, c: dict[str, Tensor]) -> Tensor:
-    v_be, v_bc = w
-    i_f = c["saturation"] * (torch.exp(c["forward_slope"] * v_be) - 1.0)
-    i_r = c["saturation"] * (torch.exp(c["reverse_slope"] * v_bc) - 1.0)
-    i_t = (i_f - i_r) * (1.0 - v_bc * c["inverse_vaf"])
-    return torch.stack([i_f * c["inverse_bf"] + i_t + GMIN * v_be, i_r * c["inverse_br"] - i_t + GMIN * v_bc])
-
-
-def switch(w: Tensor, c: dict[str, Tensor]) -> Tensor:
-    v, control = w
-    x = ((control - c["start"]) * c["rate"]).clamp(0.0, 1.0)
-    current = v * torch.exp(c["off"] + c["span"] * x * x * (3.0 - 2.0 * x))
-    return torch.stack([current, torch.zeros_like(current)])
-
-
-FORMULAS: dict[str, Callable[[Tensor, dict[str, Tensor]], Tensor]] = {
-    f.__name__: f for f in (diode, diode_pair, breakdown_diode, bjt)
-} | {"voltage_switch": switch, "current_switch": switch}
 
 
 def unrolled(

@@ -48,11 +48,14 @@ def test_controlled_sources_have_spices_signs() -> None:
 
 
 @pytest.mark.parametrize("supply", [1e-3, 1.0, 30.0, 1e3, 1e5])
-@pytest.mark.parametrize("name", ["series_diodes", "breakdown", "npn", "pnp"])
+@pytest.mark.parametrize(
+    "name", ["series_diodes", "breakdown", "complete_diode", "npn", "pnp", "gummel_poon", "njf", "nmos"]
+)
 def test_extreme_supplies_converge(name: str, supply: float) -> None:
     # An input rests at zero whatever its DC value, so here the source is a supply.
     cards = CASES[name].netlist.replace("*@ input Vin", "")
-    source = "VIN" if name in ("series_diodes", "breakdown") else {"npn": "VCC", "pnp": "VEE"}[name]
+    supplies = {"npn": "VCC", "pnp": "VEE", "gummel_poon": "VCC", "njf": "VDD", "nmos": "VDD"}
+    source = supplies.get(name, "VIN")
     model = DiscreteCircuit(parse(cards), 48000.0)
     plus = f"v({model.circuit.element(source).nodes[0]})"
     for sign in (1.0, -1.0):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from pathlib import Path
 
 import ngspice
 import pytest
@@ -64,3 +65,11 @@ def test_no_name_is_given_twice() -> None:
     names = [alias for line in re.findall(r"(?m)^\* Alias: (.+)", TEXT) for alias in line.split()]
     assert len({name.upper() for name in (*names, *CARDS)}) == len(names) + len(CARDS)
     assert {name.upper() for name in names} == {name for text in library_files().values() for name in aliases(text)}
+
+
+def test_the_page_of_parts_lists_every_name() -> None:
+    page = Path(__file__).parents[1].joinpath("docs", "parts.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in page.splitlines() if line.startswith("| ")]
+    listed = {name.upper() for part, further in rows for name in (part, *further.split(", ")) if name}
+    aliased = {alias for text in library_files().values() for alias in aliases(text)}
+    assert listed - {"PART", "ALSO"} == {part.upper() for part in CARDS} | aliased, "run docs/make_parts.py"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,7 @@ def assert_sensitivities(circuit: Circuit, names: tuple[str, ...] | None = None)
     inspection = inspect(circuit)
     found = inspection.sensitivities(FREQUENCIES)
     knobs = {knob.name: knob for knob in inspection.knobs}
+    couplings = {element.name for element in circuit.elements if element.kind == "K"}
     gain = np.abs(inspection.linearised.response(FREQUENCIES).gain)
     # What does not come through has no level.
     through = gain > 1e-9
@@ -93,7 +95,10 @@ def assert_sensitivities(circuit: Circuit, names: tuple[str, ...] | None = None)
         def at(offset: float, name: str = name) -> NDArray[np.float64]:
             if name in knobs:
                 return response(inspection, name, float(value_at(knobs[name].taper, knobs[name].position + offset)))
-            return response(inspection, name, inspection.values[name] * (1.0 + offset))
+            value = inspection.values[name]
+            if name in couplings:
+                return response(inspection, name, math.copysign(1.0 - (1.0 - abs(value)) * (1.0 + offset), value))
+            return response(inspection, name, value * (1.0 + offset))
 
         step = 3e-4
         quotient = (8 * (at(step) - at(-step)) - (at(2 * step) - at(-2 * step))) / (12 * step)
@@ -126,6 +131,12 @@ def test_a_knob_is_measured_by_its_travel(taper: str) -> None:
         f"t\n*@ input Vin\n*@ output out\n{card}\nVin in 0 0\nR1 in out {{1k + 9k*k}}\nC1 out 0 10n\n.end\n"
     )
     assert_sensitivities(circuit)
+
+
+def test_sources_within_a_model_are_no_parts() -> None:
+    cards = ".subckt BUFFER i o\nE1 x 0 i 0 2\nV1 y x 1\nR1 y o 1k\n.ends\nX1 in out BUFFER\nR2 out 0 1k\nV2 z 0 5\n"
+    found = inspect(parse(f"{cards}Vin in 0 0\nR3 z out 1k\n*@ input Vin\n*@ output out")).sensitivities([1e3])
+    assert sorted(found.names) == ["R.X1.R1", "R2", "R3", "V2"]
 
 
 def test_what_is_blocked_has_no_sensitivity() -> None:

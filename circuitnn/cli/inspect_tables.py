@@ -23,6 +23,8 @@ BAR, BAR_RANGE = 30, 60.0
 RANKS, COLUMNS = 15, 10
 # What a leak of a picosiemens leaves is nothing: volt, ampere, watt.
 NOTHING = {"V": 1e-9, "A": 1e-15, "W": 1e-15}
+# What a source within a subcircuit delivers unnoticed, in watt.
+NOTHING_BUILT_IN = 1e-9
 # Where impedances are stated in one number.
 MIDDLE = 1e3
 
@@ -95,9 +97,11 @@ def _operating_point(console: Console, found: Inspection) -> None:
             column_first=True,
         )
     )
-    if found.supplies:
+    # Sources that shift a level within a model deliver next to nothing.
+    supplies = [item for item in found.supplies if "." not in item.name or abs(item.power) > NOTHING_BUILT_IN]
+    if supplies:
         table = _table("supply", "voltage", "delivers", "power")
-        for item in found.supplies:
+        for item in supplies:
             table.add_row(item.name, _value(item.voltage, "V"), _value(-item.current, "A"), _value(-item.power, "W"))
         console.print(table)
     if found.devices:
@@ -203,8 +207,8 @@ def _sensitivities(console: Console, found: Inspection, frequencies: Frequencies
     chosen = [frequencies[round(k)] for k in np.linspace(0, len(frequencies) - 1, min(COLUMNS, len(frequencies)))]
     result = found.sensitivities(chosen)
     for row, column, label in found.pairs:
-        _say(console, f"\nsensitivity, {label}: gain in dB for 10 % more of a value, or of a knob's travel")
-        table = _table("", "", *(format_value(frequency, "Hz") for frequency in chosen))
+        _say(console, f"\nsensitivity, {label}: gain in dB for 10 % more of a value (knob: of its travel)")
+        table = _table("at Hz", "", *map(format_value, chosen))
         for k in result.ranking(row, column)[:RANKS]:
             name = result.names[k]
             cells = (f"{x:+.2f}" if abs(x) >= 0.005 else "·" for x in result.level[k, :, row, column])

@@ -6,7 +6,16 @@ from circuitnn.devices.diode import BREAKDOWN_DIODE, COMPLETE_DIODE, DIODE, DIOD
 from circuitnn.devices.jfet import JFET
 from circuitnn.devices.junction import ZERO_CELSIUS
 from circuitnn.devices.kinds import FAMILIES, MODEL_KINDS, SENSED_CURRENT, Family, ModelKind
-from circuitnn.devices.law import AMPERE_PER_VOLT, GMIN, TEMPERATURE, Junction, Law, Parameter
+from circuitnn.devices.law import (
+    AMPERE_PER_VOLT,
+    GMIN,
+    TEMPERATURE,
+    THERMAL_VOLTAGE,
+    Junction,
+    Law,
+    Parameter,
+    at_temperature,
+)
 from circuitnn.devices.mosfet import NMOS, PMOS
 
 __all__ = [
@@ -26,6 +35,7 @@ __all__ = [
     "PMOS",
     "SENSED_CURRENT",
     "TEMPERATURE",
+    "THERMAL_VOLTAGE",
     "ZERO_CELSIUS",
     "BehaviouralDevice",
     "Family",
@@ -33,5 +43,6 @@ __all__ = [
     "Law",
     "ModelKind",
     "Parameter",
+    "at_temperature",
     "behavioural_device",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sympy import Expr, Float, Max, Min, Piecewise, S, Symbol, exp, log, sqrt
 
-from circuitnn.devices.law import BOLTZMANN_OVER_CHARGE, TEMPERATURE, Parameter
+from circuitnn.devices.law import BOLTZMANN_OVER_CHARGE, TEMPERATURE, THERMAL_VOLTAGE, Parameter
 from circuitnn.symbolic import SMALLEST, limited_exp
 
 # SPICE's reference temperature (27 degrees Celsius), in kelvin: that of silicon's energy gap in its potentials.
@@ -28,7 +28,6 @@ def signed(name: str) -> Symbol:
 
 NOMINAL = parameter("tnom") + ZERO_CELSIUS
 RATIO = TEMPERATURE / NOMINAL
-THERMAL_VOLTAGE = BOLTZMANN_OVER_CHARGE * TEMPERATURE
 
 
 def saturation_growth(emission: Expr = S.One) -> Expr:
@@ -47,22 +46,22 @@ def critical_voltage(slope: Expr, saturation: Expr) -> Expr:
 
     Not below n V_T, where limiting, which takes a logarithm of v / (n V_T), would turn back.
     """
-    return Max(log(1.0 / (slope * sqrt(2.0) * Max(saturation, Float(SMALLEST)))), 1.0) / slope
+    return Max(log(1.0 / (slope * sqrt(2.0) * _above_zero(saturation))), 1.0, evaluate=False) / slope
 
 
 def inverse(name: str, area: Expr = S.One) -> Expr:
     """1 / (parameter times area); 0 for a parameter of 0, which is how cards say that there is no such effect."""
-    return Piecewise((1.0 / (_above_zero(name) * area), signed(name) > 0.0), (S.Zero, True), evaluate=False)
+    return Piecewise((1.0 / (_above_zero(signed(name)) * area), signed(name) > 0.0), (S.Zero, True), evaluate=False)
 
 
 def unless_zero(name: str, otherwise: Expr) -> Expr:
     """The parameter; what it is otherwise where the card does not give it and its default is 0."""
-    return Piecewise((_above_zero(name), signed(name) > 0.0), (otherwise, True), evaluate=False)
+    return Piecewise((_above_zero(signed(name)), signed(name) > 0.0), (otherwise, True), evaluate=False)
 
 
-def _above_zero(name: str) -> Expr:
+def _above_zero(quantity: Expr) -> Expr:
     # Both cases of a choice are evaluated, so both must have a value.
-    return Max(signed(name), Float(SMALLEST))
+    return Max(quantity, Float(SMALLEST), evaluate=False)
 
 
 def kept_positive(x: Expr, edge: float) -> Expr:
@@ -79,9 +78,9 @@ def silicon_gap(temperature: Expr) -> Expr:
 def potential(nominal: Expr) -> Expr:
     """A built-in or surface potential at TEMPERATURE, from its value at TNOM (Nagel 1975; jfettemp, mos1temp)."""
 
-    def shift(temperature: Expr) -> Expr:
-        thermal = BOLTZMANN_OVER_CHARGE * temperature
+    def shift(temperature: Expr, thermal: Expr) -> Expr:
         gap = silicon_gap(temperature) / thermal - 1.1150877 / (BOLTZMANN_OVER_CHARGE * REFERENCE)
         return thermal * (gap - 3.0 * log(temperature / REFERENCE))
 
-    return RATIO * (nominal - shift(NOMINAL)) + shift(TEMPERATURE)
+    then = shift(NOMINAL, BOLTZMANN_OVER_CHARGE * NOMINAL)
+    return RATIO * (nominal - then) + shift(TEMPERATURE, THERMAL_VOLTAGE)

@@ -30,7 +30,7 @@ from circuitnn.units import format_value
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 PANEL = (5.6, 3.2)
 # What a panel shows of a response below its highest point, in dB, and of impedances, in ohm.
-LEVELS, IMPEDANCES = 80.0, (1e-3, 1e9)
+LEVELS, IMPEDANCES = 60.0, (1e-3, 1e9)
 # Sensitivities up to this many dB are not worth a curve.
 NEGLIGIBLE = 1e-3
 _STYLE: dict[Any, Any] = {

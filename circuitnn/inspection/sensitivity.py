@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from circuitnn.circuit import Circuit
 from circuitnn.dual import Dual, gradient_of, variables
-from circuitnn.inspection.linearised import Linearised, relative, solve_scaled
+from circuitnn.inspection.linearised import Linearised, relative
 from circuitnn.mna import Equations
 from circuitnn.operating_point import OperatingPoint, device_coefficients, law_jacobians, law_values
+from circuitnn.solving import solve_scaled
 from circuitnn.symbolic import NUMPY
 from circuitnn.tapers import position_at, value_at
 from circuitnn.values import literal_values, resolve
@@ -28,15 +29,16 @@ from circuitnn.values import literal_values, resolve
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
-# Sensitivities are stated for a change of this part of a value, or of a knob's travel.
+# Sensitivities are stated for a change of this part of a value, of a knob's travel, or of a coupling's leakage.
 CHANGE = 0.1
 _DECIBEL = 20.0 / math.log(10.0)
 
 
 @dataclass(frozen=True)
 class Sensitivities:
-    """level [names, f, n_y, n_u]: how many dB the gain rises for 10 % more of each value, or of a knob's travel: the
-    derivative d (20 log10 |H|) / d (ln value), or / d (position), times 0.1. nan where nothing comes through."""
+    """level [names, f, n_y, n_u]: how many dB the gain rises for 10 % more of each value, of a knob's travel, or of the
+    leakage 1 - |k| of a coupling: the derivative d (20 log10 |H|) / d (ln value), or / d (position), times 0.1. nan
+    where nothing comes through."""
 
     names: tuple[str, ...]
     frequencies: tuple[float, ...]
@@ -56,12 +58,16 @@ def sensitivities(
     linearised: Linearised,
     frequencies: Sequence[float],
 ) -> Sensitivities:
-    """The sensitivity of every gain to every plain number of the netlist that is not zero, inputs left out."""
+    """The sensitivity of every gain to every plain number of the netlist that is not zero.
+
+    Left out are inputs, and sources within subcircuits: they are how a model is built and no parts.
+    """
     knobs = {knob.name for knob in circuit.knobs}
+    built_in = {element.name for element in circuit.elements if element.kind in "VIEFGH" and "." in element.name}
     nominal = {
         name: value
         for name, value in literal_values(circuit).items()
-        if (value != 0.0 or name in knobs) and name not in circuit.inputs
+        if (value != 0.0 or name in knobs) and name not in built_in.union(circuit.inputs)
     }
     change = _Change(circuit, equations, point, nominal)
     level = np.zeros((len(nominal), len(frequencies), len(linearised.y), linearised.b.shape[1]))
@@ -75,10 +81,13 @@ def sensitivities(
 
 
 def _steps(circuit: Circuit, nominal: Mapping[str, float]) -> Real:
-    """What CHANGE is of each value: that part of it, or of the whole travel of a knob."""
-    tapers = {knob.name: knob.taper for knob in circuit.knobs}
-    steps = [_slope(tapers[name], value) if name in tapers else value for name, value in nominal.items()]
-    return CHANGE * np.array(steps)
+    """What CHANGE is of each value."""
+    steps = dict(nominal)
+    steps |= {knob.name: _slope(knob.taper, nominal[knob.name]) for knob in circuit.knobs}
+    # More leakage is less coupling; 10 % more coupling would often be more than there can be.
+    couplings = (element.name for element in circuit.elements if element.kind == "K" and element.name in nominal)
+    steps |= {name: math.copysign(1.0 - abs(nominal[name]), -nominal[name]) for name in couplings}
+    return CHANGE * np.array([steps[name] for name in nominal])
 
 
 def _slope(taper: str, value: float) -> float:

@@ -171,24 +171,23 @@ class _Nodes:
 
     def _labelled(self, drawing: Schematic) -> dict[Point, str]:
         """The names of the nodes that have labels: ground, else the first label in the file."""
-        labels: dict[Point, list[str]] = {}
-        roots: dict[str, Point] = {}
+        first: dict[str, Point] = {}
+        written: dict[str, str] = {}
         for spot, label in drawing.labels:
             name = _SEPARATORS.sub("_", label.text)
             key = GROUND if name.lower() == "gnd" else name.lower()
             # Labels that are alike are one node wherever they stand.
-            self._wiring.join(roots.setdefault(key, spot), spot)
-        for spot, label in drawing.labels:
-            names = labels.setdefault(self._wiring.find(spot), [])
-            name = _SEPARATORS.sub("_", label.text)
-            if name.lower() not in (other.lower() for other in names):
-                names.append(name)
-        found: dict[Point, str] = {}
-        for root, names in labels.items():
-            ground = [name for name in names if name.lower() in (GROUND, "gnd")]
-            found[root] = GROUND if ground else names[0]
-            if len(names) > len(ground) + (not ground):
-                self.doubts.append(f"the labels {', '.join(names)} are on one node, which is called {found[root]}")
+            self._wiring.join(first.setdefault(key, spot), spot)
+            written.setdefault(key, GROUND if key == GROUND else name)
+        names: dict[Point, list[str]] = {}
+        for key, spot in first.items():
+            names.setdefault(self._wiring.find(spot), []).append(written[key])
+        found = {root: GROUND if GROUND in alike else alike[0] for root, alike in names.items()}
+        self.doubts += [
+            f"the labels {', '.join(alike)} are on one node, which is called {found[root]}"
+            for root, alike in names.items()
+            if len(alike) > 1
+        ]
         return found
 
     def _number(self, spots: list[Point]) -> None:

@@ -10,9 +10,9 @@ from sympy import Expr
 
 from circuitnn.circuit import GROUND, Circuit, Knob, Learnable
 from circuitnn.devices import FAMILIES
+from circuitnn.netlist.blocks import node_name
 from circuitnn.netlist.formulas import closest
 from circuitnn.netlist.lexer import Card
-from circuitnn.netlist.subcircuits import node_name
 from circuitnn.tapers import TAPERS, position_at, value_at
 
 KNOB_TOLERANCE = 1e-3

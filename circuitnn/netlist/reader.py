@@ -10,6 +10,7 @@ from pathlib import Path
 from circuitnn.circuit import Circuit, symbol
 from circuitnn.errors import CircuitnnError, NetlistError
 from circuitnn.netlist.asc import schematic_deck
+from circuitnn.netlist.blocks import Block, node_name, subcircuit_header
 from circuitnn.netlist.definitions import Definition, assignments, function, in_order, value_formula
 from circuitnn.netlist.directives import Directives
 from circuitnn.netlist.files import Files, asked_for, read_text, section
@@ -17,7 +18,7 @@ from circuitnn.netlist.formulas import closest, fold
 from circuitnn.netlist.lexer import Card, Deck, Line, cards, physical_lines, tokens
 from circuitnn.netlist.ltspice import is_ltspice_library, stand_in
 from circuitnn.netlist.part_library import aliases, library_files
-from circuitnn.netlist.subcircuits import Block, Expansion, node_name, subcircuit_header
+from circuitnn.netlist.subcircuits import Expansion
 from circuitnn.netlist.terms import Term, number
 from circuitnn.units import parse_value
 

@@ -15,7 +15,7 @@ from circuitnn.netlist.lexer import Line
 from circuitnn.netlist.symbols import Point, point
 from circuitnn.netlist.wiring import Wire
 
-MAX_RECORDS = 50_000
+MAX_RECORDS = 20_000
 _ORIENTATION = re.compile("[RM](0|90|180|270)")
 _IGNORED = frozenset(("version", "sheet", "window", "line", "rectangle", "circle", "arc", "iopin", "dataflag", "image"))
 _WORD = re.compile(r"\S+")
