@@ -71,7 +71,7 @@ def _table(*columns: str, title: str = "") -> Table:
     """A table whose first column is a name and whose others are numbers."""
     table = Table(box=SIMPLE, title=title or None, title_justify="left", title_style="")
     for k, column in enumerate(columns):
-        table.add_column(column, justify="right" if k else "left")
+        table.add_column(column, justify="right" if k else "left", overflow="fold")
     return table
 
 
