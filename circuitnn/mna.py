@@ -33,6 +33,8 @@ from circuitnn.values import resolve
 
 # What holds a node at DC that only capacitors connect to the rest, in siemens.
 LEAK = 1e-12
+# Matrices are dense: with as many unknowns, one of complex numbers takes 256 MiB.
+MAX_UNKNOWNS = 4096
 
 # How an entry's magnitude follows from a value.
 UNITY, VALUE, RECIPROCAL, DIFFERENTIATED = "unity", "value", "reciprocal", "differentiated"
@@ -269,11 +271,14 @@ class _Builder:
             if parameter in model.parameters:
                 key = f"{model.name}.{parameter}"
                 terminals[terminal] = self.series_resistance(first.name, parameter, terminals[terminal], key)
-        ports = [(terminals[plus], terminals[minus]) for plus, minus in kind.ports]
-        if kind.reversed:
-            ports = [(minus, plus) for plus, minus in ports]
-        name = "|".join(element.name for element in bundle)
-        self.device(name, law, sources, [_difference(plus, minus) for plus, minus in ports])
+        columns = list[dict[int, float]]()
+        for port in kind.ports:
+            if port == devices.SENSED_CURRENT:
+                columns.append(self.port(first, first.branches[0]))
+            else:
+                plus, minus = (terminals[terminal] for terminal in (reversed(port) if kind.reversed else port))
+                columns.append(_difference(plus, minus))
+        self.device("|".join(element.name for element in bundle), law, sources, columns)
 
     def series_resistance(self, name: str, parameter: str, outer: int, key: str) -> int:
         """An inner node of the device `name` behind the resistance `key` (ohm times area), which may be 0."""
@@ -388,7 +393,8 @@ def _difference(plus: int, minus: int) -> dict[int, float]:
 def build_equations(circuit: Circuit) -> Equations:
     """The equations of a circuit. Nodes that are only steps of formulas have none, see substitution.py.
 
-    Raises CircuitError if it has no ground, a floating node, a loop of voltages or impossible couplings.
+    Raises CircuitError if it has no ground, a floating node, a loop of voltages or impossible couplings, and if it is
+    too large.
     """
     topology.check(circuit)
     couplings.check(circuit, resolve(circuit, {}, NUMPY))
@@ -407,4 +413,10 @@ def build_equations(circuit: Circuit) -> Equations:
             builder.current_controlled(element)
     for bundle in builder.bundles(element for element in circuit.elements if element.model is not None):
         builder.semiconductor(bundle)
+    count = len(builder.unknowns) + len(builder.ports)
+    if count > MAX_UNKNOWNS:
+        raise CircuitError(
+            f"the circuit has {count} unknown voltages and currents, more than the limit of {MAX_UNKNOWNS}",
+            "leave out what cannot be heard, or describe a part of the circuit in a netlist of its own",
+        )
     return builder.equations()

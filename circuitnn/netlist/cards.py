@@ -33,6 +33,8 @@ _QUANTITIES = {
 }
 # What the other forms of a controlled source give.
 _CONTROLLED_QUANTITIES = {"E": "voltage", "F": "current", "G": "current", "H": "voltage"}
+# Where a simulator is to begin its search for the operating point, on device cards.
+_FLAGS = ("on", "off")
 _NUMERIC = tuple("+-.0123456789")
 _FOREIGN = {
     **dict.fromkeys("TOU", "transmission lines"),
@@ -210,13 +212,17 @@ def _controlled(reader: Reader, fields: Fields) -> None:
 
 
 def _current_controlled(reader: Reader, fields: Fields) -> None:
-    if not reader.word or reader.assigns():
-        raise reader.expected("the name of the source whose current counts")
     if _is_polynomial(reader):
         _polynomial(reader, fields)
         return
-    fields.branches.append(reader.rest.pop(0))
+    _sensed_source(reader, fields)
     _controlled(reader, fields)
+
+
+def _sensed_source(reader: Reader, fields: Fields) -> None:
+    if not reader.word or reader.assigns():
+        raise reader.expected("the name of the source whose current counts")
+    fields.branches.append(reader.rest.pop(0))
 
 
 def _is_polynomial(reader: Reader) -> bool:
@@ -294,10 +300,10 @@ def _device(reader: Reader, fields: Fields) -> None:
     if not reader.word or reader.assigns():
         raise reader.expected("the name of a .model")
     fields.model = reader.rest.pop(0)
-    if reader.here and not reader.assigns() and reader.word != "off":
+    if reader.here and not reader.assigns() and reader.word not in _FLAGS:
         fields.parameters["area"] = reader.value("the area")
     family = FAMILIES[reader.card.text[0].upper()]
-    reader.extras(fields, "off", parameters=("area", *family.instance))
+    reader.extras(fields, *_FLAGS, parameters=("area", *family.instance))
 
 
 def _code_model(reader: Reader, fields: Fields) -> None:
@@ -306,6 +312,11 @@ def _code_model(reader: Reader, fields: Fields) -> None:
         hint = "replace the part by elements that are, or by a .subckt of such elements"
         raise reader.card.error(f"{message} are not supported", 0, hint)
     fields.model = reader.rest.pop(0)
+
+
+def _current_switch(reader: Reader, fields: Fields) -> None:
+    _sensed_source(reader, fields)
+    _device(reader, fields)
 
 
 def _transistor(reader: Reader, fields: Fields) -> None:
@@ -319,6 +330,7 @@ def _transistor(reader: Reader, fields: Fields) -> None:
     _device(reader, fields)
 
 
+_DEVICE_READERS = {"Q": _transistor, "W": _current_switch}
 _CONTROL = ("out+", "out-", "in+", "in-")
 ROWS: Mapping[str, Row] = {
     "R": Row("resistor", ("first", "second"), _passive, "R1 a b 4.7k"),
@@ -334,7 +346,7 @@ ROWS: Mapping[str, Row] = {
     "A": Row("potentiometer", ("first", "wiper", "last"), _code_model, "ARV1 a wiper b MYPOT"),
     "B": Row("behavioural source", ("+", "-"), _behavioural, "B1 plus minus I={1m*tanh(v(in))}"),
     **{
-        letter: Row(family.name, family.terminals, _transistor if letter == "Q" else _device, family.example)
+        letter: Row(family.name, family.terminals, _DEVICE_READERS.get(letter, _device), family.example)
         for letter, family in FAMILIES.items()
     },
 }
