@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from circuitnn.errors import CircuitError
-from circuitnn.mna import Equations, Stamp
+from circuitnn.mna import Equations
 from circuitnn.schemes import Scheme
+from circuitnn.stamp import Stamp
 
 # What makes a port current comparable with a port voltage, in ohm: milliamperes beside volts.
 CURRENT_SCALE = 1e3

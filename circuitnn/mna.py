@@ -16,7 +16,7 @@ Brennan, "The modified nodal approach to network analysis", IEEE Trans. Circuits
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from circuitnn.affine import Affine, linear_source
 from circuitnn.circuit import GROUND, Circuit, DeviceModel, Element, current_element, voltage_nodes
 from circuitnn.devices import MODEL_KINDS, ZERO_CELSIUS, Law
 from circuitnn.errors import CircuitError
+from circuitnn.stamp import Entries, Stamp
 from circuitnn.substitution import without_intermediate_nodes
 from circuitnn.symbolic import NUMPY
 from circuitnn.values import resolve
@@ -38,23 +39,6 @@ MAX_UNKNOWNS = 4096
 
 # How an entry's magnitude follows from a value.
 UNITY, VALUE, RECIPROCAL, DIFFERENTIATED = "unity", "value", "reciprocal", "differentiated"
-
-
-@dataclass(frozen=True)
-class Stamp:
-    """A matrix of the given shape as a sum of entries: at rows[k], columns[k] adds signs[k] * c[coefficients[k]]."""
-
-    shape: tuple[int, int]
-    rows: NDArray[np.int64]
-    columns: NDArray[np.int64]
-    signs: NDArray[np.float64]
-    coefficients: NDArray[np.int64]
-
-    def dense(self, c: NDArray[Any]) -> NDArray[Any]:
-        """The matrix for coefficients c [n_c] (real or complex)."""
-        matrix = np.zeros(self.shape, dtype=c.dtype)
-        np.add.at(matrix, (self.rows, self.columns), self.signs * c[self.coefficients])
-        return matrix
 
 
 @dataclass(frozen=True)
@@ -119,16 +103,6 @@ class Equations:
         return [values[name] for name in self.sources]
 
 
-@dataclass
-class _Entries:
-    items: list[tuple[int, int, float, int]] = field(default_factory=list)
-
-    def stamp(self, rows: int, columns: int) -> Stamp:
-        table = np.array(self.items, dtype=float).reshape(-1, 4)
-        row, column, coefficient = (table[:, k].astype(np.int64) for k in (0, 1, 3))
-        return Stamp((rows, columns), row, column, table[:, 2].copy(), coefficient)
-
-
 class _Builder:
     """Collects entries element by element. Rows and columns of ground are -1 and dropped."""
 
@@ -137,7 +111,7 @@ class _Builder:
         self.unknowns = [f"v({node})" for node in circuit.nodes]
         self.node_index = {GROUND: -1} | {node: k for k, node in enumerate(circuit.nodes)}
         self.coefficients: dict[tuple[str, str], int] = {(UNITY, ""): 0}
-        self.M, self.N_x, self.G_q = _Entries(), _Entries(), _Entries()
+        self.M, self.N_x, self.G_q = Entries(), Entries(), Entries()
         self.states: list[str] = []
         self.inputs: dict[str, dict[int, float]] = {name: {} for name in circuit.inputs}
         self.sources: dict[str, dict[int, float]] = {}
@@ -155,7 +129,7 @@ class _Builder:
     def coefficient(self, rule: str, name: str = "") -> int:
         return self.coefficients.setdefault((rule, name), len(self.coefficients))
 
-    def add(self, entries: _Entries, row: int, column: int, sign: float, rule: str = UNITY, name: str = "") -> None:
+    def add(self, entries: Entries, row: int, column: int, sign: float, rule: str = UNITY, name: str = "") -> None:
         if row >= 0 and column >= 0:
             entries.items.append((row, column, sign, self.coefficient(rule, name)))
 
@@ -271,11 +245,14 @@ class _Builder:
             if parameter in model.parameters:
                 key = f"{model.name}.{parameter}"
                 terminals[terminal] = self.series_resistance(first.name, parameter, terminals[terminal], key)
-        ports = [(terminals[plus], terminals[minus]) for plus, minus in kind.ports]
-        if kind.reversed:
-            ports = [(minus, plus) for plus, minus in ports]
-        name = "|".join(element.name for element in bundle)
-        self.device(name, law, sources, [_difference(plus, minus) for plus, minus in ports])
+        columns = list[dict[int, float]]()
+        for port in kind.ports:
+            if port == devices.SENSED_CURRENT:
+                columns.append(self.port(first, first.branches[0]))
+            else:
+                plus, minus = (terminals[terminal] for terminal in (reversed(port) if kind.reversed else port))
+                columns.append(_difference(plus, minus))
+        self.device("|".join(element.name for element in bundle), law, sources, columns)
 
     def series_resistance(self, name: str, parameter: str, outer: int, key: str) -> int:
         """An inner node of the device `name` behind the resistance `key` (ohm times area), which may be 0."""

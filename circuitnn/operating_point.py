@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sympy import Symbol
 
-from circuitnn.devices import TEMPERATURE, Law
+from circuitnn.devices import Law, at_temperature
 from circuitnn.errors import CircuitError, ConvergenceError
 from circuitnn.mna import Device, Equations
 from circuitnn.solving import solve_scaled
@@ -40,13 +40,14 @@ def device_coefficients(
 ) -> dict[Symbol, Any]:
     """The law's coefficients, from the resolved values of a circuit. Raises CircuitError if one is not finite."""
     kelvin = device.temperature(values, temperature)
-    parameters = device.parameters(values) | {TEMPERATURE.name: kelvin}
+    known = device.parameters(values) | at_temperature(kelvin)
+    found: dict[Symbol, Any] = {}
     try:
-        return {
-            symbol: evaluate_finite(rule, parameters, operations) for symbol, rule in device.law.coefficients.items()
-        }
+        for symbol, rule in device.law.coefficients.items():
+            found[symbol] = known[symbol.name] = evaluate_finite(rule, known, operations)
+        return found
     except ArithmeticError:
-        given = [f"{name}={parameters[name]}" for name in device.sources]
+        given = [f"{name}={known[name]}" for name in device.sources]
         raise CircuitError(
             f"{device.name} has no finite law with {', '.join(given)} at {kelvin:g} K",
             "saturation currents, emission coefficients and areas must be above 0",

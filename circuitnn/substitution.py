@@ -9,6 +9,7 @@ instead of 5.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -31,7 +32,8 @@ def without_intermediate_nodes(circuit: Circuit) -> Circuit:
     if not definitions:
         return circuit
     writing = _Writing(definitions)
-    elements = tuple(_written_out(element, writing) for element in circuit.elements)
+    readers = Counter(node for element in circuit.elements if _is_linear(element) for node in _sensed_nodes(element))
+    elements = tuple(_written_out(element, writing, readers) for element in circuit.elements)
     idle = _idle_nodes(circuit, elements, definitions)
     kept = tuple(element for element in elements if not idle.intersection(element.nodes))
     return replace(circuit, elements=kept)
@@ -51,12 +53,22 @@ def _definitions(circuit: Circuit) -> dict[str, Expr]:
     return found
 
 
-def _written_out(element: Element, writing: _Writing) -> Element:
-    # A linear source senses for nothing, and stays linear.
-    if element.behaviour is None or affine(element.behaviour.formula) is not None:
+def _written_out(element: Element, writing: _Writing, readers: Mapping[str, int]) -> Element:
+    if element.behaviour is None:
         return element
+    if _is_linear(element):
+        # A linear source needs no port, so it stays one; but the only one that reads a step takes the step's place.
+        steps = [
+            n for n in _sensed_nodes(element) if n in writing.definitions and affine(writing.definitions[n]) is None
+        ]
+        if not steps or any(readers[node] > 1 for node in steps):
+            return element
     formula = writing.formula(element.behaviour.formula)
     return element if formula is None else replace(element, behaviour=replace(element.behaviour, formula=formula))
+
+
+def _is_linear(element: Element) -> bool:
+    return element.behaviour is not None and affine(element.behaviour.formula) is not None
 
 
 def _idle_nodes(circuit: Circuit, elements: tuple[Element, ...], definitions: Mapping[str, Expr]) -> set[str]:
@@ -77,13 +89,15 @@ def _idle_nodes(circuit: Circuit, elements: tuple[Element, ...], definitions: Ma
         node
         for element in elements
         if not idle.intersection(element.nodes)
-        for pair in map(voltage_nodes, _signals(element))
-        if pair is not None
-        for node in pair
+        for node in _sensed_nodes(element)
         if node in idle
     }:
         idle -= needed
     return idle
+
+
+def _sensed_nodes(element: Element) -> set[str]:
+    return {node for pair in map(voltage_nodes, _signals(element)) if pair is not None for node in pair}
 
 
 def _signals(element: Element) -> set[sympy.Symbol]:
@@ -99,8 +113,11 @@ class _Writing:
     sizes: dict[sympy.Basic, tuple[int, int]] = field(default_factory=dict)
 
     def formula(self, formula: Expr) -> Expr | None:
-        """The formula with all defined voltages written out; None if it has none or becomes too large."""
-        replaced = self._replaced(formula, {})
+        """The formula with all defined voltages written out; None if it has none, or cannot be written so."""
+        try:
+            replaced = self._replaced(formula, {})
+        except _ChoiceInConditionError:
+            return None
         size, depth = self._measure(replaced)
         return None if replaced is formula or size > MAX_SIZE or depth > MAX_DEPTH else replaced
 
@@ -129,6 +146,8 @@ class _Writing:
             known[node] = node
         else:
             parts = [self._replaced(part, known) for part in node.args]
+            if isinstance(node, sympy.Rel) and any(part.has(sympy.Piecewise) for part in parts):
+                raise _ChoiceInConditionError
             same = all(new is old for new, old in zip(parts, node.args, strict=True))
             known[node] = node if same else _rebuilt(node, parts)
         return known[node]
@@ -144,6 +163,10 @@ class _Writing:
             parts = [self._measure(part) for part in node.args]
             self.sizes[node] = 1 + sum(s for s, _ in parts), 1 + max((depth for _, depth in parts), default=0)
         return self.sizes[node]
+
+
+class _ChoiceInConditionError(Exception):
+    """The condition of a choice cannot hold another one (see netlist/formulas.py)."""
 
 
 def _rebuilt(node: sympy.Basic, parts: list[sympy.Basic]) -> sympy.Basic:

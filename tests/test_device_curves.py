@@ -67,6 +67,17 @@ SWEEPS = {
     "zener": diode("IS=1n N=1.4 BV=5.1 IBV=5m NBV=0.8 RS=3", -5.6, 0.8, floor=1e-7, rtol=1e-4),
     "zener that drifts": diode("IS=1n N=1.4 BV=9.1 IBV=1m TCV=-5m", -9.8, 0.8, floor=1e-7, rtol=1e-4),
     "zener, area": diode("IS=1n N=1.2 BV=5 IBV=1m", -5.3, 0.8, " area=2", floor=1e-7, rtol=1e-4),
+    "zener without a knee": diode("IS=1n N=1.2 BV=5 IBV=20n", -5.6, 0.6, floor=1e-7, rtol=1e-3),
+    "zeners in series": Sweep(
+        "V1 a 0 0\nR1 a b 100\nD1 c b DM\nD2 c 0 DY\n"
+        ".model DM D(IS=1f BV=4.7 IBV=5m)\n.model DY D(IS=10f N=1.3 BV=3.3 IBV=2m)",
+        "V1", -8.0, 8.0, 0.1, ("V1",), rtol=2e-4,
+    ),
+    "zeners antiparallel": Sweep(
+        "V1 a 0 0\nR1 a b 100\nD1 b c DM\nD2 0 c DM\nD3 c b DY\nR2 c 0 1k\n"
+        ".model DM D(IS=1f BV=4.7 IBV=5m RS=2)\n.model DY D(IS=10f N=1.3 BV=3.3 IBV=2m)",
+        "V1", -8.0, 8.0, 0.1, ("V1",), rtol=2e-4,
+    ),
     "npn": output("Q", "c b 0", "NPN(IS=10f BF=200 BR=3 VAF=50)", 0.65, 8.0),
     "npn with area": output("Q", "c b 0", "NPN(IS=10f BF=200 BR=3 VAF=50 NF=1.1 NR=1.2)", 0.65, 8.0, " area=3 areab=1"),
     "pnp": output("Q", "c b 0", "PNP(IS=20f BF=150 BR=2 VAF=40 XTB=1.5)", -0.65, -8.0),

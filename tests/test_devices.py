@@ -27,8 +27,8 @@ from circuitnn.devices import (
     MODEL_KINDS,
     NMOS,
     PMOS,
-    TEMPERATURE,
     Law,
+    at_temperature,
 )
 from circuitnn.discretise import DiscreteCircuit
 from circuitnn.operating_point import evaluate_law, law_values, limit_step
@@ -57,8 +57,10 @@ HIGHEST = 6.0
 
 def coefficients(law: Law, parameters: Mapping[str, float], temperature: float = 300.15) -> dict[Symbol, float]:
     values = {name: parameter.default for name, parameter in law.parameters.items()}
-    values |= parameters | {TEMPERATURE.name: temperature}
-    return {symbol: float(evaluate(rule, values, NUMPY)) for symbol, rule in law.coefficients.items()}
+    values |= parameters | at_temperature(temperature)
+    for symbol, rule in law.coefficients.items():
+        values[symbol.name] = float(evaluate(rule, values, NUMPY))
+    return {symbol: values[symbol.name] for symbol in law.coefficients}
 
 
 def curve(law: Law, w: NDArray[np.float64], c: Mapping[Symbol, float]) -> NDArray[np.float64]:
@@ -139,7 +141,7 @@ def test_slopes_are_those_of_the_values(
     quotient = (8.0 * (right - left) - (far_right - far_left)) / (12.0 * step)
     rounding = 1e-14 * np.abs(points).max() / step
     # Where a channel opens, the curvature jumps by at most twice its coefficient: an error of that times the step.
-    channel = {"jfet": "beta", "nmos": "half_beta", "pmos": "half_beta"}.get(law.name)
+    channel = {"jfet": "gain", "nmos": "half_beta", "pmos": "half_beta"}.get(law.name)
     bend = 0.0 if channel is None else 20.0 * next(c[symbol] for symbol in c if symbol.name == channel)
     # The curvature of high injection is infinite at 0 V, where its root begins.
     accuracy = 1e-4 if law is COMPLETE_DIODE else 1e-6
@@ -242,6 +244,7 @@ def test_every_kind_of_model_is_complete() -> None:
         for law, calling in kind.laws:
             assert len(kind.ports) == law.ports
             assert calling <= law.parameters.keys()
+            assert not {symbol.name for symbol in law.coefficients} & law.parameters.keys()
         assert {terminal for port in kind.ports for terminal in port} <= set(kind.family.terminals)
         assert set(kind.resistances.values()) <= set(kind.family.terminals)
         assert not kind.ignored & kind.parameters.keys() - {"tnom"}

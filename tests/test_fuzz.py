@@ -68,8 +68,8 @@ def test_a_circuit_without_inputs_has_no_impedances() -> None:
     "expression",
     [
         "__import__('os').system('id')", "().__class__.__bases__[0]", "open('/etc/passwd')", "lambda: 1", "S.One",
-        "Symbol('x')", "eval(1)", "exec(1)", "getattr(1, 2)", "[1][0]", "f'{1}'", "1 if 1 else 2", "x := 1", "oo", "zoo",
-        "I", "Integral(1)", "a.b.c", "print(1)", "not 1", "1 in 1", "`id`", "$(id)", "%s", "\\x41",
+        "Symbol('x')", "eval(1)", "exec(1)", "getattr(1, 2)", "[1][0]", "f'{1}'", "1 if 1 else 2", "x := 1", "oo",
+        "zoo", "I", "Integral(1)", "a.b.c", "print(1)", "not 1", "1 in 1", "`id`", "$(id)", "%s", "\\x41",
     ],
 )  # fmt: skip
 def test_expressions_know_nothing_of_python(expression: str) -> None:

@@ -1,4 +1,4 @@
-"""Ladders of many elements: computed where that is possible, else refused by their size, never a crash."""
+"""Ladders of up to thousands of elements: computed where possible, else refused by their size, never a crash."""
 
 from __future__ import annotations
 

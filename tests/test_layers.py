@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "circuitnn"
 LAYERS = (
     "errors units solving",
     "symbolic circuit dual tapers",
-    "affine couplings",
+    "affine couplings stamp",
     "devices netlist values",
     "topology substitution mna",
     "operating_point schemes",

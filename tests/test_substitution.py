@@ -50,7 +50,8 @@ def test_the_solution_and_its_gradients_are_the_same() -> None:
         ("R9 x a 10k", {"E1"}),  # a resistor to elsewhere carries a current
         ("D1 x 0 DX\n.model DX D", {"E1"}),
         ("E9 q 0 x 0 2\nRq q 0 1", {"E1"}),
-        ("B9 q 0 V={2*v(y) + v(a)}\nRq q a 1k", {"B2"}),  # a linear source stays one, and senses a real node
+        # Linear sources stay linear, and sense a real node.
+        ("B8 q 0 V={2*v(y) + v(a)}\nRq q a 1k\nB9 0 q I={v(y)}", {"B2"}),
         ("F9 0 q V9 1\nV9 x z 0\nRz z 0 1\nRq q 0 1", {"E1"}),
         ("B9 q 0 V={i(Rx)*i(Rx)}\nRq q 0 1", {"E1", "RX"}),
         ("*@ output y", {"B2"}),
@@ -61,6 +62,11 @@ def test_what_somebody_needs_stays(card: str, needed: set[str]) -> None:
     circuit = parse(f"{INPUT}{STEPS}{LAST}{card}")
     assert needed <= kept(circuit)
     assert inspect(circuit).operating_point["o"] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_only_linear_reader_of_a_step_takes_its_place() -> None:
+    circuit = parse(f"{INPUT}{STEPS}{LAST}B9 0 q I={{1m*v(y)}}\nRq q a 1k")
+    assert kept(circuit) == {"VIN", "R1", "C1", "RO", "CO", "G1", "B9", "RQ"}
 
 
 def test_a_loop_of_definitions_is_solved_as_it_is() -> None:

@@ -5,8 +5,17 @@ from circuitnn.devices.bjt import BJT, GUMMEL_POON, GUMMEL_POON_NKF
 from circuitnn.devices.diode import BREAKDOWN_DIODE, COMPLETE_DIODE, DIODE, DIODE_PAIR
 from circuitnn.devices.jfet import JFET
 from circuitnn.devices.junction import ZERO_CELSIUS
-from circuitnn.devices.kinds import FAMILIES, MODEL_KINDS, Family, ModelKind
-from circuitnn.devices.law import AMPERE_PER_VOLT, GMIN, TEMPERATURE, Junction, Law, Parameter
+from circuitnn.devices.kinds import FAMILIES, MODEL_KINDS, SENSED_CURRENT, Family, ModelKind
+from circuitnn.devices.law import (
+    AMPERE_PER_VOLT,
+    GMIN,
+    TEMPERATURE,
+    THERMAL_VOLTAGE,
+    Junction,
+    Law,
+    Parameter,
+    at_temperature,
+)
 from circuitnn.devices.mosfet import NMOS, PMOS
 
 __all__ = [
@@ -24,7 +33,9 @@ __all__ = [
     "MODEL_KINDS",
     "NMOS",
     "PMOS",
+    "SENSED_CURRENT",
     "TEMPERATURE",
+    "THERMAL_VOLTAGE",
     "ZERO_CELSIUS",
     "BehaviouralDevice",
     "Family",
@@ -32,5 +43,6 @@ __all__ = [
     "Law",
     "ModelKind",
     "Parameter",
+    "at_temperature",
     "behavioural_device",
 ]

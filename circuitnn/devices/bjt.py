@@ -11,7 +11,6 @@ from circuitnn.devices.junction import (
     AREA,
     EG,
     RATIO,
-    THERMAL_VOLTAGE,
     TNOM,
     critical_voltage,
     inverse,
@@ -20,7 +19,7 @@ from circuitnn.devices.junction import (
     parameter,
     saturation_growth,
 )
-from circuitnn.devices.law import GMIN, Junction, Law, Parameter
+from circuitnn.devices.law import GMIN, THERMAL_VOLTAGE, Junction, Law, Parameter
 
 v_be, v_bc = symbols("v_be v_bc", real=True)
 saturation, forward_slope, reverse_slope = symbols("saturation forward_slope reverse_slope", positive=True)
@@ -36,22 +35,17 @@ collector_leakage, collector_leakage_slope = symbols("collector_leakage collecto
 # hyperbolas: far outside anything that can flow, but Newton's method may ask there, and SPICE has poles.
 EDGE = 0.1
 
-_saturation = parameter("is") * parameter("area") * saturation_growth()
-_forward_slope = 1.0 / (parameter("nf") * THERMAL_VOLTAGE)
-_reverse_slope = 1.0 / (parameter("nr") * THERMAL_VOLTAGE)
-_gain_growth = RATIO ** parameter("xtb")
-
 _forward = junction_current(saturation, forward_slope, v_be)
 _reverse = junction_current(saturation, reverse_slope, v_bc)
 _COEFFICIENTS = {
-    saturation: _saturation,
-    forward_slope: _forward_slope,
-    reverse_slope: _reverse_slope,
-    inverse_bf: 1.0 / (parameter("bf") * _gain_growth),
-    inverse_br: 1.0 / (parameter("br") * _gain_growth),
+    saturation: parameter("is") * parameter("area") * saturation_growth(),
+    forward_slope: 1.0 / (parameter("nf") * THERMAL_VOLTAGE),
+    reverse_slope: 1.0 / (parameter("nr") * THERMAL_VOLTAGE),
+    inverse_bf: RATIO ** -parameter("xtb") / parameter("bf"),
+    inverse_br: RATIO ** -parameter("xtb") / parameter("br"),
     inverse_vaf: inverse("vaf"),
-    forward_critical: critical_voltage(_forward_slope, _saturation),
-    reverse_critical: critical_voltage(_reverse_slope, _saturation),
+    forward_critical: critical_voltage(forward_slope, saturation),
+    reverse_critical: critical_voltage(reverse_slope, saturation),
 }
 _PARAMETERS = {
     "is": Parameter(1e-16, "A", "transport saturation current"),
@@ -89,7 +83,7 @@ BJT = Law(
 def _leakage(current: str, emission: str) -> Expr:
     """Saturation current of recombination at TEMPERATURE; it falls as the gain rises."""
     growth = saturation_growth(parameter(emission))
-    return parameter(current) * parameter("area") * growth / _gain_growth
+    return parameter(current) * parameter("area") * growth * RATIO ** -parameter("xtb")
 
 
 def _gummel_poon(name: str, exponent: Expr, more: dict[Symbol, Expr], parameters: dict[str, Parameter]) -> Law:

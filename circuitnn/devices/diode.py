@@ -8,7 +8,6 @@ from circuitnn.devices.junction import (
     AREA,
     EG,
     NOMINAL,
-    THERMAL_VOLTAGE,
     TNOM,
     critical_voltage,
     inverse,
@@ -19,7 +18,7 @@ from circuitnn.devices.junction import (
     signed,
     unless_zero,
 )
-from circuitnn.devices.law import GMIN, TEMPERATURE, Junction, Law, Parameter
+from circuitnn.devices.law import GMIN, TEMPERATURE, THERMAL_VOLTAGE, Junction, Law, Parameter
 from circuitnn.symbolic import above_zero, limited_exp
 
 SOURCE = "Shockley's equation with SPICE's temperature law: Nagel, SPICE2, UCB/ERL M520 (1975), appendix 1"
@@ -28,9 +27,10 @@ COMPLETE_SOURCE = f"{SOURCE}; breakdown, recombination and high injection as in 
 (v,) = voltage = symbols("v", real=True, seq=True)
 slope, critical = symbols("slope critical", positive=True)
 forward, reverse = symbols("forward reverse", positive=True)
-knee_current, knee_voltage, knee_slope, knee_critical, knee_offset = symbols(
-    "knee_current knee_voltage knee_slope knee_critical knee_offset", positive=True
+knee_voltage, knee_emission, knee_slope, knee_start = symbols(
+    "knee_voltage knee_emission knee_slope knee_start", positive=True
 )
+knee_current, knee_offset, knee_critical = symbols("knee_current knee_offset knee_critical", positive=True)
 recombination, recombination_slope = symbols("recombination recombination_slope", positive=True)
 inverse_potential, half_grading, inverse_injection = symbols(
     "inverse_potential half_grading inverse_injection", positive=True
@@ -66,16 +66,23 @@ def saturation_current(area: Symbol) -> Expr:
 
 # Beyond any voltage, where the card gives no breakdown: infinity times zero would not be zero.
 _NO_BREAKDOWN = Float(1e6)
-_slope = 1.0 / (parameter("n") * THERMAL_VOLTAGE)
-_forward = saturation_current(parameter("area"))
-_reverse = saturation_current(parameter("reverse_area"))
-_knee_voltage = Min(parameter("bv") - signed("tcv") * (TEMPERATURE - NOMINAL), _NO_BREAKDOWN, evaluate=False)
-_knee_emission = unless_zero("nbv", parameter("n"))
-_knee_slope = 1.0 / (_knee_emission * THERMAL_VOLTAGE)
-# IBV flows at -BV, whatever the area. ngspice counts a leakage of IS (x / V_T - 1) among it, x being the voltage at
-# which the breakdown carries IS, and never takes less than IS: this is one step of its iteration for x.
-_knee_start = Max(_forward, parameter("ibv") + _forward * (1.0 - _knee_voltage / THERMAL_VOLTAGE), evaluate=False)
-_knee_current = _knee_start + _forward * _knee_emission * log(_knee_start / _forward)
+_EXPONENTIAL = {
+    slope: 1.0 / (parameter("n") * THERMAL_VOLTAGE),
+    forward: saturation_current(parameter("area")),
+    critical: critical_voltage(slope, forward),
+}
+_BREAKDOWN = {
+    knee_voltage: Min(parameter("bv") - signed("tcv") * (TEMPERATURE - NOMINAL), _NO_BREAKDOWN, evaluate=False),
+    knee_emission: unless_zero("nbv", parameter("n")),
+    knee_slope: 1.0 / (knee_emission * THERMAL_VOLTAGE),
+    # IBV flows at -BV, whatever the area. ngspice counts a leakage of IS (x / V_T - 1) among it, x being the voltage at
+    # which the breakdown carries IS, and never takes less than IS: this is one step of its iteration for x.
+    knee_start: Max(forward, parameter("ibv") + forward * (1.0 - knee_voltage / THERMAL_VOLTAGE), evaluate=False),
+    knee_current: knee_start + forward * knee_emission * log(knee_start / forward),
+    # The breakdown branch at 0 V, so that no current flows there.
+    knee_offset: knee_current * exp(-knee_slope * knee_voltage),
+    knee_critical: critical_voltage(knee_slope, knee_current),
+}
 
 _junction = junction_current(forward, slope, v)
 _breakdown = knee_current * limited_exp(-knee_slope * (v + knee_voltage)) - knee_offset
@@ -86,7 +93,7 @@ DIODE = Law(
     variables=voltage,
     voltages=voltage,
     currents=(_junction + GMIN * v,),
-    coefficients={slope: _slope, forward: _forward, critical: critical_voltage(_slope, _forward)},
+    coefficients=_EXPONENTIAL,
     parameters=MODEL_PARAMETERS,
     source=SOURCE,
     junctions=(_forward_limit,),
@@ -98,28 +105,12 @@ DIODE_PAIR = Law(
     variables=voltage,
     voltages=voltage,
     currents=(_junction - junction_current(reverse, slope, -v) + 2.0 * GMIN * v,),
-    coefficients={
-        slope: _slope,
-        forward: _forward,
-        reverse: _reverse,
-        critical: critical_voltage(_slope, _forward),
-    },
+    coefficients={**_EXPONENTIAL, reverse: saturation_current(parameter("reverse_area"))},
     parameters={**MODEL_PARAMETERS, "reverse_area": AREA},
     source=SOURCE,
     junctions=(Junction(0, slope, critical, symmetric=True),),
 )
 
-_BREAKDOWN_COEFFICIENTS = {
-    slope: _slope,
-    forward: _forward,
-    critical: critical_voltage(_slope, _forward),
-    knee_current: _knee_current,
-    knee_voltage: _knee_voltage,
-    knee_slope: _knee_slope,
-    # The breakdown branch at 0 V, so that no current flows there.
-    knee_offset: _knee_current * exp(-_knee_slope * _knee_voltage),
-    knee_critical: critical_voltage(_knee_slope, _knee_current),
-}
 _BREAKDOWN_JUNCTIONS = (_forward_limit, Junction(0, knee_slope, knee_critical, beyond=knee_voltage))
 
 BREAKDOWN_DIODE = Law(
@@ -127,7 +118,7 @@ BREAKDOWN_DIODE = Law(
     variables=voltage,
     voltages=voltage,
     currents=(_junction - _breakdown + GMIN * v,),
-    coefficients=_BREAKDOWN_COEFFICIENTS,
+    coefficients={**_EXPONENTIAL, **_BREAKDOWN},
     parameters={**MODEL_PARAMETERS, **BREAKDOWN_PARAMETERS},
     source=COMPLETE_SOURCE,
     junctions=_BREAKDOWN_JUNCTIONS,
@@ -144,7 +135,8 @@ COMPLETE_DIODE = Law(
     voltages=voltage,
     currents=(_injected - _breakdown + GMIN * v,),
     coefficients={
-        **_BREAKDOWN_COEFFICIENTS,
+        **_EXPONENTIAL,
+        **_BREAKDOWN,
         recombination: parameter("isr") * parameter("area") * saturation_growth(parameter("nr")),
         recombination_slope: 1.0 / (parameter("nr") * THERMAL_VOLTAGE),
         inverse_potential: 1.0 / potential(parameter("vj")),

@@ -17,7 +17,6 @@ from circuitnn.devices.junction import (
     EG,
     NOMINAL,
     RATIO,
-    THERMAL_VOLTAGE,
     TNOM,
     critical_voltage,
     junction_current,
@@ -25,16 +24,14 @@ from circuitnn.devices.junction import (
     saturation_growth,
     signed,
 )
-from circuitnn.devices.law import GMIN, TEMPERATURE, Junction, Law, Parameter
+from circuitnn.devices.law import GMIN, TEMPERATURE, THERMAL_VOLTAGE, Junction, Law, Parameter
 
 v_gs, v_gd = symbols("v_gs v_gd", real=True)
 threshold = symbols("threshold", real=True)
-beta, lambda_, square, tail = symbols("beta lambda_ square tail", real=True)
+gain, lambda_, square, tail = symbols("gain lambda_ square tail", real=True)
 saturation, slope, critical = symbols("saturation slope critical", positive=True)
 
 _heating = TEMPERATURE - NOMINAL
-_saturation = parameter("is") * parameter("area") * saturation_growth()
-_slope = 1.0 / THERMAL_VOLTAGE
 
 
 def _charge(v: Expr) -> Expr:
@@ -42,7 +39,7 @@ def _charge(v: Expr) -> Expr:
     return open_**2 * (square + tail * open_)
 
 
-_channel = beta * (1.0 + lambda_ * Abs(v_gs - v_gd, evaluate=False)) * (_charge(v_gs) - _charge(v_gd))
+_channel = gain * (1.0 + lambda_ * Abs(v_gs - v_gd, evaluate=False)) * (_charge(v_gs) - _charge(v_gd))
 
 JFET = Law(
     name="jfet",
@@ -54,13 +51,13 @@ JFET = Law(
     ),
     coefficients={
         threshold: signed("vto") + (signed("vtotc") - signed("tcv")) * _heating,
-        beta: parameter("beta") * parameter("area") * RATIO ** signed("bex") * 1.01 ** (signed("betatce") * _heating),
+        gain: parameter("beta") * parameter("area") * RATIO ** signed("bex") * 1.01 ** (signed("betatce") * _heating),
         lambda_: signed("lambda"),
         square: signed("b"),
         tail: (1.0 - signed("b")) / (parameter("pb") - signed("vto")),
-        saturation: _saturation,
-        slope: _slope,
-        critical: critical_voltage(_slope, _saturation),
+        saturation: parameter("is") * parameter("area") * saturation_growth(),
+        slope: 1.0 / THERMAL_VOLTAGE,
+        critical: critical_voltage(slope, saturation),
     },
     parameters={
         "vto": Parameter(-2.0, "V", "threshold (pinch-off) voltage, negative for both polarities"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sympy import Expr, Float, Max, Min, Piecewise, S, Symbol, exp, log, sqrt
 
-from circuitnn.devices.law import BOLTZMANN_OVER_CHARGE, TEMPERATURE, Parameter
+from circuitnn.devices.law import BOLTZMANN_OVER_CHARGE, TEMPERATURE, THERMAL_VOLTAGE, Parameter
 from circuitnn.symbolic import SMALLEST, limited_exp
 
 # SPICE's reference temperature (27 degrees Celsius), in kelvin: that of silicon's energy gap in its potentials.
@@ -28,7 +28,6 @@ def signed(name: str) -> Symbol:
 
 NOMINAL = parameter("tnom") + ZERO_CELSIUS
 RATIO = TEMPERATURE / NOMINAL
-THERMAL_VOLTAGE = BOLTZMANN_OVER_CHARGE * TEMPERATURE
 
 
 def saturation_growth(emission: Expr = S.One) -> Expr:
@@ -79,9 +78,9 @@ def silicon_gap(temperature: Expr) -> Expr:
 def potential(nominal: Expr) -> Expr:
     """A built-in or surface potential at TEMPERATURE, from its value at TNOM (Nagel 1975; jfettemp, mos1temp)."""
 
-    def shift(temperature: Expr) -> Expr:
-        thermal = BOLTZMANN_OVER_CHARGE * temperature
+    def shift(temperature: Expr, thermal: Expr) -> Expr:
         gap = silicon_gap(temperature) / thermal - 1.1150877 / (BOLTZMANN_OVER_CHARGE * REFERENCE)
         return thermal * (gap - 3.0 * log(temperature / REFERENCE))
 
-    return RATIO * (nominal - shift(NOMINAL)) + shift(TEMPERATURE)
+    then = shift(NOMINAL, BOLTZMANN_OVER_CHARGE * NOMINAL)
+    return RATIO * (nominal - then) + shift(TEMPERATURE, THERMAL_VOLTAGE)

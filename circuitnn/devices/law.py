@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import sympy
 from sympy import Expr, Symbol
@@ -21,7 +22,14 @@ BOLTZMANN_OVER_CHARGE = 1.380649e-23 / 1.602176634e-19
 # milliamperes beside volts is then solved to the same relative precision.
 AMPERE_PER_VOLT = 1e-3
 
-TEMPERATURE = Symbol("temperature", real=True)
+# What formulas of coefficients hold beside the parameters: kelvin, and k T / q in volt.
+TEMPERATURE = Symbol("temperature", positive=True)
+THERMAL_VOLTAGE = Symbol("thermal_voltage", positive=True)
+
+
+def at_temperature(kelvin: Any) -> dict[str, Any]:
+    """The values of TEMPERATURE and THERMAL_VOLTAGE."""
+    return {TEMPERATURE.name: kelvin, THERMAL_VOLTAGE.name: BOLTZMANN_OVER_CHARGE * kelvin}
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ class Law:
 
     A port current flows into the + terminal and out of the - terminal, so a passive device has v i >= 0. The law is
     written in `coefficients`, quantities that stay constant during a simulation and are formulas of the `parameters`
-    and of TEMPERATURE. Units: volt, ampere.
+    of TEMPERATURE and THERMAL_VOLTAGE, and of the coefficients before them. Units: volt, ampere.
     """
 
     name: str

@@ -18,7 +18,6 @@ from sympy import Abs, Expr, Float, Max, Min, Piecewise, S, exp, sqrt, symbols
 from circuitnn.devices.junction import (
     NOMINAL,
     RATIO,
-    THERMAL_VOLTAGE,
     TNOM,
     critical_voltage,
     inverse,
@@ -29,11 +28,11 @@ from circuitnn.devices.junction import (
     silicon_gap,
     unless_zero,
 )
-from circuitnn.devices.law import BOLTZMANN_OVER_CHARGE, GMIN, TEMPERATURE, Junction, Law, Parameter
+from circuitnn.devices.law import BOLTZMANN_OVER_CHARGE, GMIN, TEMPERATURE, THERMAL_VOLTAGE, Junction, Law, Parameter
 
 v_gs, v_bs, v_bd = symbols("v_gs v_bs v_bd", real=True)
 threshold, half_beta, lambda_, body = symbols("threshold half_beta lambda_ body", real=True)
-inverse_phi, slope = symbols("inverse_phi slope", positive=True)
+surface, inverse_phi, slope, warming = symbols("surface inverse_phi slope warming", positive=True)
 source_saturation, source_critical = symbols("source_saturation source_critical", positive=True)
 drain_saturation, drain_critical = symbols("drain_saturation drain_critical", positive=True)
 
@@ -51,16 +50,14 @@ _v_ds = v_bs - v_bd
 _source_end, _drain_end = (Max(v - _on, 0, evaluate=False) for v in (v_gs, v_gs - _v_ds))
 _channel = half_beta * (1.0 + lambda_ * Abs(_v_ds, evaluate=False)) * (_source_end**2 - _drain_end**2)
 
-_slope = 1.0 / THERMAL_VOLTAGE
 _gaps = [silicon_gap(t) for t in (TEMPERATURE, NOMINAL)]
 _growth = exp(_gaps[1] / (BOLTZMANN_OVER_CHARGE * NOMINAL) - _gaps[0] / THERMAL_VOLTAGE)
-_phi = potential(parameter("phi"))
 
 
 def _saturation(area: str) -> Expr:
     """IS, or JS times the area if both areas and JS are given."""
     all_given = signed("js") * signed("ad") * signed("as") > 0.0
-    return _growth * Piecewise((signed("js") * signed(area), all_given), (parameter("is"), True), evaluate=False)
+    return warming * Piecewise((signed("js") * signed(area), all_given), (parameter("is"), True), evaluate=False)
 
 
 def _transconductance() -> Expr:
@@ -72,7 +69,7 @@ def _transconductance() -> Expr:
 
 def _level_1(name: str, polarity: float) -> Law:
     gamma, phi = parameter("gamma"), parameter("phi")
-    shift = 0.5 * (polarity * (_gaps[1] - _gaps[0]) + _phi - phi)
+    shift = 0.5 * (polarity * (_gaps[1] - _gaps[0]) + surface - phi)
     length = parameter("l") - 2.0 * parameter("ld")
     return Law(
         name=name,
@@ -84,16 +81,18 @@ def _level_1(name: str, polarity: float) -> Law:
             junction_current(drain_saturation, slope, v_bd) - _channel + GMIN * v_bd,
         ),
         coefficients={
-            threshold: polarity * signed("vto") + gamma * (sqrt(_phi) - sqrt(phi)) + shift,
+            surface: potential(phi),
+            warming: _growth,
+            threshold: polarity * signed("vto") + gamma * (sqrt(surface) - sqrt(phi)) + shift,
             half_beta: _transconductance() * parameter("w") / (2.0 * length * RATIO**1.5),
             lambda_: signed("lambda"),
-            body: gamma * sqrt(_phi),
-            inverse_phi: 1.0 / _phi,
-            slope: _slope,
+            body: gamma * sqrt(surface),
+            inverse_phi: 1.0 / surface,
+            slope: 1.0 / THERMAL_VOLTAGE,
             source_saturation: _saturation("as"),
-            source_critical: critical_voltage(_slope, _saturation("as")),
+            source_critical: critical_voltage(slope, source_saturation),
             drain_saturation: _saturation("ad"),
-            drain_critical: critical_voltage(_slope, _saturation("ad")),
+            drain_critical: critical_voltage(slope, drain_saturation),
         },
         parameters={
             "vto": Parameter(0.0, "V", "threshold voltage without body effect; negative for most PMOS"),

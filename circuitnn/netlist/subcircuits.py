@@ -145,7 +145,7 @@ class Expansion:
         if m.value is not None and m.value <= 0.0:
             raise card.error("expected a positive number of parallel devices", count.root.at)
         try:
-            if element.model is not None:
+            if element.model is not None and self._has_area(element.model):
                 return replace(element, area=times(Term(element.area), m).expression)
             if element.behaviour is not None and element.behaviour.quantity == "current":
                 formula = times(m, Term(element.behaviour.formula)).expression
@@ -155,7 +155,8 @@ class Expansion:
                 return replace(element, value=scale(Term(element.value), m).expression)
         except TermError as error:
             raise card.error(error.message, count.root.at, error.hint) from None
-        raise card.error("m= (parallel devices) has no meaning here", count.root.at, "remove it")
+        hint = "remove it, or write the parallel devices out"
+        raise card.error("m= (parallel devices) has no meaning here", count.root.at, hint)
 
     def _potentiometer(
         self, card: Card, model: Token, flat: str, nodes: tuple[str, ...], scope: Scope
@@ -173,6 +174,10 @@ class Expansion:
         for half, (text, ends) in enumerate((("r*position", nodes[:2]), ("r*(1-position)", nodes[1:])), start=1):
             formula = parse_expression(Card(text, model_card.pieces), 0, len(text))
             yield Element(f"R.{path}.{half}", ends, fold(formula, names, {}).expression)
+
+    def _has_area(self, model: str) -> bool:
+        law, _ = MODEL_KINDS[self.models[model].kind].laws[-1]
+        return "area" in law.parameters
 
     def _branch(self, card: Card, token: Token, scope: Scope, kinds: str) -> str:
         """The flat name of an element of one of these kinds that another one senses or couples; it may come later."""

@@ -183,8 +183,8 @@ def test_includes_and_library_sections(tmp_path: Path) -> None:
     "name",
     [
         "../secret", "sub/../../secret", "..\\secret", "{outside}/secret", "{outside}/net/../secret", "link",
-        "LINK/secret", "folder/secret", "/etc/passwd", "//host/share/secret", "\\\\host\\share\\secret", "C:\\secret", "~/secret",
-        "file:///etc/passwd", "sub\\..\\..\\secret", "./././../secret", "$HOME/secret", "%HOME%\\secret",
+        "LINK/secret", "folder/secret", "/etc/passwd", "//host/share/secret", "\\\\host\\share\\secret", "C:\\secret",
+        "~/secret", "file:///etc/passwd", "sub\\..\\..\\secret", "./././../secret", "$HOME/secret", "%HOME%\\secret",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("keyword", [".include", ".inc", ".lib"])
