@@ -18,6 +18,8 @@ from circuitnn.tapers import TAPERS, position_at, value_at
 KNOB_TOLERANCE = 1e-3
 _KINDS = ("R", "C", "L", "K", "V", "I", "E", "F", "G", "H", *FAMILIES)
 _WORDS = ("input", "output", "knob", "learn", "tol")
+# Names are looked up one by one, so that many of them in a large circuit would take minutes.
+MAX_NAMES = 2000
 _TOLERANCE = re.compile(r"([0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,3})?)(%?)", re.IGNORECASE)
 
 
@@ -67,6 +69,7 @@ class Directives:
     """Collects *@ cards while a netlist is read; `apply` gives their sense once all names are known."""
 
     cards: list[tuple[Card, list[_Word]]] = field(default_factory=list)
+    count: int = 0
 
     def read(self, card: Card) -> None:
         """Take a card. Raises NetlistError for an unknown one."""
@@ -74,6 +77,9 @@ class Directives:
             _Word(match[0], match.start()) for match in re.finditer(r"[^\s,=]+(?:\s*=\s*[^\s,=]+)?", card.text[2:])
         ]
         words = [_Word(word.text, word.at + 2) for word in words]
+        self.count += len(words)
+        if self.count > MAX_NAMES:
+            raise card.error(f"more than {MAX_NAMES} words on *@ cards")
         known = "known: " + ", ".join(_WORDS)
         if not words:
             raise card.error("expected a word after *@", len(card.text), known)

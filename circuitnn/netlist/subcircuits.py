@@ -29,7 +29,7 @@ from circuitnn.netlist.parasitics import with_parasitics
 from circuitnn.netlist.terms import Term, TermError, divided, number, times
 from circuitnn.units import read_value
 
-MAX_ELEMENTS = 100_000
+MAX_ELEMENTS = 50_000
 MAX_INSTANCE_DEPTH = 40
 
 

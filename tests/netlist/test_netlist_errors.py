@@ -133,5 +133,22 @@ def test_a_continuation_needs_a_card() -> None:
 
 def test_a_bomb_of_subcircuits_is_stopped() -> None:
     levels = [f".subckt s{n + 1} a\n" + "\n".join(f"X{i} a s{n}" for i in range(10)) + "\n.ends" for n in range(8)]
-    with pytest.raises(NetlistError, match="more than 100000 elements"):
+    with pytest.raises(NetlistError, match="more than 50000 elements"):
         parse_netlist("\n".join(["t", ".subckt s0 a", "R1 a 0 1", ".ends", *levels, "X1 in s8"]))
+
+
+@pytest.mark.parametrize(
+    ("cards", "line", "message"),
+    [
+        ("R2 a b 1k\n" + "+\n" * 1_000_000, 8, "a card of more than 100000 characters"),
+        ("R2 a b 1k\n" + "+ x=1\n" * 30_000, 8, "a card of more than 100000 characters"),
+        ("*@ learn" + " R1" * 2001, 8, "more than 2000 words"),
+        ("*@ learn R1\n" * 1001, 8 + 1000, "more than 2000 words"),
+    ],
+    ids=["continuations", "long continuations", "words", "cards"],
+)
+def test_what_is_too_long_is_refused_soon(cards: str, line: int, message: str) -> None:
+    with pytest.raises(NetlistError, match=message) as caught:
+        parse_netlist("\n".join([*BASE, "", cards]))
+    assert caught.value.location is not None
+    assert caught.value.location.line == line
