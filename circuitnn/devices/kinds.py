@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 
 from circuitnn.devices.bjt import BJT, GUMMEL_POON, GUMMEL_POON_NKF
 from circuitnn.devices.diode import BREAKDOWN_DIODE, COMPLETE_DIODE, DIODE, DIODE_PAIR
 from circuitnn.devices.jfet import JFET
 from circuitnn.devices.law import Law, Parameter
 from circuitnn.devices.mosfet import NMOS, PMOS
+from circuitnn.errors import CircuitnnError
 
 Terminals = tuple[str, str]
 
@@ -163,5 +165,19 @@ _KINDS = (
         for law in (NMOS, PMOS)
     ),
 )  # fmt: skip
-MODEL_KINDS: Mapping[str, ModelKind] = {kind.name: kind for kind in _KINDS}
+_BY_NAME = {kind.name: kind for kind in _KINDS}
+MODEL_KINDS: Mapping[str, ModelKind] = MappingProxyType(_BY_NAME)
 FAMILIES: Mapping[str, Family] = {kind.family.letter: kind.family for kind in _KINDS}
+
+
+def register(kind: ModelKind) -> None:
+    """Let netlists use a new type of .model, for elements of a letter that exists (one of FAMILIES).
+
+    For programs that add a device of their own; the package's are in the table above. Raises CircuitnnError if the
+    name is taken or the family unknown.
+    """
+    if kind.name in _BY_NAME:
+        raise CircuitnnError(f"there is a .model type {kind.name!r} already", f"known: {', '.join(_BY_NAME)}")
+    if kind.family not in FAMILIES.values():
+        raise CircuitnnError(f"no elements begin with {kind.family.letter!r}", f"known: {', '.join(FAMILIES)}")
+    _BY_NAME[kind.name] = kind
