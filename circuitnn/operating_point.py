@@ -14,9 +14,11 @@ from circuitnn.devices import Law, at_temperature
 from circuitnn.errors import CircuitError, ConvergenceError
 from circuitnn.mna import Device, Equations
 from circuitnn.solving import solve_scaled
-from circuitnn.symbolic import NUMPY, Operations, evaluate, evaluate_finite
+from circuitnn.symbolic import NUMPY, Operations, evaluate_all, evaluate_finite
 
-MAX_ITERATIONS = 200
+# Of Newton's method: from the start; from the solution of a neighbouring problem, where more mean that it is too far;
+# and of all methods together.
+MAX_ITERATIONS, MAX_CONTINUED, MAX_TOTAL = 200, 50, 2000
 # Convergence: largest last step of a port variable, in volt.
 TOLERANCE = 1e-12
 # The most equations whose null space is searched for the names of culprits: that takes seconds.
@@ -56,23 +58,21 @@ def law_values(
     law: Law, w: Any, coefficients: Mapping[Symbol, Any], operations: Operations
 ) -> tuple[list[Any], list[Any]]:
     """V(w) and I(w) as lists of scalars, for w indexable along its first axis."""
-    named = _named(law, w, coefficients)
-    voltages, currents = (
-        [evaluate(expression, named, operations) for expression in side] for side in (law.voltages, law.currents)
-    )
-    return voltages, currents
+    found = evaluate_all(law.formulas, _named(law, w, coefficients), operations)
+    return found[: law.ports], found[law.ports :]
 
 
 def law_jacobians(
     law: Law, w: Any, coefficients: Mapping[Symbol, Any], operations: Operations
 ) -> tuple[list[list[Any]], list[list[Any]]]:
     """dV/dw and dI/dw as rows of scalars."""
-    named = _named(law, w, coefficients)
-    dv, di = (
-        [[evaluate(jacobian[row, k], named, operations) for k in range(law.ports)] for row in range(law.ports)]
-        for jacobian in (law.voltage_jacobian, law.current_jacobian)
-    )
-    return dv, di
+    return _jacobians(law, evaluate_all(law.slopes, _named(law, w, coefficients), operations))
+
+
+def _jacobians(law: Law, slopes: list[Any]) -> tuple[list[list[Any]], list[list[Any]]]:
+    n = law.ports
+    rows = [slopes[k : k + n] for k in range(0, len(slopes), n)]
+    return rows[:n], rows[n:]
 
 
 def _named(law: Law, w: Any, coefficients: Mapping[Symbol, Any]) -> dict[str, Any]:
@@ -84,7 +84,9 @@ def evaluate_law(
     law: Law, w: Any, coefficients: Mapping[Symbol, Any], operations: Operations
 ) -> tuple[list[Any], list[Any], list[list[Any]], list[list[Any]]]:
     """V(w), I(w), dV/dw and dI/dw."""
-    return *law_values(law, w, coefficients, operations), *law_jacobians(law, w, coefficients, operations)
+    found = evaluate_all((*law.formulas, *law.slopes), _named(law, w, coefficients), operations)
+    n = law.ports
+    return found[:n], found[n : 2 * n], *_jacobians(law, found[2 * n :])
 
 
 def limit_step(law: Law, coefficients: Mapping[Symbol, Any], old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
@@ -123,14 +125,14 @@ def operating_point(
     problem = _Problem(equations, values, temperature, inputs or [0.0] * len(equations.inputs))
     cold = problem.cold_start()
     first = cold if start is None else np.concatenate([start.z, start.w])
-    solution = problem.newton(first)
+    solution = problem.newton(first, limit=MAX_ITERATIONS)
     if solution is None:
         solution = problem.lower_gmin(cold)
     if solution is None:
-        solution = problem.step(cold, [("source", float(s)) for s in np.linspace(0.0, 1.0, 51)])
+        solution = problem.raise_sources(cold)
     if solution is None:
         raise ConvergenceError(
-            f"no DC operating point was found in {MAX_ITERATIONS} iterations, with gmin and source stepping",
+            f"no DC operating point was found in {problem.iterations} iterations, with gmin and source stepping",
             "check supply voltages, device polarity and model parameters",
         )
     _, jacobian = problem.residual(solution)
@@ -154,6 +156,7 @@ class _Problem:
         self.right_side[:m] = equations.N_s @ np.array(equations.source_values(values), dtype=float)
         self.right_side[:m] += equations.N_u @ np.asarray(inputs, dtype=float)
         self.m = m
+        self.iterations = 0
 
     def cold_start(self) -> NDArray[np.float64]:
         """Zeros; or, where a law has no value there (a quotient of voltages), some millivolts at the ports."""
@@ -183,10 +186,13 @@ class _Problem:
         jacobian[m:, m:] -= dv
         return residual, jacobian
 
-    def newton(self, start: NDArray[np.float64], gmin: float = 0.0, source: float = 1.0) -> NDArray[np.float64] | None:
-        """The solution from `start`, or None if it does not converge."""
+    def newton(
+        self, start: NDArray[np.float64], gmin: float = 0.0, source: float = 1.0, limit: int = MAX_CONTINUED
+    ) -> NDArray[np.float64] | None:
+        """The solution from `start`, or None if it does not converge in so many iterations."""
         m, unknowns = self.m, start.copy()
-        for _ in range(MAX_ITERATIONS):
+        for _ in range(min(limit, MAX_TOTAL - self.iterations)):
+            self.iterations += 1
             residual, jacobian = self.residual(unknowns, gmin, source)
             step = self.solve(jacobian, residual)
             if not np.all(np.isfinite(step)):
@@ -206,7 +212,7 @@ class _Problem:
     def lower_gmin(self, start: NDArray[np.float64]) -> NDArray[np.float64] | None:
         """Follow an extra conductance at the ports from 10 mS to 0, in smaller steps where Newton's method fails."""
         gmin, factor = 1e-2, 10.0
-        unknowns = self.newton(start, gmin)
+        unknowns = self.newton(start, gmin, limit=MAX_ITERATIONS)
         while unknowns is not None and gmin > 1e-12 and factor > 1.01:
             lower = self.newton(unknowns, gmin / factor)
             if lower is None:
@@ -215,13 +221,12 @@ class _Problem:
                 unknowns, gmin, factor = lower, gmin / factor, min(factor**1.5, 10.0)
         return None if unknowns is None else self.newton(unknowns)
 
-    def step(self, start: NDArray[np.float64], schedule: list[tuple[str, float]]) -> NDArray[np.float64] | None:
-        """Follow a schedule of easier problems that ends with the one to solve."""
+    def raise_sources(self, start: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Follow the sources from 0 to their values."""
         unknowns: NDArray[np.float64] | None = start
-        for name, value in schedule:
-            if unknowns is None:
-                return None
-            unknowns = self.newton(unknowns, **{name: value})
+        for source in np.linspace(0.0, 1.0, 51).tolist():
+            if unknowns is not None:
+                unknowns = self.newton(unknowns, source=source)
         return unknowns
 
     def solve(self, jacobian: NDArray[np.float64], residual: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -75,9 +75,11 @@ class Operations:
 
     def apply(self, function: type, x: Any) -> Any:
         """function(x) for a supported sympy function class."""
-        if isinstance(x, float | int):
-            return float(_elementary(np, function, np.float64(x)))
-        return _elementary(self._xp, function, x)
+        if not isinstance(x, float | int):
+            return _elementary(self._xp, function, x)
+        if function in _EXPONENTIALS:
+            return _EXPONENTIALS[function](x)
+        return float(_elementary(np, function, np.float64(x)))
 
     def array(self, x: Any) -> Any:
         """x as an array; a plain number becomes double precision, never torch's default of single."""
@@ -85,6 +87,9 @@ class Operations:
 
     def pick(self, smallest: bool, x: Any, y: Any) -> Any:
         """The smaller or the larger of two numbers."""
+        if isinstance(x, float | int) and isinstance(y, float | int):
+            # What is not a number stays so, which Python's own min and max do not see to.
+            return math.nan if x != x or y != y else min(x, y) if smallest else max(x, y)
         xp = self._xp
         return (xp.minimum if smallest else xp.maximum)(self.array(x), self.array(y))
 
@@ -103,6 +108,14 @@ _NAMES = {
     sympy.asinh: "arcsinh", sympy.acosh: "arccosh", sympy.atanh: "arctanh", sympy.Abs: "abs", sympy.sign: "sign",
     sympy.floor: "floor", sympy.ceiling: "ceil",
 }  # fmt: skip
+
+
+# Of plain numbers; arrays are clipped instead, see _elementary.
+_EXPONENTIALS: Mapping[type, Callable[[float], float]] = {
+    ramp: lambda x: max(x - EXPONENT_LIMIT, 0.0),
+    clamped_exp: lambda x: math.exp(min(x, EXPONENT_LIMIT)),
+    limited_exp: lambda x: math.exp(min(x, EXPONENT_LIMIT)) * (1.0 + max(x - EXPONENT_LIMIT, 0.0)),
+}
 
 
 def _elementary(xp: Any, function: type, x: Any) -> Any:
@@ -125,15 +138,21 @@ def evaluate(expression: sympy.Basic, values: Mapping[str, Any], operations: Ope
     Numbers stay Python floats until they meet an array. Raises KeyError for an unknown symbol and TypeError for a
     function that is not supported.
     """
+    return evaluate_all((expression,), values, operations)[0]
+
+
+def evaluate_all(expressions: tuple[sympy.Basic, ...], values: Mapping[str, Any], operations: Operations) -> list[Any]:
+    """As `evaluate`, of several expressions; what they have in common is computed once."""
     results = list[Any]()
-    for function, payload in _program(expression):
+    steps, positions = _program(expressions)
+    for function, payload in steps:
         if function is _NUMBER:
             results.append(payload)
         elif function is _SYMBOL:
             results.append(values[payload])
         else:
             results.append(function(operations, *[results[k] for k in payload]))
-    return results[-1]
+    return [results[k] for k in positions]
 
 
 def evaluate_finite(expression: sympy.Basic, values: Mapping[str, Any], operations: Operations) -> Any:
@@ -151,8 +170,9 @@ _SYMBOL: Step = str
 
 
 @lru_cache(maxsize=4096)
-def _program(expression: sympy.Basic) -> tuple[tuple[Step, Any], ...]:
-    """The expression as steps, each (function, positions of its arguments among the earlier results).
+def _program(expressions: tuple[sympy.Basic, ...]) -> tuple[tuple[tuple[Step, Any], ...], tuple[int, ...]]:
+    """Expressions as steps, each (function, positions of its arguments among the earlier results), and the positions
+    of their values.
 
     Walking a sympy tree costs more than the arithmetic in it; the walk is done once.
     """
@@ -166,8 +186,8 @@ def _program(expression: sympy.Basic) -> tuple[tuple[Step, Any], ...]:
             steps.append(step)
         return known[node]
 
-    visit(expression)
-    return tuple(steps)
+    positions = tuple(visit(expression) for expression in expressions)
+    return tuple(steps), positions
 
 
 def _step(node: sympy.Basic, visit: Callable[[sympy.Basic], int]) -> tuple[Step, Any]:

@@ -98,11 +98,13 @@ def test_the_fallbacks_find_the_same_solution(method: str, monkeypatch: pytest.M
     expected = model.operating_point({}).z
     original, calls = module._Problem.newton, []
 
-    def newton(self: module._Problem, start: np.ndarray, gmin: float = 0.0, source: float = 1.0) -> np.ndarray | None:
+    def newton(
+        self: module._Problem, start: np.ndarray, gmin: float = 0.0, source: float = 1.0, limit: int = 50
+    ) -> np.ndarray | None:
         calls.append((gmin, source))
         if len(calls) == 1 or (method == "source" and gmin > 0.0):
             return None
-        return original(self, start, gmin, source)
+        return original(self, start, gmin, source, limit)
 
     monkeypatch.setattr(module._Problem, "newton", newton)
     np.testing.assert_allclose(model.operating_point({}).z, expected, rtol=1e-9, atol=1e-9)
@@ -170,3 +172,18 @@ def test_the_derivative_of_the_state_at_rest() -> None:
         ) / 12e-4
         torch.testing.assert_close(jacobian[:, k], quotient, rtol=1e-6, atol=1e-8 * float(jacobian[:, k].abs().max()))
         assert jacobian[:, k].any()
+
+
+def test_the_search_for_an_operating_point_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step has no solution on it, so that every fallback fails: all of them share one number of iterations."""
+    iterations = []
+    original = module._Problem.residual
+
+    def residual(self: module._Problem, *arguments: float) -> tuple[np.ndarray, np.ndarray]:
+        iterations.append(1)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(module._Problem, "residual", residual)
+    with pytest.raises(ConvergenceError):
+        DiscreteCircuit(parse("B1 a 0 I={1m*sgn(v(a) - 1) + 1m}\nI1 0 a 1.5m\nR1 a 0 1k"), 48000.0).operating_point({})
+    assert 100 < len(iterations) < 2100

@@ -96,6 +96,16 @@ class Law:
         return self.voltages == self.variables
 
     @cached_property
+    def formulas(self) -> tuple[Expr, ...]:
+        """V and I."""
+        return (*self.voltages, *self.currents)
+
+    @cached_property
+    def slopes(self) -> tuple[Expr, ...]:
+        """dV/dw and dI/dw, by rows."""
+        return (*self.voltage_jacobian, *self.current_jacobian)
+
+    @cached_property
     def voltage_jacobian(self) -> sympy.Matrix:
         return _jacobian(self.voltages, self.variables)
 

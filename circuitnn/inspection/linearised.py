@@ -127,9 +127,9 @@ class Linearised:
             # Of a current source this is the voltage that it meets, of a voltage source the current that it absorbs.
             inputs[k] = np.einsum("nu,nu->u", self.b, x[:, :n_u])
             outputs[k] = np.einsum("yn,ny->y", self.y, x[:, n_u:])
-        idle = inputs == 0.0
-        inputs = np.where(self.by_voltage, -1.0 / np.where(idle, 1.0, inputs), inputs)
-        inputs[idle & np.array(self.by_voltage)] = np.inf
+        idle, by_voltage = inputs == 0.0, np.array(self.by_voltage, dtype=bool)
+        inputs = np.where(by_voltage, -1.0 / np.where(idle, 1.0, inputs), inputs)
+        inputs[idle & by_voltage] = np.inf
         return Impedances(tuple(map(float, frequencies)), inputs, outputs)
 
     def poles(self) -> tuple[Pole, ...]:

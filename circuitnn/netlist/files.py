@@ -121,14 +121,20 @@ class Files:
     def _find(self, name: str, root: Path) -> Path | None:
         """The file inside `root` that a card names; None if it lies elsewhere.
 
-        An absolute path, as drawing programs write it, also means the file of that name beside the netlist.
+        An absolute path, as drawing programs write it, also means the file of that name beside the netlist. What lies
+        elsewhere is not even looked at: asking for a file on a share of the network would tell its host who asks.
         """
         folder = self.chain[-1][0].parent if self.chain else root
-        path = (folder / name.replace("\\", "/")).resolve()
-        if PureWindowsPath(name).is_absolute() or Path(name).is_absolute():
-            beside = (folder / PureWindowsPath(name).name).resolve()
-            return next((other for other in (path, beside) if other.is_file() and _within(other, root)), None)
-        return path if _within(path, root) else None
+        windows = PureWindowsPath(name)
+        if windows.drive.startswith("\\\\"):
+            names = [windows.name]
+        elif windows.is_absolute() or Path(name).is_absolute():
+            names = [name.replace("\\", "/"), windows.name]
+        else:
+            path = (folder / name.replace("\\", "/")).resolve()
+            return path if _within(path, root) else None
+        paths = [(folder / other).resolve() for other in names]
+        return next((path for path in paths if _within(path, root) and path.is_file()), None)
 
     def close(self) -> None:
         """Leave the file that was opened last."""

@@ -179,16 +179,38 @@ def test_includes_and_library_sections(tmp_path: Path) -> None:
     assert circuit.path == top
 
 
-def test_includes_stay_inside_the_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../secret", "sub/../../secret", "..\\secret", "{outside}/secret", "{outside}/net/../secret", "link",
+        "LINK/secret", "folder/secret", "/etc/passwd", "//host/share/secret", "\\\\host\\share\\secret", "C:\\secret",
+        "~/secret", "file:///etc/passwd", "sub\\..\\..\\secret", "./././../secret", "$HOME/secret", "%HOME%\\secret",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("keyword", [".include", ".inc", ".lib"])
+def test_includes_stay_inside_the_folder(
+    name: str, keyword: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "secret").write_text("R2 a 0 2")
     folder = tmp_path / "net"
-    folder.mkdir()
+    (folder / "sub").mkdir(parents=True)
     (folder / "link").symlink_to(tmp_path / "secret")
-    for name in ("../secret", str(tmp_path / "secret"), "link", "/etc/passwd"):
-        (folder / "top.cir").write_text(f"title\nR1 a 0 1\n.include {name}\n")
-        with pytest.raises(NetlistError, match="outside the folder") as caught:
-            read_netlist(folder / "top.cir")
-        assert (caught.value.location.line, caught.value.location.column) == (3, 10)
+    (folder / "folder").symlink_to(tmp_path)
+    (folder / "top.cir").write_text(f'title\nR1 a 0 1\n{keyword} "{name.format(outside=tmp_path)}"\n')
+    monkeypatch.setenv("HOME", str(tmp_path))
+    touched = []
+    for method in ("open", "is_file", "exists"):
+        original = getattr(Path, method)
+
+        def watched(path: Path, *arguments: object, original: object = original) -> object:
+            touched.append(path)
+            return original(path, *arguments)
+
+        monkeypatch.setattr(Path, method, watched)
+    with pytest.raises(NetlistError, match=r"outside the folder|there is no such file") as caught:
+        read_netlist(folder / "top.cir")
+    assert (caught.value.location.line, caught.value.location.column) == (3, len(keyword) + 3)
+    assert all(path.resolve().is_relative_to(folder) for path in touched)
 
 
 def test_recursive_include_shows_the_chain(tmp_path: Path) -> None:
