@@ -23,6 +23,8 @@ _FUNCTIONS = {
     sympy.sign: "signum",
     sympy.sin: "sine",
     sympy.cos: "cosine",
+    sympy.atan: "arctangent",
+    sympy.asinh: "inverse_sinh",
     clamped_exp: "clamped_exp",
     ramp: "ramp",
     softplus: "softplus",
@@ -47,6 +49,7 @@ class _Printer(CXX17CodePrinter):  # type: ignore[misc]
 
     _print_exp = _print_log = _print_tanh = _print_Abs = _print_sign = _print_Function
     _print_clamped_exp = _print_ramp = _print_softplus = _print_logistic = _print_sin = _print_cos = _print_Function
+    _print_atan = _print_asinh = _print_Function
 
     def _print_Float(self, number: sympy.Float) -> str:
         return f"S({float(number)!r})"

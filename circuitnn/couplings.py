@@ -25,7 +25,7 @@ def mutual_inductances(circuit: Circuit, values: Mapping[str, Any]) -> dict[str,
     for element in circuit.elements:
         if element.kind == "K":
             one, other = (values[name] for name in element.branches)
-            found[f"{element.name}.mutual"] = values[element.name] * (one * other) ** 0.5
+            found[f"{element.name}.mutual"] = values[element.name] * one**0.5 * other**0.5
     return found
 
 

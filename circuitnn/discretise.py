@@ -23,6 +23,9 @@ from circuitnn.values import formulas_of, resolve
 
 _TORCH = Operations(torch)
 
+# Measured: a step of 1000 states takes a millisecond, and the devices of 80 ports a minute to compile.
+MAX_STATES, MAX_PORTS = 1000, 80
+
 
 class DiscreteCircuit:
     """A circuit discretised at `step_rate` (Hz): its structure, and theta and initial state for any values.
@@ -36,6 +39,7 @@ class DiscreteCircuit:
         self.scheme = scheme
         self.factor = scheme.factor * step_rate
         equations = build_equations(circuit)
+        _check_size(scheme.memory * len(equations.states), len(equations.ports))
         values = resolve(circuit, {}, NUMPY)
         c = np.array(equations.coefficient_values(values, self.factor), dtype=float)
         # The choice is made once, at the netlist's values, and kept while they are learned.
@@ -153,6 +157,20 @@ class DiscreteCircuit:
             v += voltages
             i += currents
         return _vector(v), _vector(i)
+
+
+def _check_size(n_x: int, n_n: int) -> None:
+    """Raise CircuitError for what cannot run in reasonable time."""
+    hint = (
+        "leave out what cannot be heard, or run the stages of the circuit one after the other; `inspect` takes it whole"
+    )
+    if n_x > MAX_STATES:
+        raise CircuitError(f"the circuit has {n_x} states, more than the limit of {MAX_STATES} for simulation", hint)
+    if n_n > MAX_PORTS:
+        raise CircuitError(
+            f"the nonlinear devices of the circuit have {n_n} ports, more than the limit of {MAX_PORTS} for simulation",
+            hint,
+        )
 
 
 class Tuning(NamedTuple):

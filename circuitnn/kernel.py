@@ -8,11 +8,11 @@ or one every `hold` steps (and one at the end) between which they move linearly.
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from threading import Lock
 from typing import Any
 
 import torch
@@ -31,6 +31,10 @@ BINS, LISTED = 16, 8
 HISTOGRAM = slice(3, 3 + BINS)
 PLACES = slice(3 + BINS, 3 + BINS + 2 * LISTED)
 REPORT_SIZE = PLACES.stop
+# Bytes of stack that every thread has: the least, 512 KiB, on macOS.
+ANY_STACK = 2**18
+# The size of new threads' stacks is a setting of the process.
+_STACKS = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,12 @@ class Structure:
         return sum(rows * columns for rows, columns in self.shapes.values()) + sum(
             len(law.coefficients) for law in self.laws
         )
+
+    def stack(self, lanes: int) -> int:
+        """Bytes that a run of the core may need on its stack: six sets of numbers in the adjoint, and as much again for
+        the solver's matrices and copies."""
+        page = 4096
+        return page * (16 + 12 * 8 * lanes * self.size // page)
 
     def pack(self, matrices: Matrices, coefficients: Tensor) -> Tensor:
         """theta [..., size] from the matrices [..., rows, columns] and the devices' coefficients [..., n_c]."""
@@ -124,7 +134,7 @@ class CompiledKernel:
     def __init__(self, structure: Structure) -> None:
         self.structure = structure
         self._functions = dict[str, Any]()
-        self._compiling = Lock()
+        self._compiling = threading.Lock()
         # The one that every use needs: where it cannot be compiled nothing can.
         self._function("simulate", 1)
 
@@ -165,7 +175,7 @@ class CompiledKernel:
                 _pointer(ws[group] if every else None), ctypes.c_int64(every), _pointer(report[k]),
             )  # fmt: skip
 
-        _each(run, groups)
+        _each(run, groups, s.stack(lanes))
         return Run(y, x, w, xs, ws, report)
 
     def adjoint(
@@ -200,7 +210,7 @@ class CompiledKernel:
                 _pointer(x_bar[k]), _pointer(u_bar[k] if signal else None), _pointer(theta_bar[k]),
             )  # fmt: skip
 
-        _each(run, len(xs))
+        _each(run, len(xs), s.stack(lanes))
         return u_bar, x_bar, theta_bar
 
     def _resume(self, u: Tensor, xs: Tensor, ws: Tensor, theta: Tensor, every: int, hold: int) -> tuple[Tensor, Tensor]:
@@ -270,17 +280,27 @@ class CompiledKernel:
                 _pointer(y[k]), _pointer(dy[k]), _pointer(report[k]),
             )  # fmt: skip
 
-        _each(run, batch)
+        _each(run, batch, s.stack(LANES))
         empty = u.new_empty(batch, 0, 0, 1)
         final = dx.movedim(-3, -2).flatten(-2)[..., :p]
         return Run(y, x, w, empty, empty, report), dy[..., :p], final
 
 
-def _each(run: Callable[[int], None], count: int) -> None:
+def _each(run: Callable[[int], None], count: int, stack: int) -> None:
+    """run(0), run(1), ... on all cores. stack: bytes that each needs there, which may be more than a thread has."""
     workers = min(count, torch.get_num_threads())
-    if workers <= 1:
+    if workers <= 1 and stack <= ANY_STACK:
         for k in range(count):
             run(k)
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(run, range(count)))
+        return
+    with _STACKS:
+        usual = threading.stack_size(stack if stack > ANY_STACK else 0)
+        try:
+            pool = ThreadPoolExecutor(workers)
+            # The threads start here.
+            futures = [pool.submit(run, k) for k in range(count)]
+        finally:
+            threading.stack_size(usual)
+    with pool:
+        for future in futures:
+            future.result()

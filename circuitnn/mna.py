@@ -16,41 +16,29 @@ Brennan, "The modified nodal approach to network analysis", IEEE Trans. Circuits
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from circuitnn import couplings, devices, topology
-from circuitnn.circuit import GROUND, Circuit, DeviceModel, Element, current_element
+from circuitnn.affine import Affine, linear_source
+from circuitnn.circuit import GROUND, Circuit, DeviceModel, Element, current_element, voltage_nodes
 from circuitnn.devices import MODEL_KINDS, ZERO_CELSIUS, Law
 from circuitnn.errors import CircuitError
+from circuitnn.stamp import Entries, Stamp
+from circuitnn.substitution import without_intermediate_nodes
 from circuitnn.symbolic import NUMPY
 from circuitnn.values import resolve
 
 # What holds a node at DC that only capacitors connect to the rest, in siemens.
 LEAK = 1e-12
+# Matrices are dense: with as many unknowns, one of complex numbers takes 256 MiB.
+MAX_UNKNOWNS = 4096
 
 # How an entry's magnitude follows from a value.
 UNITY, VALUE, RECIPROCAL, DIFFERENTIATED = "unity", "value", "reciprocal", "differentiated"
-
-
-@dataclass(frozen=True)
-class Stamp:
-    """A matrix of the given shape as a sum of entries: at rows[k], columns[k] adds signs[k] * c[coefficients[k]]."""
-
-    shape: tuple[int, int]
-    rows: NDArray[np.int64]
-    columns: NDArray[np.int64]
-    signs: NDArray[np.float64]
-    coefficients: NDArray[np.int64]
-
-    def dense(self, c: NDArray[Any]) -> NDArray[Any]:
-        """The matrix for coefficients c [n_c] (real or complex)."""
-        matrix = np.zeros(self.shape, dtype=c.dtype)
-        np.add.at(matrix, (self.rows, self.columns), self.signs * c[self.coefficients])
-        return matrix
 
 
 @dataclass(frozen=True)
@@ -115,16 +103,6 @@ class Equations:
         return [values[name] for name in self.sources]
 
 
-@dataclass
-class _Entries:
-    items: list[tuple[int, int, float, int]] = field(default_factory=list)
-
-    def stamp(self, rows: int, columns: int) -> Stamp:
-        table = np.array(self.items, dtype=float).reshape(-1, 4)
-        row, column, coefficient = (table[:, k].astype(np.int64) for k in (0, 1, 3))
-        return Stamp((rows, columns), row, column, table[:, 2].copy(), coefficient)
-
-
 class _Builder:
     """Collects entries element by element. Rows and columns of ground are -1 and dropped."""
 
@@ -133,7 +111,7 @@ class _Builder:
         self.unknowns = [f"v({node})" for node in circuit.nodes]
         self.node_index = {GROUND: -1} | {node: k for k, node in enumerate(circuit.nodes)}
         self.coefficients: dict[tuple[str, str], int] = {(UNITY, ""): 0}
-        self.M, self.N_x, self.G_q = _Entries(), _Entries(), _Entries()
+        self.M, self.N_x, self.G_q = Entries(), Entries(), Entries()
         self.states: list[str] = []
         self.inputs: dict[str, dict[int, float]] = {name: {} for name in circuit.inputs}
         self.sources: dict[str, dict[int, float]] = {}
@@ -151,7 +129,7 @@ class _Builder:
     def coefficient(self, rule: str, name: str = "") -> int:
         return self.coefficients.setdefault((rule, name), len(self.coefficients))
 
-    def add(self, entries: _Entries, row: int, column: int, sign: float, rule: str = UNITY, name: str = "") -> None:
+    def add(self, entries: Entries, row: int, column: int, sign: float, rule: str = UNITY, name: str = "") -> None:
         if row >= 0 and column >= 0:
             entries.items.append((row, column, sign, self.coefficient(rule, name)))
 
@@ -267,11 +245,14 @@ class _Builder:
             if parameter in model.parameters:
                 key = f"{model.name}.{parameter}"
                 terminals[terminal] = self.series_resistance(first.name, parameter, terminals[terminal], key)
-        ports = [(terminals[plus], terminals[minus]) for plus, minus in kind.ports]
-        if kind.reversed:
-            ports = [(minus, plus) for plus, minus in ports]
-        name = "|".join(element.name for element in bundle)
-        self.device(name, law, sources, [_difference(plus, minus) for plus, minus in ports])
+        columns = list[dict[int, float]]()
+        for port in kind.ports:
+            if port == devices.SENSED_CURRENT:
+                columns.append(self.port(first, first.branches[0]))
+            else:
+                plus, minus = (terminals[terminal] for terminal in (reversed(port) if kind.reversed else port))
+                columns.append(_difference(plus, minus))
+        self.device("|".join(element.name for element in bundle), law, sources, columns)
 
     def series_resistance(self, name: str, parameter: str, outer: int, key: str) -> int:
         """An inner node of the device `name` behind the resistance `key` (ohm times area), which may be 0."""
@@ -283,19 +264,45 @@ class _Builder:
 
     def behavioural(self, element: Element) -> None:
         assert element.behaviour is not None
+        linear = linear_source(element)
+        if linear is not None:
+            self.linear(element, linear)
+            return
         device = devices.behavioural_device(element.name, element.nodes, element.behaviour)
         ports = [self.port(element, port) for port in device.ports]
         self.device(element.name, device.law, {key: (name,) for key, name in device.parameters.items()}, ports)
 
+    def linear(self, element: Element, source: Affine) -> None:
+        """A behavioural source that is a sum of slopes times voltages and currents, and an offset."""
+        assert element.behaviour is not None
+        name, (plus, minus) = element.name, (self.node_index[node] for node in element.nodes)
+        if element.behaviour.quantity == "voltage":
+            row = self.branch(name, plus, minus)
+            rows = {row: -1.0}
+            self.source(f"{name}.offset", {row: 1.0})
+        else:
+            rows = _difference(plus, minus)
+            self.source(f"{name}.offset", {node: -sign for node, sign in rows.items()})
+        for signal in source.slopes:
+            key = f"{name}.{signal.name}"
+            for column, weight in self.signal(element, voltage_nodes(signal) or current_element(signal) or "").items():
+                for row, sign in rows.items():
+                    self.add(self.M, row, column, sign * weight, VALUE, key)
+
     def port(self, element: Element, port: tuple[str, str] | str) -> dict[int, float]:
-        """The column of N_n of a behavioural source's port: a pair of nodes, or an element whose current it senses."""
-        if isinstance(port, str):
-            if port not in self.branches:
-                raise CircuitError(f"{element.name} senses the current of {port}, which has none of its own")
-            return {self.branches[port]: 1.0 / devices.AMPERE_PER_VOLT}
-        if missing := [node for node in port if node not in self.node_index]:
+        """The column of N_n of a behavioural source's port."""
+        scale = 1.0 / devices.AMPERE_PER_VOLT if isinstance(port, str) else 1.0
+        return {row: scale * weight for row, weight in self.signal(element, port).items()}
+
+    def signal(self, element: Element, sensed: tuple[str, str] | str) -> dict[int, float]:
+        """The unknowns whose weighted sum an element senses: a voltage between nodes (+, -), or another's current."""
+        if isinstance(sensed, str):
+            if sensed not in self.branches:
+                raise CircuitError(f"{element.name} senses the current of {sensed}, which has none of its own")
+            return {self.branches[sensed]: 1.0}
+        if missing := [node for node in sensed if node not in self.node_index]:
             raise CircuitError(f"{element.name} senses node {missing[0]!r}, which is not in the circuit")
-        plus, minus = port
+        plus, minus = sensed
         return _difference(self.node_index[plus], self.node_index[minus])
 
     def device(
@@ -358,12 +365,14 @@ def _difference(plus: int, minus: int) -> dict[int, float]:
 
 
 def build_equations(circuit: Circuit) -> Equations:
-    """The equations of a circuit.
+    """The equations of a circuit. Nodes that are only steps of formulas have none, see substitution.py.
 
-    Raises CircuitError if it has no ground, a floating node, a loop of voltages or impossible couplings.
+    Raises CircuitError if it has no ground, a floating node, a loop of voltages or impossible couplings, and if it is
+    too large.
     """
     topology.check(circuit)
     couplings.check(circuit, resolve(circuit, {}, NUMPY))
+    circuit = without_intermediate_nodes(circuit)
     builder = _Builder(circuit)
     for element in circuit.elements:
         if element.behaviour is None and element.model is None and element.kind not in "FK":
@@ -378,4 +387,10 @@ def build_equations(circuit: Circuit) -> Equations:
             builder.current_controlled(element)
     for bundle in builder.bundles(element for element in circuit.elements if element.model is not None):
         builder.semiconductor(bundle)
+    count = len(builder.unknowns) + len(builder.ports)
+    if count > MAX_UNKNOWNS:
+        raise CircuitError(
+            f"the circuit has {count} unknown voltages and currents, more than the limit of {MAX_UNKNOWNS}",
+            "leave out what cannot be heard, or describe a part of the circuit in a netlist of its own",
+        )
     return builder.equations()

@@ -13,11 +13,14 @@ from sympy import Symbol
 from circuitnn.devices import Law, at_temperature
 from circuitnn.errors import CircuitError, ConvergenceError
 from circuitnn.mna import Device, Equations
+from circuitnn.solving import solve_scaled
 from circuitnn.symbolic import NUMPY, Operations, evaluate, evaluate_finite
 
 MAX_ITERATIONS = 200
 # Convergence: largest last step of a port variable, in volt.
 TOLERANCE = 1e-12
+# The most equations whose null space is searched for the names of culprits: that takes seconds.
+NAMED_UP_TO = 1000
 
 
 @dataclass(frozen=True)
@@ -222,19 +225,24 @@ class _Problem:
         return unknowns
 
     def solve(self, jacobian: NDArray[np.float64], residual: NDArray[np.float64]) -> NDArray[np.float64]:
-        # Conductances of 1e-12 stand beside gains of 1e5: scale the rows before judging and solving.
-        scale = np.abs(jacobian).max(axis=1)
-        if (scale == 0.0).any():
-            raise CircuitError(f"singular at DC: {self.names(np.flatnonzero(scale == 0.0))} has no equation")
+        empty = np.flatnonzero(~jacobian.any(axis=1))
+        if empty.size:
+            raise CircuitError(f"singular at DC: {self.names(empty)} has no equation")
         try:
-            return np.linalg.solve(jacobian / scale[:, None], residual / scale)
+            return solve_scaled(jacobian, residual)
         except np.linalg.LinAlgError:
-            _, _, vectors = np.linalg.svd(jacobian / scale[:, None])
-            culprits = np.flatnonzero(np.abs(vectors[-1]) > 0.1 * np.abs(vectors[-1]).max())
             raise CircuitError(
-                f"the DC equations have no unique solution; undetermined: {self.names(culprits)}",
+                f"the DC equations have no unique solution{self.culprits(jacobian)}",
                 "look for a loop of ideal sources or inductors, or an amplifier without feedback, at these places",
             ) from None
+
+    def culprits(self, jacobian: NDArray[np.float64]) -> str:
+        """What a singular Jacobian leaves undetermined, where it is small enough to find out."""
+        if len(jacobian) > NAMED_UP_TO or not np.isfinite(jacobian).all():
+            return ""
+        _, _, vectors = np.linalg.svd(jacobian / np.abs(jacobian).max(axis=1)[:, None])
+        indices = np.flatnonzero(np.abs(vectors[-1]) > 0.1 * np.abs(vectors[-1]).max())
+        return f"; undetermined: {self.names(indices)}"
 
     def names(self, indices: NDArray[np.int64]) -> str:
         names = (*self.equations.unknowns, *self.equations.ports)

@@ -33,11 +33,13 @@ Pattern = NDArray[np.bool_]
 def decompose(equations: Equations, selection: Selection) -> tuple[Equations, Selection, tuple[int, ...]]:
     """Equations and selection with devices and rows in the order of solution, and the number of devices per stage."""
     n = len(equations.ports)
+    if n == 0:
+        return equations, selection, ()
     needs = _pattern(equations, selection)
     owner = np.repeat(np.arange(len(equations.devices)), [device.law.ports for device in equations.devices])
     row_of_port = _matching(needs, owner, selection)
     if row_of_port is None:
-        return equations, selection, (len(equations.devices),) if n else ()
+        return equations, selection, (len(equations.devices),)
     stages = _stages(needs[row_of_port], owner)
     order = [port for stage in stages for device in stage for port in np.flatnonzero(owner == device)]
     position = np.empty(n, dtype=int)

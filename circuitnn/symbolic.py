@@ -100,7 +100,8 @@ NUMPY = Operations(np)
 _NAMES = {
     sympy.exp: "exp", sympy.log: "log", sympy.sin: "sin", sympy.cos: "cos", sympy.tan: "tan", sympy.asin: "arcsin",
     sympy.acos: "arccos", sympy.atan: "arctan", sympy.sinh: "sinh", sympy.cosh: "cosh", sympy.tanh: "tanh",
-    sympy.Abs: "abs", sympy.sign: "sign", sympy.floor: "floor",
+    sympy.asinh: "arcsinh", sympy.acosh: "arccosh", sympy.atanh: "arctanh", sympy.Abs: "abs", sympy.sign: "sign",
+    sympy.floor: "floor", sympy.ceiling: "ceil",
 }  # fmt: skip
 
 
@@ -235,8 +236,8 @@ def above_zero(x: sympy.Expr) -> sympy.Expr:
 def derivative(expression: sympy.Expr, symbol: sympy.Symbol) -> sympy.Expr:
     """d expression / d symbol, in functions that have a value everywhere and that `evaluate` knows.
 
-    Unlike sympy's own: the derivative of Abs is sign, that of sign and floor 0, that of Max and Min a choice, and a
-    power that is steep at 0 (such as a square root) has a large but finite slope there. Everything is real.
+    Unlike sympy's own: the derivative of Abs is sign, that of sign, floor and ceiling 0, that of Max and Min a choice,
+    and a power that is steep at 0 (such as a square root) has a large but finite slope there. Everything is real.
     """
     known: dict[sympy.Basic, sympy.Expr] = {}
 
@@ -268,7 +269,7 @@ def _derivative(node: sympy.Expr, visit: Callable[[sympy.Expr], sympy.Expr]) -> 
             return _power_derivative(node, *slopes)
         case sympy.Abs():
             return _sign(node.args[0]) * slopes[0]
-        case sympy.sign() | sympy.floor():
+        case sympy.sign() | sympy.floor() | sympy.ceiling():
             return sympy.S.Zero
         case sympy.Max() | sympy.Min():
             return _extreme_derivative(node, slopes)

@@ -16,11 +16,11 @@ class _Groups:
         self._parent: dict[str, str] = {}
 
     def find(self, node: str) -> str:
-        root = node
-        while (parent := self._parent.setdefault(root, root)) != root:
-            root = parent
-        self._parent[node] = root
-        return root
+        parents = self._parent
+        while (parent := parents.setdefault(node, node)) != node:
+            # Every node on the way moves up to its grandparent, so that no way stays long.
+            parents[node] = node = parents[parent]
+        return node
 
     def join(self, a: str, b: str) -> bool:
         """Unite the sets of a and b; False if they were one already."""

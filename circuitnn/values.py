@@ -8,13 +8,14 @@ from typing import Any
 from sympy import Expr, Float
 
 from circuitnn import couplings
+from circuitnn.affine import linear_source
 from circuitnn.circuit import Circuit, symbol
 from circuitnn.errors import CircuitError
 from circuitnn.symbolic import Operations, evaluate_finite
 
 
 def resolve(circuit: Circuit, overrides: Mapping[str, Any], operations: Operations) -> dict[str, Any]:
-    """All values by name: "R4" (SI), "DCLIP.is", "drive", "D1.area", "K1.mutual" (henry).
+    """All values by name: "R4" (SI), "DCLIP.is", "drive", "D1.area", "K1.mutual" (henry), "B1.v(a)" (see affine.py).
 
     Expressions follow the overridden parameters. Raises CircuitError for a value that is not finite.
     """
@@ -36,6 +37,9 @@ def resolve(circuit: Circuit, overrides: Mapping[str, Any], operations: Operatio
     for element in circuit.elements:
         if element.value is not None:
             values[element.name] = value_of(element.name, element.value)
+        elif (source := linear_source(element)) is not None:
+            for name, expression in source.values(element.name).items():
+                values[name] = value_of(name, expression)
         else:
             for name, expression in {"area": element.area, **element.parameters}.items():
                 key = f"{element.name}.{name}"
@@ -62,6 +66,8 @@ def formulas_of(circuit: Circuit, overrides: Mapping[str, float], kept: Sequence
     for element in circuit.elements:
         if element.value is not None:
             found[element.name] = formula(element.name, element.value)
+        elif (source := linear_source(element)) is not None:
+            found |= {name: expression.subs(known) for name, expression in source.values(element.name).items()}
     for model in circuit.models.values():
         for name, expression in model.parameters.items():
             found[f"{model.name}.{name}"] = formula(f"{model.name}.{name}", expression)

@@ -155,6 +155,12 @@ CASES = {
         "R4 e f 1k\nC4 f 0 22n\n*@ input Vin",
         2.0,
     ),
+    "switch": Case(
+        "Vin in 0 0\nR1 in a 1k\nC1 a 0 10n\nS1 a out in 0 SX\nR2 out 0 2.2k\nVs b 0 0\nR3 in b 1k\nW1 out c Vs WX\n"
+        "R4 c 0 4.7k\nC4 c 0 4.7n\n.model SX SW(RON=100 ROFF=47k VT=0.2 VH=0.9)\n"
+        ".model WX CSW(RON=220 ROFF=22k IT=0.1m IH=0.8m)\n*@ input Vin",
+        2.0,
+    ),
     "transformer": Case(
         "Vin in 0 0\nR1 in a 220\nL1 a 0 0.2\nL2 b 0 0.8\nK1 L1 L2 0.95\nC1 b 0 1n\nR2 b 0 10k\nD1 b 0 DS\n"
         f"{SILICON}\n*@ input Vin",

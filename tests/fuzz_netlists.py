@@ -1,8 +1,9 @@
 """Mutated netlists must give a circuit or a clean error: python tests/fuzz_netlists.py [--count 10000] [--first SEED]
 
 Each case is a netlist of netlists/ with a few mutations, by its seed. It goes through reading, equations, operating
-point and response, every tenth one through discretisation too, in a process whose memory is limited; an exception that
-is no CircuitnnError, a warning, more than LIMIT_SECONDS of computing or more than LIMIT_BYTES of memory is a defect.
+point and all that `inspect` shows, every tenth one through discretisation too, in a process whose memory is limited. An
+exception that is no CircuitnnError, a warning, more than LIMIT_SECONDS of computing or more than LIMIT_BYTES of memory
+is a defect.
 The netlists of the defects are kept in the folder --keep, and the exit status says whether there are any.
 """
 
@@ -30,6 +31,7 @@ LIMIT_BYTES = 2**30
 # Where a process neither finishes a case nor feels its own alarm, as within one long call of a library.
 STUCK_SECONDS = 120.0
 DISCRETISED = 10
+FREQUENCIES = (20.0, 1e3)
 
 NUMBERS = (
     "0", "-0", "1e999", "-1e999", "1e-999", "1e308", "1e-308", "-1", "nan", "inf", "1e9999999999", "9" * 400,
@@ -57,7 +59,9 @@ LINES = (
     "*@ tol R=",
     "*@ learn R1 tol=-5%", "*@ learn R1 tol=1e999%", "*@ input Vin Vin", "*@ nix", "+ 1k", "+", "R9 in in 1k",
     "C9 0 0 1",
-    "L9 in out 0", "C9 in out 0", "R9 in out 0", "V9 in in 1", "V9 in 0 1", "E9 in 0 in 0 1", "E9 q 0 q 0 1",
+    "L9 in out 0", "L8 in out 1m", "K9 L9 L8 1", "K9 L9 L8 2", "K9 L1 L2 0.5", "F9 out 0 Vin 1", "H9 q 0 Vin 1k",
+    "J9 out in 0 JX", ".model JX NJF(VTO=-2 BETA=1m)", "M9 out in 0 0 MX", ".model MX NMOS(VTO=1 KP=1m)",
+    "C9 in out 0", "R9 in out 0", "V9 in in 1", "V9 in 0 1", "E9 in 0 in 0 1", "E9 q 0 q 0 1",
     "E9 in 0 out 0 -1e12", "G9 out 0 out 0 -1", "G9 out 0 in 0 1e30", "I9 in out 1e20", "D9 in out DCLIP",
     "D9 in in DCLIP", "D9 out 0 DCLIP 0", "D9 out 0 DCLIP -1", "D9 out 0 DCLIP 1e30", "B9 out 0 I={v(out)/v(in)}",
     "B9 out 0 I={1/v(out)}", "B9 out 0 I={ln(v(out))}", "B9 out 0 I={exp(v(out)**9)}", "B9 out 0 I={v(out)**v(out)}",
@@ -222,14 +226,16 @@ def mutated(seed: int) -> bytes:
 
 def examine(path: Path, discretise: bool) -> str:
     """What became of a netlist: "circuit", or the name of a CircuitnnError. Any other exception is a defect."""
-    # Here, because the memory that torch takes is no part of what is measured without it.
+    # Here, because the process that only starts others needs none of it.
+    from circuitnn.cli.inspect_json import as_json
+    from circuitnn.cli.inspect_tables import ANALYSES
     from circuitnn.errors import CircuitnnError
     from circuitnn.inspection import inspect
     from circuitnn.netlist import read_netlist
 
     try:
         circuit = read_netlist(path)
-        inspect(circuit)
+        as_json(inspect(circuit), FREQUENCIES, ANALYSES)
         if discretise:
             from circuitnn.discretise import DiscreteCircuit
 

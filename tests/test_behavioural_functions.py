@@ -44,6 +44,13 @@ FORMULAS: dict[str, Callable[[Array, Array], Array]] = {
     "uramp(v(x)) - uramp(-v(y))": lambda x, y: np.maximum(x, 0) - np.maximum(-y, 0),
     "tanh(a*v(x)) + sin(v(x)) - cos(v(y))": lambda x, y: np.tanh(1.7 * x) + np.sin(x) - np.cos(y),
     "sinh(v(x)) + cosh(a*v(y))": lambda x, y: np.sinh(x) + np.cosh(1.7 * y),
+    "tan(v(x)/4) + atan(a*v(y))": lambda x, y: np.tan(x / 4) + np.arctan(1.7 * y),
+    "asin(v(x)/3) - acos(v(y)/3)": lambda x, y: np.arcsin(x / 3) - np.arccos(y / 3),
+    "asinh(v(x)) + acosh(2 + v(y)*v(y)) + atanh(v(x)/3)": lambda x, y: (
+        np.arcsinh(x) + np.arccosh(2 + y * y) + np.arctanh(x / 3)
+    ),
+    "pwl(v(x), -1, 0, 0, 1.5, 1, 1)": lambda x, y: np.where(x < 0, 1.5 * (x + 1), 1.5 - x / 2),
+    "temper/100*v(x)*v(y)": lambda x, y: 0.27 * x * y,
     "ln(1 + exp(20*v(x)))": lambda x, y: np.logaddexp(0.0, 20 * x),
     "v(x) > 0 ? v(x)*a : v(y)/2": lambda x, y: np.where(x > 0, x * 1.7, y / 2),
     "v(x) > v(y) ? (v(y) > 0 ? 1 : v(x)) : a": lambda x, y: np.where(x > y, np.where(y > 0, 1, x), 1.7),
@@ -60,8 +67,18 @@ FOREIGN: dict[str, Callable[[Array, Array], Array]] = {
     "limit(v(x), -1, a)": lambda x, y: np.clip(x, -1, 1.7),
     "min(v(x), v(y), a)": lambda x, y: np.minimum(np.minimum(x, y), 1.7),
     "sqr(v(x))": lambda x, y: x * x,
+    "LIMIT{v(x), -1, {a}}*{a}": lambda x, y: np.clip(x, -1, 1.7) * 1.7,
+    # With pwrs it is a formula for PSpice, whose pwr has no sign.
+    "0.5*(pwr(v(x), a) + pwrs(v(x), a))": lambda x, y: np.maximum(x, 0) ** 1.7,
+    "buf(v(x))*v(y) + inv(v(x)) + stp(v(y))": lambda x, y: step(x - 0.5) * y + 1 - step(x - 0.5) + step(y),
+    "hypot(v(x), v(y)) + fabs(v(x))": lambda x, y: np.hypot(x, y) + np.abs(x),
+    "atan2(v(x), 0.5 + v(y)*v(y))": lambda x, y: np.arctan2(x, 0.5 + y * y),
+    "table(v(x), -1, 0, 0, 1.5, 1, a)": lambda x, y: np.interp(x, [-1, 0, 1], [0, 1.5, 1.7]),
+    "arctan(v(x)) + tbl(v(x), 0, 3)": lambda x, y: np.arctan(x) + 3.0,
 }
-SMOOTH = [text for text in FORMULAS if not any(part in text for part in ("?", "sgn", "min", "uramp", "(v(x) >", "u("))]
+SMOOTH = [
+    text for text in FORMULAS if not any(part in text for part in ("?", "sgn", "min", "uramp", "(v(x) >", "u(", "pwl"))
+]
 GRID = np.meshgrid(np.linspace(-2.0, 2.0, 9) + 0.01, np.linspace(-2.0, 2.0, 7) - 0.02)
 
 
@@ -116,6 +133,12 @@ def at(formula: str, x: float, y: float = 0.0) -> tuple[float, float]:
         ("ln(v(x))", -1.0, math.log(SMALLEST), 0.0),
         ("sqrt(v(x))", -4.0, 0.0, 0.0),
         ("sqrt(v(x))", 4.0, 2.0, 0.25),
+        ("asin(v(x))", 2.0, math.pi / 2, 0.0),
+        ("acos(v(x))", -2.0, math.pi, 0.0),
+        ("acosh(v(x))", 0.5, 0.0, 0.0),
+        ("atanh(v(x))", 2.0, math.atanh(1.0 - 1e-12), 0.0),
+        ("atan(v(x))", 0.0, 0.0, 1.0),
+        ("asinh(v(x))", 0.0, 0.0, 1.0),
         ("abs(v(x))**0.5", 0.0, 0.0, 0.0),
         ("v(x)**1.4", 0.0, 0.0, 0.0),
         ("pwr(v(x), a)", 0.0, 0.0, 0.0),
@@ -133,8 +156,11 @@ def test_guards(formula: str, x: float, value: float, slope: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "formula", ["sqrt(v(x))", "ln(v(x))", "abs(v(x))**a", "v(x)**0.3", "pwr(v(x), 0.5)", "exp(v(x))"]
-)
+    "formula", [
+        "sqrt(v(x))", "ln(v(x))", "abs(v(x))**a", "v(x)**0.3", "pwr(v(x), 0.5)", "exp(v(x))", "asin(v(x))",
+        "acosh(v(x))", "atanh(v(x))", "hypot(v(x), v(y))",
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("x", [0.0, -1e-300, 1e-300, 1e6, -1e6])
 def test_nothing_is_ever_infinite(formula: str, x: float) -> None:
     source = source_of(circuit_of(formula))

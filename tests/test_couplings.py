@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from circuitnn.circuit import Element
 from circuitnn.discretise import DiscreteCircuit
 from circuitnn.errors import CircuitError, CircuitnnError, NetlistError
-from circuitnn.inspection import small_signal_response
+from circuitnn.inspection import inspect
 from circuitnn.learnables import coordinates
 from circuitnn.mna import build_equations
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import format_netlist, parse_netlist
-from circuitnn.operating_point import operating_point
 from circuitnn.simulate import kernel_id, simulate
-from circuitnn.symbolic import NUMPY, Operations
+from circuitnn.symbolic import Operations
 from circuitnn.values import resolve
 
 FREQUENCIES = np.geomspace(10.0, 20e3, 25)
@@ -31,10 +30,7 @@ LOADED = "Vin in 0 0\nR1 in a 600\nL1 a 0 {one}\nL2 b 0 {other}\nR2 b 0 8\nK1 L1
 
 def response(cards: str, frequencies: NDArray[np.float64] = FREQUENCIES) -> NDArray[np.complex128]:
     """The last output over the input [frequencies]."""
-    circuit = parse(cards)
-    equations, values = build_equations(circuit), resolve(circuit, {}, NUMPY)
-    point = operating_point(equations, values, circuit.temperature)
-    return small_signal_response(equations, values, point, tuple(frequencies))[:, -1, 0]
+    return inspect(parse(cards)).linearised.response(frequencies).gain[:, -1, 0]
 
 
 @pytest.mark.parametrize("k", [0.5, 0.99, 1.0, -0.9])

@@ -10,12 +10,9 @@ from circuits import CASES, parse
 from circuitnn.circuit import Behaviour, Circuit, Element, current
 from circuitnn.discretise import DiscreteCircuit
 from circuitnn.errors import CircuitError
-from circuitnn.inspection import inspect, small_signal_response
+from circuitnn.inspection import inspect
 from circuitnn.mna import build_equations
 from circuitnn.netlist import format_netlist, parse_netlist
-from circuitnn.operating_point import operating_point
-from circuitnn.symbolic import NUMPY
-from circuitnn.values import resolve
 
 # 2 V across 1 ohm, in every element that has a current: 2 A from a to 0.
 LOOP = "V1 in 0 3\nE1 in x 0 in 0\nRx x y 0.25\nH0 y z V1 0\nL1 z w 1\nVs w a 1\nR1 a 0 0.75\n"
@@ -60,9 +57,7 @@ def test_small_signals_as_in_ngspice(name: str) -> None:
     written = format_netlist(circuit).removesuffix(".end\n")
     node = circuit.nodes[-1]
     found = ngspice.vectors(written, "ac dec 4 20 20k", [f"vr({node})", f"vi({node})"])
-    equations, values = build_equations(circuit), resolve(circuit, {}, NUMPY)
-    point = operating_point(equations, values, circuit.temperature)
-    own = small_signal_response(equations, values, point, tuple(found["scale"]))[:, -1, 0]
+    own = inspect(circuit).linearised.response(found["scale"]).gain[:, -1, 0]
     np.testing.assert_allclose(own, found[f"vr({node})"] + 1j * found[f"vi({node})"], rtol=1e-5, atol=1e-9)
 
 
@@ -84,3 +79,18 @@ def test_a_current_that_is_not_there_is_named() -> None:
 def test_a_loop_with_h_is_a_loop_of_voltages() -> None:
     with pytest.raises(CircuitError, match="loop of voltage sources or inductors at DC: V1, H1"):
         DiscreteCircuit(parse("V1 a 0 1\nH1 a 0 V1 1\nR1 a 0 1"), 48000.0)
+
+
+def test_powers_add_up_to_zero() -> None:
+    """Tellegen's theorem, with every kind of source that follows a current, linear formulas and a coupling."""
+    cards = (
+        f"{LOOP}F1 0 o Vs 3\nRo o 0 5\nH1 p q V1 7\nRp p 0 1\nRq q 0 1\nB1 0 r I={{2*i(R1) + v(o)/4 + 1}}\nRr r 0 2\n"
+        "B2 s 0 V={3*v(r) - 1}\nRs s t 1\nRt t 0 1\nB3 t 0 I={i(Rs)*i(Rs)}\nL2 t 0 1\nK1 L1 L2 0.5"
+    )
+    bias = inspect(parse(cards)).bias
+    assert sum(item.power for item in bias) == pytest.approx(0.0, abs=1e-9)
+    powers = {item.name: item.power for item in bias}
+    assert powers["RO"] == pytest.approx(5.0 * 6.0**2)
+    assert powers["B1"] == pytest.approx(-(powers["RR"]))
+    (controls,) = [item.controls for item in bias if item.name == "B3"]
+    assert controls["i(RS)"] == pytest.approx(powers["RS"] ** 0.5)

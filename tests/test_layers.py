@@ -11,10 +11,11 @@ PACKAGE = Path(__file__).parents[1] / "circuitnn"
 
 # Lowest first. A name stands for a module or for a whole subpackage; a longer name is looked up before a shorter one.
 LAYERS = (
-    "errors units",
-    "symbolic circuit dual tapers couplings",
+    "errors units solving",
+    "symbolic circuit dual tapers",
+    "affine couplings stamp",
     "devices netlist values",
-    "topology mna",
+    "topology substitution mna",
     "operating_point schemes",
     "dk codegen",
     "stages",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from circuitnn.inspection import small_signal_response
+from circuitnn.inspection.linearised import Linearised, linearise
 from circuitnn.mna import build_equations
 from circuitnn.netlist import read_netlist
 from circuitnn.operating_point import operating_point
@@ -20,12 +20,16 @@ from circuitnn.values import resolve
 FREQUENCIES = np.geomspace(20.0, 20e3, 61)
 
 
-def response(path: Path, frequencies: NDArray[np.float64] = FREQUENCIES, **values: float) -> NDArray[np.complex128]:
-    """Output over input, with some .params at other values."""
+def small_signal(path: Path, **values: float) -> Linearised:
+    """The netlist linearised at rest, with some of its values changed."""
     circuit = read_netlist(path)
     equations, resolved = build_equations(circuit), resolve(circuit, values, NUMPY)
-    point = operating_point(equations, resolved, circuit.temperature)
-    return small_signal_response(equations, resolved, point, frequencies.tolist())[:, 0, 0]
+    return linearise(equations, resolved, operating_point(equations, resolved, circuit.temperature))
+
+
+def response(path: Path, frequencies: NDArray[np.float64] = FREQUENCIES, **values: float) -> NDArray[np.complex128]:
+    """Output over input."""
+    return small_signal(path, **values).response(frequencies.tolist()).gain[:, 0, 0]
 
 
 def fender(t: float, m: float, l: float, p: Mapping[str, float]) -> NDArray[np.complex128]:  # noqa: E741
@@ -130,6 +134,17 @@ def test_ms20_is_sallen_and_key_s_low_pass(netlists: Path, resonance: float) -> 
     # C9 and the pot behind it take bass out of the feedback; far below w they would show.
     found = response(netlists / "ms20_filter.cir", frequencies, level=1.0, cutoff=0.5, resonance=resonance, C9=1.0)
     np.testing.assert_allclose(found, 1.0 / (1.0 + (2.0 - K) * s + s**2), rtol=6e-3)
+
+
+@pytest.mark.parametrize(("name", "quality"), [("moog_ladder", 20.0), ("ms20_filter", 10.0)])
+@pytest.mark.parametrize("cutoff", [0.3, 0.6, 1.0])
+def test_resonance_ends_below_self_oscillation(netlists: Path, name: str, quality: float, cutoff: float) -> None:
+    """Well above 3 Hz, where the coupling capacitor of the MS-20's resonance turns the phase."""
+    poles = small_signal(netlists / f"{name}.cir", cutoff=cutoff, resonance=1.0).poles()
+    assert all(pole.q > 0.0 for pole in poles)
+    resonant = max(poles, key=lambda pole: pole.q)
+    assert resonant.q > quality
+    assert resonant.frequency == pytest.approx(30.0 * 500.0**cutoff, rel=0.06)
 
 
 PUBLISHED = {

@@ -133,6 +133,12 @@ def test_a_knob_is_measured_by_its_travel(taper: str) -> None:
     assert_sensitivities(circuit)
 
 
+def test_sources_within_a_model_are_no_parts() -> None:
+    cards = ".subckt BUFFER i o\nE1 x 0 i 0 2\nV1 y x 1\nR1 y o 1k\n.ends\nX1 in out BUFFER\nR2 out 0 1k\nV2 z 0 5\n"
+    found = inspect(parse(f"{cards}Vin in 0 0\nR3 z out 1k\n*@ input Vin\n*@ output out")).sensitivities([1e3])
+    assert sorted(found.names) == ["R.X1.R1", "R2", "R3", "V2"]
+
+
 def test_what_is_blocked_has_no_sensitivity() -> None:
     found = inspect(parse("Vin in 0 0\nR1 in 0 1k\nV1 out 0 1\nR2 out 0 1k\n*@ input Vin\n*@ output out"))
     sensitivities = found.sensitivities([1e3])

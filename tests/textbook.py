@@ -96,7 +96,14 @@ def mosfet(w: Tensor, c: Coefficients) -> Tensor:
     return torch.stack([0.0 * v_gs, i_bs + i, i_bd - i])
 
 
+def switch(w: Tensor, c: Coefficients) -> Tensor:
+    v, control = w
+    x = ((control - c["start"]) * c["rate"]).clamp(0.0, 1.0)
+    current = v * torch.exp(c["off"] + c["span"] * x * x * (3.0 - 2.0 * x))
+    return torch.stack([current, torch.zeros_like(current)])
+
+
 FORMULAS: dict[str, Callable[[Tensor, Coefficients], Tensor]] = {
     function.__name__: function
     for function in (diode, diode_pair, breakdown_diode, complete_diode, bjt, gummel_poon, jfet)
-} | {"nmos": mosfet, "pmos": mosfet}
+} | {"nmos": mosfet, "pmos": mosfet, "voltage_switch": switch, "current_switch": switch}

@@ -23,6 +23,8 @@ BAR, BAR_RANGE = 30, 60.0
 RANKS, COLUMNS = 15, 10
 # What a leak of a picosiemens leaves is nothing: volt, ampere, watt.
 NOTHING = {"V": 1e-9, "A": 1e-15, "W": 1e-15}
+# What a source within a subcircuit delivers unnoticed, in watt.
+NOTHING_BUILT_IN = 1e-9
 # Where impedances are stated in one number.
 MIDDLE = 1e3
 
@@ -69,7 +71,7 @@ def _table(*columns: str, title: str = "") -> Table:
     """A table whose first column is a name and whose others are numbers."""
     table = Table(box=SIMPLE, title=title or None, title_justify="left", title_style="")
     for k, column in enumerate(columns):
-        table.add_column(column, justify="right" if k else "left")
+        table.add_column(column, justify="right" if k else "left", overflow="fold")
     return table
 
 
@@ -95,9 +97,11 @@ def _operating_point(console: Console, found: Inspection) -> None:
             column_first=True,
         )
     )
-    if found.supplies:
+    # Sources that shift a level within a model deliver next to nothing.
+    supplies = [item for item in found.supplies if "." not in item.name or abs(item.power) > NOTHING_BUILT_IN]
+    if supplies:
         table = _table("supply", "voltage", "delivers", "power")
-        for item in found.supplies:
+        for item in supplies:
             table.add_row(item.name, _value(item.voltage, "V"), _value(-item.current, "A"), _value(-item.power, "W"))
         console.print(table)
     if found.devices:
@@ -204,7 +208,7 @@ def _sensitivities(console: Console, found: Inspection, frequencies: Frequencies
     result = found.sensitivities(chosen)
     for row, column, label in found.pairs:
         _say(console, f"\nsensitivity, {label}: gain in dB for 10 % more of a value (knob: of its travel)")
-        table = _table("", "", *(format_value(frequency, "Hz") for frequency in chosen))
+        table = _table("at Hz", "", *map(format_value, chosen))
         for k in result.ranking(row, column)[:RANKS]:
             name = result.names[k]
             cells = (f"{x:+.2f}" if abs(x) >= 0.005 else "·" for x in result.level[k, :, row, column])

@@ -5,7 +5,7 @@ from circuitnn.devices.bjt import BJT, GUMMEL_POON, GUMMEL_POON_NKF
 from circuitnn.devices.diode import BREAKDOWN_DIODE, COMPLETE_DIODE, DIODE, DIODE_PAIR
 from circuitnn.devices.jfet import JFET
 from circuitnn.devices.junction import ZERO_CELSIUS
-from circuitnn.devices.kinds import FAMILIES, MODEL_KINDS, Family, ModelKind, register
+from circuitnn.devices.kinds import FAMILIES, MODEL_KINDS, SENSED_CURRENT, Family, ModelKind, register
 from circuitnn.devices.law import (
     AMPERE_PER_VOLT,
     GMIN,
@@ -33,6 +33,7 @@ __all__ = [
     "MODEL_KINDS",
     "NMOS",
     "PMOS",
+    "SENSED_CURRENT",
     "TEMPERATURE",
     "THERMAL_VOLTAGE",
     "ZERO_CELSIUS",

@@ -23,6 +23,8 @@ from circuitnn.errors import CircuitError
 from circuitnn.symbolic import above_zero, limited_exp, softplus
 
 SOURCE = "the formula in the netlist"
+# Where atanh ends.
+ALMOST_ONE = 1.0 - 1e-12
 PARAMETER = Parameter(0.0, "", "a parameter of the circuit that stands in the formula")
 
 Pair = tuple[str, str]
@@ -251,6 +253,25 @@ def _choice(kind: type[Expr]) -> Callable[[Expr, Expr], Expr]:
     return lambda a, b: kind(a, b, evaluate=False)
 
 
+def _clipped(x: Expr, low: float, high: float) -> Expr:
+    return sympy.Min(sympy.Max(x, Float(low), evaluate=False), Float(high), evaluate=False)
+
+
+def _arcsine(x: Expr) -> Expr:
+    inside = _clipped(x, -1.0, 1.0)
+    return sympy.atan(inside / sympy.sqrt(above_zero(1 - inside**2)))
+
+
+def _inverse_cosh(x: Expr) -> Expr:
+    inside = sympy.Max(x, sympy.S.One, evaluate=False)
+    return sympy.log(inside + sympy.sqrt(sympy.Max(inside**2 - 1, sympy.S.Zero, evaluate=False)))
+
+
+def _inverse_tanh(x: Expr) -> Expr:
+    inside = _clipped(x, -ALMOST_ONE, ALMOST_ONE)
+    return Float(0.5) * sympy.log((1 + inside) / (1 - inside))
+
+
 _FUNCTIONS: Mapping[type, Callable[..., Expr]] = {
     sympy.exp: limited_exp,
     sympy.log: lambda x: sympy.log(above_zero(x)),
@@ -263,4 +284,11 @@ _FUNCTIONS: Mapping[type, Callable[..., Expr]] = {
     sympy.cosh: lambda x: Float(0.5) * (limited_exp(x) + limited_exp(-x)),
     sympy.sin: sympy.sin,
     sympy.cos: sympy.cos,
+    sympy.tan: lambda x: sympy.sin(x) / sympy.cos(x),
+    sympy.atan: sympy.atan,
+    sympy.asin: _arcsine,
+    sympy.acos: lambda x: Float(math.pi / 2) - _arcsine(x),
+    sympy.asinh: sympy.asinh,
+    sympy.acosh: _inverse_cosh,
+    sympy.atanh: _inverse_tanh,
 }

@@ -12,9 +12,12 @@ from circuitnn.devices.diode import BREAKDOWN_DIODE, COMPLETE_DIODE, DIODE, DIOD
 from circuitnn.devices.jfet import JFET
 from circuitnn.devices.law import Law, Parameter
 from circuitnn.devices.mosfet import NMOS, PMOS
+from circuitnn.devices.switch import CURRENT_SWITCH, VOLTAGE_SWITCH
 from circuitnn.errors import CircuitnnError
 
 Terminals = tuple[str, str]
+# The port that senses the current of the element that the card names (see law.AMPERE_PER_VOLT).
+SENSED_CURRENT: Terminals = ("", "")
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ _MOSFET_IGNORED = """
     cbd cbs pb cgso cgdo cgbo rsh cj mj cjsw mjsw nsub nss tpg nfs xj vmax delta theta eta kappa ucrit uexp utra neff
     nlev gdsnoi"""
 
+_SWITCH_IGNORED = "lser vser ilimit level epsilon"
+
 
 def _names(*lists: str) -> frozenset[str]:
     return frozenset(" ".join(lists).split())
@@ -100,6 +105,9 @@ _JFET = Family("J", "JFET", ("drain", "gate", "source"), "J1 d g s MODEL", ("tem
 _MOSFET = Family(
     "M", "MOSFET", ("drain", "gate", "source", "bulk"), "M1 d g s b MODEL W=10u L=2u", ("temp", "w", "l", "ad", "as")
 )
+
+_SWITCH = Family("S", "switch", ("first", "second", "control +", "control -"), "S1 a b control+ control- MODEL")
+_CURRENT_SWITCH = Family("W", "current-controlled switch", ("first", "second"), "W1 a b Vsense MODEL")
 
 _KINDS = (
     ModelKind(
@@ -163,6 +171,20 @@ _KINDS = (
             ignored=_names(_COMMON, _MOSFET_IGNORED),
         )
         for law in (NMOS, PMOS)
+    ),
+    ModelKind(
+        name="sw",
+        family=_SWITCH,
+        laws=((VOLTAGE_SWITCH, frozenset()),),
+        ports=(("first", "second"), ("control +", "control -")),
+        ignored=_names(_SWITCH_IGNORED),
+    ),
+    ModelKind(
+        name="csw",
+        family=_CURRENT_SWITCH,
+        laws=((CURRENT_SWITCH, frozenset()),),
+        ports=(("first", "second"), SENSED_CURRENT),
+        ignored=_names(_SWITCH_IGNORED),
     ),
 )  # fmt: skip
 _BY_NAME = {kind.name: kind for kind in _KINDS}

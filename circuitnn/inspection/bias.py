@@ -46,11 +46,15 @@ def bias(
     rows = _rows(circuit, equations)
     currents = _currents(circuit, equations, values, point, rows)
     devices = {device.name: device for device in equations.devices}
+    nodes = {k: unknown[2:-1] for k, unknown in enumerate(equations.unknowns) if unknown.startswith("v(")}
+    voltages = {node: float(point.z[k]) for k, node in nodes.items()} | {GROUND: 0.0}
     first: dict[str, Element] = {}
-    for element in filter(lambda element: element.nodes, circuit.elements):
-        first.setdefault(rows[element.name], element)
+    for element in circuit.elements:
+        # A coupling carries no current, and what substitution.py leaves out none that matters.
+        if element.nodes and voltages.keys() >= set(element.nodes):
+            first.setdefault(rows[element.name], element)
     return tuple(
-        _element_bias(name, element, currents[name], devices.get(name), equations, point)
+        _element_bias(name, element, _flowing(currents[name], nodes), voltages, devices.get(name), equations, point)
         for name, element in first.items()
     )
 
@@ -91,19 +95,27 @@ def _owner(name: str, rows: Mapping[str, str]) -> str:
     return rows.get(name, "")
 
 
-def _element_bias(
-    name: str, element: Element, currents: Real, device: Device | None, equations: Equations, point: OperatingPoint
-) -> ElementBias:
-    nodes = {unknown[2:-1]: k for k, unknown in enumerate(equations.unknowns) if unknown.startswith("v(")}
-    voltages = {node: float(point.z[k]) for node, k in nodes.items()} | {GROUND: 0.0}
-    flowing = {node: float(currents[k]) for node, k in nodes.items()}
+def _flowing(currents: Real, nodes: Mapping[int, str]) -> dict[str, float]:
+    """The current into an element at each of its nodes."""
+    flowing = {nodes[k]: float(currents[k]) for k in np.flatnonzero(currents).tolist() if k in nodes}
     # What flows in elsewhere flows out to ground.
-    flowing[GROUND] = -sum(flowing.values())
+    return flowing | {GROUND: -sum(flowing.values())}
+
+
+def _element_bias(
+    name: str,
+    element: Element,
+    flowing: Mapping[str, float],
+    voltages: Mapping[str, float],
+    device: Device | None,
+    equations: Equations,
+    point: OperatingPoint,
+) -> ElementBias:
     first, second = element.nodes[:2]
     return ElementBias(
         name,
         voltages[first] - voltages[second],
-        flowing[first] if first != second else 0.0,
+        flowing.get(first, 0.0) if first != second else 0.0,
         sum(current * voltages[node] for node, current in flowing.items()),
         _terminals(element, flowing) if device else {},
         _controls(device, equations, point) if device else {},
@@ -117,7 +129,7 @@ def _terminals(element: Element, currents: Mapping[str, float]) -> dict[str, flo
     for terminal, node in zip(FAMILIES[element.kind].terminals, element.nodes, strict=True):
         letters.setdefault(node, []).append(terminal[0])
     # Terminals on one node have one current together.
-    return {"+".join(together): currents[node] for node, together in letters.items()}
+    return {"+".join(together): currents.get(node, 0.0) for node, together in letters.items()}
 
 
 def _controls(device: Device, equations: Equations, point: OperatingPoint) -> dict[str, float]:

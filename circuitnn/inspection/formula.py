@@ -18,7 +18,8 @@ from sympy import ZZ, Add, Expr, Mul
 from sympy.polys.rings import ring
 
 from circuitnn.circuit import symbol
-from circuitnn.mna import DIFFERENTIATED, RECIPROCAL, UNITY, VALUE, Equations, Stamp
+from circuitnn.mna import DIFFERENTIATED, RECIPROCAL, UNITY, VALUE, Equations
+from circuitnn.stamp import Stamp
 from circuitnn.symbolic import NUMPY, evaluate
 
 # Beyond these a formula is no longer something to read: reactive elements, and terms of any polynomial on the way.

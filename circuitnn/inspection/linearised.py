@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from circuitnn.errors import CircuitError
 from circuitnn.mna import Equations
 from circuitnn.operating_point import OperatingPoint
+from circuitnn.solving import solve_scaled
 
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -94,11 +95,11 @@ class Linearised:
 
     def solve(self, frequency: float, right: Real) -> Complex:
         """x [n, k] of S x = right [n, k], at a frequency in Hz. Raises CircuitError if there is no such x."""
-        return solve_scaled(self._system(frequency), right)
+        return _solve(self._system(frequency), right)
 
     def adjoint(self, frequency: float) -> Complex:
         """The solution a [n, n_y] of S^T a = y^T, by which a change of S changes the gain: d gain = -a^T dS x."""
-        return solve_scaled(self._system(frequency).T, self.y.T)
+        return _solve(self._system(frequency).T, self.y.T)
 
     def _system(self, frequency: float) -> Complex:
         system: Complex = self.A + 2j * math.pi * frequency * self.B
@@ -160,11 +161,9 @@ def linearise(equations: Equations, values: Mapping[str, float], point: Operatin
     return Linearised(A, B, b, y, history, storage, tuple(name.startswith("V") for name in equations.inputs))
 
 
-def solve_scaled(system: NDArray[Any], right: Real) -> NDArray[Any]:
-    """The solution [n, k] of system x = right, with rows scaled: conductances of 1e-12 stand beside gains of 1e5."""
-    scale = np.abs(system).max(axis=1, initial=1e-300)[:, None]
+def _solve(system: NDArray[Any], right: Real) -> NDArray[Any]:
     with _explained():
-        return np.linalg.solve(system / scale, right / scale)
+        return solve_scaled(system, right)
 
 
 @contextmanager

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from circuitnn.circuit import Circuit
 from circuitnn.dual import Dual, gradient_of, variables
-from circuitnn.inspection.linearised import Linearised, relative, solve_scaled
+from circuitnn.inspection.linearised import Linearised, relative
 from circuitnn.mna import Equations
 from circuitnn.operating_point import OperatingPoint, device_coefficients, law_jacobians, law_values
+from circuitnn.solving import solve_scaled
 from circuitnn.symbolic import NUMPY
 from circuitnn.tapers import position_at, value_at
 from circuitnn.values import literal_values, resolve
@@ -57,12 +58,16 @@ def sensitivities(
     linearised: Linearised,
     frequencies: Sequence[float],
 ) -> Sensitivities:
-    """The sensitivity of every gain to every plain number of the netlist that is not zero, inputs left out."""
+    """The sensitivity of every gain to every plain number of the netlist that is not zero.
+
+    Left out are inputs, and sources within subcircuits: they are how a model is built and no parts.
+    """
     knobs = {knob.name for knob in circuit.knobs}
+    built_in = {element.name for element in circuit.elements if element.kind in "VIEFGH" and "." in element.name}
     nominal = {
         name: value
         for name, value in literal_values(circuit).items()
-        if (value != 0.0 or name in knobs) and name not in circuit.inputs
+        if (value != 0.0 or name in knobs) and name not in built_in.union(circuit.inputs)
     }
     change = _Change(circuit, equations, point, nominal)
     level = np.zeros((len(nominal), len(frequencies), len(linearised.y), linearised.b.shape[1]))

@@ -103,9 +103,10 @@ class Inspection:
 
     @property
     def operating_point(self) -> dict[str, float]:
-        """The DC voltage of every node."""
-        voltages = dict(zip(self.equations.unknowns, self.point.z, strict=True))
-        return {node: float(voltages[f"v({node})"]) for node in self.circuit.nodes}
+        """The DC voltage of every node that has an equation (see substitution.py)."""
+        voltages = {f"v({node})": node for node in self.circuit.nodes}
+        found = zip(self.equations.unknowns, self.point.z, strict=True)
+        return {voltages[name]: float(value) for name, value in found if name in voltages}
 
     @property
     def unused(self) -> tuple[str, ...]:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from circuitnn.circuit import Circuit
 from circuitnn.errors import CircuitError, ConvergenceError
-from circuitnn.inspection.linearised import linearise, solve_scaled
+from circuitnn.inspection.linearised import linearise
 from circuitnn.mna import Equations
 from circuitnn.operating_point import OperatingPoint, operating_point
+from circuitnn.solving import solve_scaled
 from circuitnn.symbolic import NUMPY
 from circuitnn.tapers import value_at
 from circuitnn.values import resolve

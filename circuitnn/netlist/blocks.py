@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from circuitnn.circuit import GROUND
 from circuitnn.netlist.definitions import Definition, assignments, first_assignment
-from circuitnn.netlist.formulas import Function, Term
+from circuitnn.netlist.formulas import Function
 from circuitnn.netlist.lexer import Card, tokens
+from circuitnn.netlist.terms import Term
 
 
 @dataclass

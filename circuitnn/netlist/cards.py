@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 
 from circuitnn.circuit import GROUND
 from circuitnn.devices import FAMILIES
-from circuitnn.errors import NetlistError
-from circuitnn.netlist.definitions import assignments
-from circuitnn.netlist.expressions import Formula, parse_expression
+from circuitnn.netlist.fields import NUMERIC, Fields, Reader, Row
+from circuitnn.netlist.forms import behavioural, controlled, current_controlled, form, sensed_source
 from circuitnn.netlist.formulas import closest
-from circuitnn.netlist.lexer import Card, Token, tokens
+from circuitnn.netlist.lexer import Card, Token
 from circuitnn.netlist.parasitics import PARASITICS
 
 # Waveforms, and which of its numbers is the value at rest (none for noise and files).
@@ -20,121 +17,13 @@ _WAVEFORMS = {
     **dict.fromkeys(("sin", "sine", "pulse", "exp", "sffm"), 0), "pwl": 1,
     **dict.fromkeys(("am", "trnoise", "trrandom", "external", "wavefile"), None),
 }  # fmt: skip
-_NONLINEAR_FORMS = ("poly", "table", "laplace", "freq", "vcvs", "vccs")
-# What the formula of a behavioural source gives, by kind of element and keyword.
-_QUANTITIES = {
-    ("B", "i"): "current",
-    ("B", "v"): "voltage",
-    ("G", "value"): "current",
-    ("G", "cur"): "current",
-    ("E", "value"): "voltage",
-    ("E", "vol"): "voltage",
-}
-_NUMERIC = tuple("+-.0123456789")
+_NONLINEAR_FORMS = ("laplace", "freq", "vcvs", "vccs")
+# Where a simulator is to begin its search for the operating point, on device cards.
+_FLAGS = ("on", "off")
 _FOREIGN = {
     **dict.fromkeys("TOU", "transmission lines"),
     "Z": "MESFETs and IGBTs",
 }
-
-
-@dataclass
-class Fields:
-    """What an element card says, not yet looked up. A value of None is 0.
-
-    branches: the elements that it senses or couples. parameters: those of a device itself, such as its area, and
-    parasitics.PARASITICS. behaviour: the quantity ("current" or "voltage") that a behavioural source gives, and its
-    formula.
-    """
-
-    nodes: list[Token]
-    branches: list[Token] = field(default_factory=list)
-    value: Token | None = None
-    model: Token | None = None
-    parameters: dict[str, Token] = field(default_factory=dict)
-    behaviour: tuple[str, Formula] | None = None
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One kind of element card."""
-
-    name: str
-    nodes: tuple[str, ...]
-    read: Callable[[Reader, Fields], None]
-    example: str
-
-
-class Reader:
-    """Takes the tokens of an element card one after the other."""
-
-    def __init__(self, card: Card, row: Row, is_model: Callable[[str], bool]) -> None:
-        self.card = card
-        self.row = row
-        self.is_model = is_model
-        # ngspice takes parentheses and commas in element cards for blanks.
-        self.rest = [token for token in tokens(card) if token.kind not in "(),"][1:]
-
-    @property
-    def here(self) -> Token | None:
-        return self.rest[0] if self.rest else None
-
-    @property
-    def word(self) -> str:
-        """The next token in lower case if it is a word, else ""."""
-        return self.rest[0].text.lower() if self.rest and self.rest[0].kind == "word" else ""
-
-    def at(self, index: int) -> Token | None:
-        return self.rest[index] if index < len(self.rest) else None
-
-    def assigns(self, index: int = 0) -> bool:
-        """Whether `name =` comes next."""
-        follower = self.at(index + 1)
-        return follower is not None and follower.kind == "="
-
-    def expected(self, what: str) -> NetlistError:
-        hint = f"a {self.row.name} looks like: {self.row.example}"
-        if self.here is None:
-            return self.card.error(f"expected {what}, found the end of the card", len(self.card.text), hint)
-        if self.word[:1].isdigit() and re.search(r"[0-9],$", self.card.text[: self.here.start]):
-            hint = "if this is a decimal comma, write a point"
-        return self.card.error(f"expected {what}, found {self.here.text!r}", self.here.start, hint)
-
-    def node(self, what: str) -> Token:
-        if not self.word or self.assigns():
-            raise self.expected(f"the {what} node of the {self.row.name}")
-        return self.rest.pop(0)
-
-    def value(self, what: str = "a value") -> Token:
-        if self.here is None or self.here.kind not in ("word", "expression") or self.assigns():
-            raise self.expected(what)
-        return self.rest.pop(0)
-
-    def extras(self, fields: Fields, *flags: str, parameters: Collection[str] = ()) -> None:
-        """Instance parameters: kept if they are among `parameters`, else noted. Anything else is an error."""
-        while self.rest:
-            if self.assigns():
-                name = self.rest.pop(0)
-                self.rest.pop(0)
-                if (key := name.text.lower()) in parameters:
-                    if key in fields.parameters:
-                        raise self.card.error(f"{name.text} is given twice", name.start)
-                    fields.parameters[key] = self.value()
-                    continue
-                given = [self.value().text]
-                while self.here and not self.assigns() and self.word.startswith(_NUMERIC):
-                    given.append(self.value().text)
-                if key == "m":
-                    hint = "write the parallel devices out, or scale the value or area"
-                    raise self.card.error("m= (parallel devices) is not supported", name.start, hint)
-                fields.notes.append(f"{name.text}={','.join(given)} ignored")
-            elif self.word == "noiseless":
-                # LTspice: the element makes no noise in a noise analysis.
-                self.rest.pop(0)
-            elif self.word in flags:
-                fields.notes.append(f"{self.rest.pop(0).text} ignored")
-            else:
-                raise self.expected("the end of the card")
 
 
 def _passive(reader: Reader, fields: Fields) -> None:
@@ -167,7 +56,7 @@ def _source(reader: Reader, fields: Fields) -> None:
             del reader.rest[: 2 if reader.assigns() else 1]
             # Magnitude and phase matter to an analysis, not to the circuit.
             for _ in range(2):
-                if reader.here and (reader.here.kind == "expression" or reader.word.startswith(_NUMERIC)):
+                if reader.here and (reader.here.kind == "expression" or reader.word.startswith(NUMERIC)):
                     reader.value()
         elif reader.word in _WAVEFORMS:
             _waveform(reader, fields)
@@ -192,49 +81,14 @@ def _waveform(reader: Reader, fields: Fields) -> None:
     fields.notes.append(note)
 
 
-def _controlled(reader: Reader, fields: Fields) -> None:
-    fields.value = reader.value("the gain")
-    reader.extras(fields)
-
-
-def _current_controlled(reader: Reader, fields: Fields) -> None:
-    if not reader.word or reader.assigns():
-        raise reader.expected("the name of the source whose current counts")
-    fields.branches.append(reader.rest.pop(0))
-    _controlled(reader, fields)
-
-
-def _behavioural(reader: Reader, fields: Fields) -> None:
-    """`I=...`, `VALUE={...}` and the like: the rest of the card, which is a formula even without braces."""
-    card, keyword, follower = reader.card, reader.here, reader.at(1)
-    quantity = _QUANTITIES.get((card.text[0].upper(), reader.word))
-    if keyword is None or follower is None or quantity is None:
-        raise reader.expected("the formula")
-    if follower.kind == "expression":
-        # PSpice also writes VALUE {...} without a sign.
-        fields.behaviour = quantity, parse_expression(card, follower.start, follower.start + len(follower.text))
-        del reader.rest[:2]
-        reader.extras(fields)
-        return
-    if not reader.assigns():
-        raise reader.expected("the formula")
-    first, *others = assignments(card, keyword.start)[0]
-    fields.behaviour = quantity, first.formula
-    reader.rest = []
-    for other in others:
-        if other.name == "m":
-            raise card.error("m= (parallel devices) is not supported", other.at, "multiply the formula")
-        fields.notes.append(f"{other.name}= ignored")
-
-
 def _device(reader: Reader, fields: Fields) -> None:
     if not reader.word or reader.assigns():
         raise reader.expected("the name of a .model")
     fields.model = reader.rest.pop(0)
-    if reader.here and not reader.assigns() and reader.word != "off":
+    if reader.here and not reader.assigns() and reader.word not in _FLAGS:
         fields.parameters["area"] = reader.value("the area")
     family = FAMILIES[reader.card.text[0].upper()]
-    reader.extras(fields, "off", parameters=("area", *family.instance))
+    reader.extras(fields, *_FLAGS, parameters=("area", *family.instance))
 
 
 def _code_model(reader: Reader, fields: Fields) -> None:
@@ -243,6 +97,11 @@ def _code_model(reader: Reader, fields: Fields) -> None:
         hint = "replace the part by elements that are, or by a .subckt of such elements"
         raise reader.card.error(f"{message} are not supported", 0, hint)
     fields.model = reader.rest.pop(0)
+
+
+def _current_switch(reader: Reader, fields: Fields) -> None:
+    sensed_source(reader, fields)
+    _device(reader, fields)
 
 
 def _transistor(reader: Reader, fields: Fields) -> None:
@@ -256,6 +115,7 @@ def _transistor(reader: Reader, fields: Fields) -> None:
     _device(reader, fields)
 
 
+_DEVICE_READERS = {"Q": _transistor, "W": _current_switch}
 _CONTROL = ("out+", "out-", "in+", "in-")
 ROWS: Mapping[str, Row] = {
     "R": Row("resistor", ("first", "second"), _passive, "R1 a b 4.7k"),
@@ -264,14 +124,14 @@ ROWS: Mapping[str, Row] = {
     "K": Row("coupling", (), _coupling, "K1 L1 L2 0.98"),
     "V": Row("voltage source", ("+", "-"), _source, "V1 plus minus DC 9"),
     "I": Row("current source", ("+", "-"), _source, "I1 from to DC 1m"),
-    "E": Row("voltage-controlled voltage source", _CONTROL, _controlled, "E1 out+ out- in+ in- 1e5"),
-    "G": Row("voltage-controlled current source", _CONTROL, _controlled, "G1 out+ out- in+ in- 1m"),
-    "F": Row("current-controlled current source", _CONTROL[:2], _current_controlled, "F1 out+ out- Vsense 100"),
-    "H": Row("current-controlled voltage source", _CONTROL[:2], _current_controlled, "H1 out+ out- Vsense 1k"),
+    "E": Row("voltage-controlled voltage source", _CONTROL, controlled, "E1 out+ out- in+ in- 1e5"),
+    "G": Row("voltage-controlled current source", _CONTROL, controlled, "G1 out+ out- in+ in- 1m"),
+    "F": Row("current-controlled current source", _CONTROL[:2], current_controlled, "F1 out+ out- Vsense 100"),
+    "H": Row("current-controlled voltage source", _CONTROL[:2], current_controlled, "H1 out+ out- Vsense 1k"),
     "A": Row("potentiometer", ("first", "wiper", "last"), _code_model, "ARV1 a wiper b MYPOT"),
-    "B": Row("behavioural source", ("+", "-"), _behavioural, "B1 plus minus I={1m*tanh(v(in))}"),
+    "B": Row("behavioural source", ("+", "-"), behavioural, "B1 plus minus I={1m*tanh(v(in))}"),
     **{
-        letter: Row(family.name, family.terminals, _transistor if letter == "Q" else _device, family.example)
+        letter: Row(family.name, family.terminals, _DEVICE_READERS.get(letter, _device), family.example)
         for letter, family in FAMILIES.items()
     },
 }
@@ -291,24 +151,18 @@ def read_element(card: Card, is_model: Callable[[str], bool]) -> Fields:
     reader = Reader(card, row, is_model)
     fields = Fields([])
     for what in row.nodes:
-        if len(fields.nodes) == 2 and (letter, reader.word) in _QUANTITIES and not _is_node(reader):
-            _behavioural(reader, fields)
+        if len(fields.nodes) == 2 and (read := form(reader)):
+            read(reader, fields)
             return fields
         if letter in "EG" and (reader.word in _NONLINEAR_FORMS or reader.assigns()):
             raise reader.card.error(
                 f"the {reader.word.upper()} form of a {row.name} is not supported yet",
                 reader.rest[0].start,
-                f"supported is the linear form: {row.example}",
+                f"supported are VALUE, POLY, TABLE and the linear form: {row.example}",
             )
         fields.nodes.append(reader.node(what))
     row.read(reader, fields)
     return fields
-
-
-def _is_node(reader: Reader) -> bool:
-    """Whether the next word is a node although it is a keyword too: no = and no formula follows."""
-    follower = reader.at(1)
-    return follower is None or follower.kind not in ("=", "expression")
 
 
 def unknown(what: str, name: str, known: Mapping[str, object], define: str) -> tuple[str, str]:

@@ -100,9 +100,11 @@ _TOKEN = re.compile(
     r"|(?P<voltage>[vV]\s*\(\s*[^\s,(){}]+\s*(?:,\s*[^\s,(){}]+\s*)?\))"
     r"|(?P<current>[iI]\s*\(\s*[^\s,(){}]+\s*\))"
     r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
-    r"|(?P<operator>\*\*|&&|\|\||[<>=!]=|[-+*/^<>!?:(),])"
+    r"|(?P<operator>\*\*|&&|\|\||[<>=!]=|[-+*/^<>!?:(){},])"
     r"|(?P<space>\s+)"
 )
+# PSpice takes braces for parentheses: limit{v(a), 0, 1} and 2*({gain} + 1).
+_BRACES = {"{": "(", "}": ")"}
 _COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
 _BINDING = {"?": 1, "||": 2, "&&": 3, **dict.fromkeys(_COMPARISONS, 4), "+": 5, "-": 5, "*": 6, "/": 6, "**": 8, "^": 8}
 _UNARY = 7
@@ -124,11 +126,16 @@ class _Parser:
         self.names: set[str] = set()
         self.calls: set[str] = set()
         self.doubts: list[str] = []
+        self.unsure_powers = False
 
     def formula(self) -> Formula:
         root = self.expression(0)
         if self.here.kind != "end":
             raise self.unexpected("an operator or the end of the expression")
+        if self.unsure_powers and "pwrs" not in self.calls:
+            self.doubts.append(
+                "pwr(x, y) has the sign of x, as in ngspice; in LTspice and PSpice it has none: write abs(x)**y or pwrs"
+            )
         return Formula(root, self.card, frozenset(self.names), frozenset(self.calls), tuple(self.doubts))
 
     def _scan(self, start: int, end: int) -> Iterator[_Token]:
@@ -139,7 +146,7 @@ class _Parser:
                 raise self.card.error(f"unexpected {self.card.text[index]!r} in an expression", index)
             kind = match.lastgroup or ""
             if kind != "space":
-                yield _Token(match[0] if kind == "operator" else kind, match[0], index)
+                yield _Token(_BRACES.get(match[0], match[0]) if kind == "operator" else kind, match[0], index)
             index = match.end()
         yield _Token("end", "the end of the expression", end)
 
@@ -244,6 +251,7 @@ class _Parser:
             operands.append(self.expression(0))
         self.take()
         self.calls.add(name.text.lower())
+        self.unsure_powers |= name.text.lower() == "pwr" and bool(operands) and not _is_positive(operands[0])
         return self.apply(name.text.lower(), tuple(operands), name.at)
 
     def apply(self, function: str, operands: tuple[Node, ...], at: int) -> Apply:
@@ -260,6 +268,24 @@ class _Parser:
         if reading.value != reading.ngspice_value:
             self.doubts.append(doubt(token.text, reading.value, reading.ngspice_value))
         return reading.value
+
+
+def _is_positive(node: Node) -> bool:
+    """Whether a node is seen at once to be never negative."""
+    match node:
+        case Number():
+            return True
+        case Apply("abs" | "fabs" | "uramp" | "exp" | "sqrt" | "sqr" | "u"):
+            return True
+        case Apply("limit", (_, low, _)):
+            return _is_positive(low)
+        case Apply("max", operands):
+            return any(map(_is_positive, operands))
+        case Apply("+" | "*", operands):
+            return all(map(_is_positive, operands))
+        case Apply("/", (operand,)):
+            return _is_positive(operand)
+    return False
 
 
 def doubt(text: str, value: float, ngspice_value: float) -> str:

@@ -1,43 +1,24 @@
-"""Formula tree -> sympy. Numbers are folded in Python floats; what remains symbolic is built unevaluated.
-
-Unevaluated, because sympy's automatic rewriting is exact integer arithmetic without bounds: a netlist from a stranger
-could make it work for hours ("2**(x+1e9) * 2**(-x)"). It also keeps a formula as its author wrote it.
-"""
+"""Formula tree -> sympy: names, calls and signals looked up, places in the text added to what terms.py refuses."""
 
 from __future__ import annotations
 
 import difflib
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import sympy
-from sympy import Expr, Float, Integer
+from sympy import Expr
 
 from circuitnn.errors import NetlistError
+from circuitnn.netlist import terms
 from circuitnn.netlist.expressions import Apply, Current, Formula, Name, Node, Number, Signal, Voltage
-from circuitnn.netlist.functions import ALIASES, CONSTANTS, FUNCTIONS, RELATIONS, Numeric, Symbolic
+from circuitnn.netlist.functions import ALIASES, CONSTANTS, FUNCTIONS, RELATIONS
 from circuitnn.netlist.lexer import Card
+from circuitnn.netlist.terms import COMPOSITES, FOREIGN, ZERO, Term, TermError
 
-MAX_EXPONENT = 100
-MAX_SIZE = 2_000
-MAX_DEPTH = 60
 MAX_OPERATIONS = 20_000
 MAX_CALL_DEPTH = 100
-
-
-@dataclass(frozen=True)
-class Term:
-    """A value under construction. size and depth: of the tree that expression prints as, shared parts counted again."""
-
-    expression: Expr
-    size: int = 1
-    depth: int = 1
-
-    @property
-    def value(self) -> float | None:
-        """The number, or None if symbolic."""
-        return float(self.expression) if self.expression.is_Number else None
 
 
 @dataclass(frozen=True)
@@ -48,15 +29,14 @@ class Function:
     body: Formula
 
 
-def number(value: float) -> Expr:
-    """A float as sympy has it here: Integer where exact, else Float. Raises ArithmeticError if not finite."""
-    if not math.isfinite(value):
-        raise OverflowError("not a finite number")
-    return Integer(int(value)) if value == int(value) and abs(value) < 2.0**53 else Float(value)
-
-
 # What an expression cannot follow, because signals come from recordings.
 _CLOCKS = ("time", "hertz", "freq")
+# Functions of other simulators that have no place in a circuit model, and what to do instead.
+_UNSUPPORTED = {
+    **dict.fromkeys(("ddt", "idt", "sdt", "idtmod"), "a capacitor's current is a derivative, its voltage an integral"),
+    **dict.fromkeys(("delay", "absdelay", "laplace"), "build it of capacitors and inductors"),
+    **dict.fromkeys(("rand", "random", "white", "gauss", "agauss", "unif", "aunif"), "every part has one value here"),
+}
 
 # What a v(...) or i(...) of the formula tree stands for, as an expression of symbols of circuit.voltage and .current.
 Signals = Callable[[Card, Signal], Expr]
@@ -66,7 +46,9 @@ def fold(
     formula: Formula, names: Mapping[str, Term], functions: Mapping[str, Function], signals: Signals | None = None
 ) -> Term:
     """The value of a formula with its names bound. signals: None where v(...) has no place. Raises NetlistError."""
-    return _Folding(functions, signals).formula(formula, names)
+    # pwrs is a name of PSpice and LTspice alone, so a formula with it takes their pwr too.
+    composites = FOREIGN if "pwrs" in formula.calls else COMPOSITES
+    return _Folding(functions, signals, composites).formula(formula, names)
 
 
 @dataclass
@@ -74,7 +56,8 @@ class _Folding:
     """One fold: counts its work, so that a netlist cannot make it long."""
 
     functions: Mapping[str, Function]
-    signals: Signals | None = None
+    signals: Signals | None
+    composites: Mapping[str, tuple[int | None, Callable[..., Term]]]
     operations: int = 0
     calls: list[str] = field(default_factory=list)
     depth: int = 0
@@ -94,37 +77,37 @@ class _Scope:
     def error(self, message: str, node: Node, hint: str | None = None) -> NetlistError:
         return self.card.error(message, node.at, hint)
 
+    @contextmanager
+    def at(self, node: Node) -> Iterator[None]:
+        """Refusals inside come from this node."""
+        try:
+            yield
+        except TermError as error:
+            raise self.error(error.message, node, error.hint) from None
+
     def node(self, node: Node) -> Term:
         self.folding.operations += 1
         if self.folding.operations > MAX_OPERATIONS or self.folding.depth > MAX_CALL_DEPTH:
             raise self.error("this expression takes too many steps", node, "its .func cards call each other too often")
         match node:
             case Number():
-                return self.number(node.value, node)
+                with self.at(node):
+                    return terms.constant(node.value)
             case Name():
                 return self.name(node)
             case Voltage() | Current():
                 return self.signal(node)
         self.folding.depth += 1
-        try:
+        with self.at(node):
             term = self.apply(node)
-        except _TooLargeError:
-            hint = "introduce a top-level .param for a part of it"
-            raise self.error("this expression grows too large", node, hint) from None
         self.folding.depth -= 1
         return term
-
-    def number(self, value: float, node: Node) -> Term:
-        try:
-            return Term(number(value))
-        except ArithmeticError:
-            raise self.error("this has no finite value", node) from None
 
     def name(self, node: Name) -> Term:
         if node.name in self.names:
             return self.names[node.name]
         if node.name in CONSTANTS:
-            return Term(number(CONSTANTS[node.name]))
+            return terms.constant(CONSTANTS[node.name])
         if node.name in _CLOCKS:
             raise self.error(f"an expression of {node.name} is not supported", node, "signals come from recordings")
         hint = closest(node.name, self.names) or f"define it: .param {node.name}=..."
@@ -141,13 +124,13 @@ class _Scope:
     def apply(self, node: Apply) -> Term:
         match node.function:
             case "+":
-                return self.sum(node)
+                return terms.total([self.node(operand) for operand in node.operands])
             case "-":
-                return self.negative(self.node(node.operands[0]))
+                return terms.negative(self.node(node.operands[0]))
             case "*":
                 return self.product(node)
             case "**":
-                return self.power(self.node(node.operands[0]), self.node(node.operands[1]), node)
+                return terms.power(self.node(node.operands[0]), self.node(node.operands[1]))
             case "?":
                 return self.ternary(node)
         if node.function in self.folding.functions:
@@ -157,51 +140,15 @@ class _Scope:
             return self.ternary(node)
         return self.call(node)
 
-    def sum(self, node: Apply) -> Term:
-        terms: list[Term] = []
-        for operand in node.operands:
-            term = self.node(operand)
-            if len(terms) == 1 and (a := terms[0].value) is not None and (b := term.value) is not None:
-                terms = [self.number(a + b, node)]
-            else:
-                terms.append(term)
-        return terms[0] if len(terms) == 1 else _build(_sum, *terms)
-
-    def negative(self, term: Term) -> Term:
-        return Term(number(-term.value)) if term.value is not None else _build(_product, Term(Integer(-1)), term)
-
     def product(self, node: Apply) -> Term:
         factors: list[Term] = []
         for operand in node.operands:
             inverse = isinstance(operand, Apply) and operand.function == "/"
             # `/` with one operand stands only inside a product.
             factor = self.node(operand.operands[0] if inverse and isinstance(operand, Apply) else operand)
-            if inverse and factor.value == 0:
-                raise self.error("division by zero", operand)
-            if len(factors) == 1 and (a := factors[0].value) is not None and (b := factor.value) is not None:
-                factors = [self.number(a / b if inverse else a * b, operand)]
-            else:
-                factors.append(_build(_power, factor, Term(Integer(-1))) if inverse else factor)
-        if factors[0].value == 1 and len(factors) > 1:
-            factors = factors[1:]
-        return factors[0] if len(factors) == 1 else _build(_product, *factors)
-
-    def power(self, base: Term, exponent: Term, node: Node) -> Term:
-        if base.value is not None and exponent.value is not None:
-            return self.numeric(math.pow, (base.value, exponent.value), node)
-        if exponent.value is not None and abs(exponent.value) > MAX_EXPONENT:
-            message = f"an exponent of {exponent.value:g} is beyond the limit of {MAX_EXPONENT}"
-            raise self.error(message, node)
-        if exponent.value == -1:
-            # Integer(-1) is the mark of a division, which has a sign where a power of a voltage has none.
-            exponent = Term(Float(-1.0))
-        return _build(_power, base, exponent)
-
-    def numeric(self, function: Numeric, values: Iterable[float], node: Node) -> Term:
-        try:
-            return Term(number(float(function(*values))))
-        except (ArithmeticError, ValueError):
-            raise self.error("this has no finite real value", node) from None
+            with self.at(operand):
+                factors = terms.multiplied(factors, factor, inverse)
+        return terms.product(factors)
 
     def ternary(self, node: Apply) -> Term:
         condition, then, otherwise = node.operands
@@ -209,19 +156,15 @@ class _Scope:
             a, b = (self.node(operand) for operand in condition.operands)
             relation = condition.function
         else:
-            a, b, relation = self.node(condition), Term(Integer(0)), "!="
-        numeric, symbolic = RELATIONS[relation]
+            a, b, relation = self.node(condition), ZERO, "!="
+        numeric, _ = RELATIONS[relation]
         if a.value is not None and b.value is not None:
             # Only the branch that counts is evaluated: the other may divide by zero.
             return self.node(then if numeric(a.value, b.value) else otherwise)
         if a.expression.has(sympy.Piecewise) or b.expression.has(sympy.Piecewise):
             hint = "give the inner choice a .param of its own"
             raise self.error("a choice inside the condition of another choice is not supported", condition, hint)
-
-        def choose(a: Expr, b: Expr, then: Expr, otherwise: Expr) -> Expr:
-            return sympy.Piecewise((then, symbolic(a, b, evaluate=False)), (otherwise, True), evaluate=False)
-
-        return _build(choose, a, b, self.node(then), self.node(otherwise))
+        return terms.choice(relation, a, b, self.node(then), self.node(otherwise))
 
     def user_function(self, node: Apply) -> Term:
         function = self.folding.functions[node.function]
@@ -243,134 +186,23 @@ class _Scope:
     def call(self, node: Apply) -> Term:
         """A built-in function or an operator whose value is 0 or 1."""
         name = ALIASES.get(node.function, node.function)
-        if name in _COMPOSITES:
-            self.check_count(node, _COMPOSITES[name][0])
-        elif name not in FUNCTIONS:
-            known = [*FUNCTIONS, *ALIASES, *_COMPOSITES, *_CHOICES, *self.folding.functions]
-            hint = closest(name, known) or f"define it: .func {name}(x) {{...}}"
-            raise self.error(f"unknown function {name!r}", node, hint)
-        elif FUNCTIONS[name][0] is not None or not node.operands:
-            self.check_count(node, FUNCTIONS[name][0] or 1)
-        terms = tuple(self.node(operand) for operand in node.operands)
-        return _COMPOSITES[name][1](self, terms, node) if name in _COMPOSITES else self.elementary(name, terms, node)
-
-    def elementary(self, name: str, terms: tuple[Term, ...], node: Apply) -> Term:
-        """One of FUNCTIONS: a number if all its arguments are numbers."""
-        _, numeric, symbolic = FUNCTIONS[name]
-        values = [value for term in terms if (value := term.value) is not None]
-        if len(values) == len(terms):
-            return self.numeric(numeric, values, node)
-        if len(terms) > 2:
-            # ngspice's sources know min and max of two.
-            return _build(symbolic, self.elementary(name, terms[:-1], node), terms[-1])
-        return _build(symbolic, *terms)
+        composites = self.folding.composites
+        if name in composites:
+            count, function = composites[name]
+            if count is not None:
+                self.check_count(node, count)
+            return function(*map(self.node, node.operands))
+        if name in FUNCTIONS:
+            if FUNCTIONS[name][0] is not None or not node.operands:
+                self.check_count(node, FUNCTIONS[name][0] or 1)
+            return terms.elementary(name, *map(self.node, node.operands))
+        if name in _UNSUPPORTED:
+            raise self.error(f"the function {name} is not supported", node, _UNSUPPORTED[name])
+        known = [*FUNCTIONS, *ALIASES, *composites, *_CHOICES, *self.folding.functions]
+        hint = closest(name, known) or f"define it: .func {name}(x) {{...}}"
+        raise self.error(f"unknown function {name!r}", node, hint)
 
 
-class _TooLargeError(Exception):
-    """Raised where the place in the text is not known, caught where it is."""
-
-
-def _build(make: Symbolic, *terms: Term) -> Term:
-    size, depth = 1 + sum(term.size for term in terms), 1 + max(term.depth for term in terms)
-    if size > MAX_SIZE or depth > MAX_DEPTH:
-        raise _TooLargeError
-    return Term(make(*(term.expression for term in terms)), size, depth)
-
-
-def _sum(*terms: Expr) -> Expr:
-    return sympy.Add(*terms, evaluate=False)
-
-
-def _product(*factors: Expr) -> Expr:
-    return sympy.Mul(*factors, evaluate=False)
-
-
-def _power(base: Expr, exponent: Expr) -> Expr:
-    return sympy.Pow(base, exponent, evaluate=False)
-
-
-# Functions made of others. Truth values are 0 and 1, made of signs, so that arrays pass through them.
-_Composite = Callable[[_Scope, tuple[Term, ...], Apply], Term]
-
-
-def _log10(scope: _Scope, terms: tuple[Term, ...], node: Apply) -> Term:
-    if (value := terms[0].value) is not None:
-        return scope.numeric(math.log10, (value,), node)
-    return _build(_product, scope.elementary("log", terms, node), Term(number(1 / math.log(10.0))))
-
-
-def _times(scope: _Scope, node: Apply, a: Term, b: Term) -> Term:
-    if a.value is not None and b.value is not None:
-        return scope.number(a.value * b.value, node)
-    return b if a.value == 1 else _build(_product, a, b)
-
-
-def _pwr(scope: _Scope, terms: tuple[Term, ...], node: Apply) -> Term:
-    x, y = terms
-    magnitude = scope.power(scope.elementary("abs", (x,), node), y, node)
-    return _times(scope, node, scope.elementary("sgn", (x,), node), magnitude)
-
-
-def _int(scope: _Scope, terms: tuple[Term, ...], node: Apply) -> Term:
-    magnitude = scope.elementary("floor", (scope.elementary("abs", terms, node),), node)
-    return _times(scope, node, scope.elementary("sgn", terms, node), magnitude)
-
-
-def _clip(scope: _Scope, terms: tuple[Term, ...], node: Apply) -> Term:
-    x, low, high = terms
-    return scope.elementary("min", (scope.elementary("max", (x, low), node), high), node)
-
-
-def _ramp(scope: _Scope, terms: tuple[Term, ...], node: Apply) -> Term:
-    return scope.elementary("max", (*terms, Term(Integer(0))), node)
-
-
-def _difference(scope: _Scope, a: Term, b: Term, node: Apply) -> Term:
-    if a.value is not None and b.value is not None:
-        return scope.number(a.value - b.value, node)
-    if b.value == 0:
-        return a
-    return _build(_sum, a, scope.negative(b))
-
-
-def _positive(scope: _Scope, a: Term, b: Term, node: Apply) -> Term:
-    """1 if a > b, else 0."""
-    sign = scope.elementary("sgn", (_difference(scope, a, b, node),), node)
-    return scope.elementary("max", (sign, Term(Integer(0))), node)
-
-
-def _unequal(scope: _Scope, a: Term, b: Term, node: Apply) -> Term:
-    return scope.elementary("abs", (scope.elementary("sgn", (_difference(scope, a, b, node),), node),), node)
-
-
-def _not(scope: _Scope, truth: Term, node: Apply) -> Term:
-    return _difference(scope, Term(Integer(1)), truth, node)
-
-
-def _truth(scope: _Scope, term: Term, node: Apply) -> Term:
-    return _unequal(scope, term, Term(Integer(0)), node)
-
-
-_COMPOSITES: Mapping[str, tuple[int, _Composite]] = {
-    "log10": (1, _log10),
-    "sqr": (1, lambda scope, terms, node: _times(scope, node, terms[0], terms[0])),
-    "pow": (2, lambda scope, terms, node: scope.power(terms[0], terms[1], node)),
-    "pwr": (2, _pwr),
-    "pwrs": (2, _pwr),
-    "uramp": (1, _ramp),
-    "u": (1, lambda scope, terms, node: _positive(scope, terms[0], Term(Integer(0)), node)),
-    "int": (1, _int),
-    "limit": (3, _clip),
-    "<": (2, lambda scope, terms, node: _positive(scope, terms[1], terms[0], node)),
-    ">": (2, lambda scope, terms, node: _positive(scope, terms[0], terms[1], node)),
-    "<=": (2, lambda scope, terms, node: _not(scope, _positive(scope, terms[0], terms[1], node), node)),
-    ">=": (2, lambda scope, terms, node: _not(scope, _positive(scope, terms[1], terms[0], node), node)),
-    "!=": (2, lambda scope, terms, node: _unequal(scope, terms[0], terms[1], node)),
-    "==": (2, lambda scope, terms, node: _not(scope, _unequal(scope, terms[0], terms[1], node), node)),
-    "!": (1, lambda scope, terms, node: _not(scope, _truth(scope, terms[0], node), node)),
-    "&&": (2, lambda scope, terms, node: _times(scope, node, *(_truth(scope, t, node) for t in terms))),
-    "||": (2, lambda scope, terms, node: scope.elementary("max", tuple(_truth(scope, t, node) for t in terms), node)),
-}
 # Other spellings of `c ? a : b`.
 _CHOICES = ("if", "ternary_fcn")
 

@@ -34,14 +34,18 @@ FUNCTIONS: Mapping[str, tuple[int | None, Numeric, Symbolic]] = {
     "atan": (1, math.atan, _elementary(sympy.atan)),
     "sinh": (1, math.sinh, _elementary(sympy.sinh)),
     "cosh": (1, math.cosh, _elementary(sympy.cosh)),
+    "asinh": (1, math.asinh, _elementary(sympy.asinh)),
+    "acosh": (1, math.acosh, _elementary(sympy.acosh)),
+    "atanh": (1, math.atanh, _elementary(sympy.atanh)),
     "tanh": (1, math.tanh, _elementary(sympy.tanh)),
     "abs": (1, abs, _elementary(sympy.Abs)),
     "sgn": (1, _sign, _elementary(sympy.sign)),
+    "ceil": (1, lambda x: float(math.ceil(x)), _elementary(sympy.ceiling)),
     "floor": (1, lambda x: float(math.floor(x)), _elementary(sympy.floor)),
     "min": (None, lambda *x: min(x), _elementary(sympy.Min)),
     "max": (None, lambda *x: max(x), _elementary(sympy.Max)),
 }
-ALIASES = {"ln": "log", "arctan": "atan"}
+ALIASES = {"ln": "log", "arctan": "atan", "arcsin": "asin", "arccos": "acos", "fabs": "abs", "tbl": "table"}
 RELATIONS: Mapping[str, tuple[Callable[[float, float], bool], type[sympy.Rel]]] = {
     "<": (lambda a, b: a < b, sympy.StrictLessThan),
     "<=": (lambda a, b: a <= b, sympy.LessThan),

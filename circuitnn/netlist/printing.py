@@ -13,6 +13,7 @@ _SUFFIXES = {12: "t", 9: "g", 6: "meg", 3: "k", 0: "", -3: "m", -6: "u", -9: "n"
 _CALLS: dict[type, str] = {
     sympy.exp: "exp", sympy.log: "ln", sympy.sin: "sin", sympy.cos: "cos", sympy.tan: "tan", sympy.asin: "asin",
     sympy.acos: "acos", sympy.atan: "atan", sympy.sinh: "sinh", sympy.cosh: "cosh", sympy.tanh: "tanh",
+    sympy.asinh: "asinh", sympy.acosh: "acosh", sympy.atanh: "atanh", sympy.ceiling: "ceil",
     sympy.Abs: "abs", sympy.sign: "sgn", sympy.floor: "floor", sympy.Min: "min", sympy.Max: "max",
 }  # fmt: skip
 # How tightly the printed text holds together, as in the grammar of expressions.py.

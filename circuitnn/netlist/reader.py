@@ -14,11 +14,12 @@ from circuitnn.netlist.blocks import Block, node_name, subcircuit_header
 from circuitnn.netlist.definitions import Definition, assignments, function, in_order, value_formula
 from circuitnn.netlist.directives import Directives
 from circuitnn.netlist.files import Files, asked_for, read_text, section
-from circuitnn.netlist.formulas import Term, closest, fold
+from circuitnn.netlist.formulas import closest, fold
 from circuitnn.netlist.lexer import Card, Deck, Line, cards, physical_lines, tokens
 from circuitnn.netlist.ltspice import is_ltspice_library, stand_in
 from circuitnn.netlist.part_library import aliases, library_files
 from circuitnn.netlist.subcircuits import Expansion
+from circuitnn.netlist.terms import Term, number
 from circuitnn.units import parse_value
 
 MAX_CARDS = 100_000
@@ -121,7 +122,9 @@ class _Reader:
             )
         self.take_steps()
         order = in_order(self.top.parameters, self.top.functions)
-        names = {definition.name: Term(symbol(definition.name)) for definition in order}
+        celsius = Term(number(float(self.temperature)))
+        names = {"temper": celsius, "temp": celsius}
+        names |= {definition.name: Term(symbol(definition.name)) for definition in order}
         parameters = {d.name: fold(d.formula, names, self.top.functions).expression for d in order}
         expansion = Expansion(self.top, frozenset(self.global_nodes), names, self.notes, part_library)
         bare = Circuit(

@@ -23,9 +23,10 @@ from circuitnn.netlist.blocks import Block, Scope, node_name
 from circuitnn.netlist.cards import ROWS, read_element, unknown
 from circuitnn.netlist.definitions import assignments, first_assignment, in_order
 from circuitnn.netlist.expressions import Current, Formula, Signal, doubt, parse_expression
-from circuitnn.netlist.formulas import Term, closest, fold, number
+from circuitnn.netlist.formulas import closest, fold
 from circuitnn.netlist.lexer import Card, Token, tokens
 from circuitnn.netlist.parasitics import with_parasitics
+from circuitnn.netlist.terms import Term, TermError, divided, number, times
 from circuitnn.units import read_value
 
 MAX_ELEMENTS = 100_000
@@ -122,7 +123,12 @@ class Expansion:
         area = parameters.pop("area", Integer(1))
         kinds = "L" if name[0] == "K" else "VEH"
         branches = tuple(self._branch(card, token, scope, kinds) for token in fields.branches)
+        if behaviour is not None and name[0] in "FH":
+            # ngspice has POLY of currents in F and H only, but formulas of currents in B.
+            flat = f"B.{flat}"
         element = Element(flat, nodes, value, model, area, behaviour, parameters, branches)
+        if fields.parallel is not None:
+            element = self._in_parallel(card, element, fields.parallel, scope)
         for each in _coupled_pairs(element) if name[0] == "K" else with_parasitics(element):
             self._add(card, each)
         for note in fields.notes:
@@ -132,6 +138,25 @@ class Expansion:
         if element.name in self.elements:
             raise card.error(f"the name {element.name} is taken by an element of a subcircuit")
         self.elements[element.name] = element
+
+    def _in_parallel(self, card: Card, element: Element, count: Formula, scope: Scope) -> Element:
+        """`count` such elements side by side, as one. Raises NetlistError."""
+        m = fold(count, scope.names, scope.functions)
+        if m.value is not None and m.value <= 0.0:
+            raise card.error("expected a positive number of parallel devices", count.root.at)
+        try:
+            if element.model is not None and self._has_area(element.model):
+                return replace(element, area=times(Term(element.area), m).expression)
+            if element.behaviour is not None and element.behaviour.quantity == "current":
+                formula = times(m, Term(element.behaviour.formula)).expression
+                return replace(element, behaviour=replace(element.behaviour, formula=formula))
+            if element.value is not None and element.kind in "RLCIGF":
+                scale = divided if element.kind in "RL" else times
+                return replace(element, value=scale(Term(element.value), m).expression)
+        except TermError as error:
+            raise card.error(error.message, count.root.at, error.hint) from None
+        hint = "remove it, or write the parallel devices out"
+        raise card.error("m= (parallel devices) has no meaning here", count.root.at, hint)
 
     def _potentiometer(
         self, card: Card, model: Token, flat: str, nodes: tuple[str, ...], scope: Scope
@@ -149,6 +174,10 @@ class Expansion:
         for half, (text, ends) in enumerate((("r*position", nodes[:2]), ("r*(1-position)", nodes[1:])), start=1):
             formula = parse_expression(Card(text, model_card.pieces), 0, len(text))
             yield Element(f"R.{path}.{half}", ends, fold(formula, names, {}).expression)
+
+    def _has_area(self, model: str) -> bool:
+        law, _ = MODEL_KINDS[self.models[model].kind].laws[-1]
+        return "area" in law.parameters
 
     def _branch(self, card: Card, token: Token, scope: Scope, kinds: str) -> str:
         """The flat name of an element of one of these kinds that another one senses or couples; it may come later."""

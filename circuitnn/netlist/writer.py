@@ -13,9 +13,10 @@ from pathlib import Path
 from circuitnn.circuit import GROUND, Circuit, Element
 from circuitnn.errors import CircuitnnError, OutputError
 from circuitnn.netlist.directives import canonical, literal, value_names
-from circuitnn.netlist.formulas import closest, number
+from circuitnn.netlist.formulas import closest
 from circuitnn.netlist.printing import format_expression, format_formula, format_quantity
 from circuitnn.netlist.reader import ZERO_CELSIUS
+from circuitnn.netlist.terms import number
 from circuitnn.tapers import position_at
 
 

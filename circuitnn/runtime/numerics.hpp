@@ -273,6 +273,17 @@ CIRCUITNN_INLINE inline Real cosine(Real x) {
 }
 
 template <class Real>
+CIRCUITNN_INLINE inline Real arctangent(Real x) {
+    for (int lane = 0; lane < Traits<Real>::lanes; ++lane) set_lane(x, lane, ScalarOf<Real>(atan(get_lane(x, lane))));
+    return x;
+}
+template <class Real>
+CIRCUITNN_INLINE inline Real inverse_sinh(Real x) {
+    for (int lane = 0; lane < Traits<Real>::lanes; ++lane) set_lane(x, lane, ScalarOf<Real>(asinh(get_lane(x, lane))));
+    return x;
+}
+
+template <class Real>
 CIRCUITNN_INLINE inline Real hyperbolic_tangent(const Real& x) {
     using S = ScalarOf<Real>;
     const Real e = exponential<Real>(absolute(x) * S(-2));

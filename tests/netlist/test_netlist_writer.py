@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from circuitnn.circuit import Circuit, DeviceModel, Element, Knob, Learnable, symbol
 from circuitnn.errors import CircuitnnError, NetlistError, OutputError
 from circuitnn.netlist import format_netlist, parse_netlist, read_netlist, write_netlist
-from circuitnn.netlist.formulas import number
+from circuitnn.netlist.terms import number
 
 NETLIST = """* A stage
 .param drive=0.5 tone={1-drive} bare=2*drive
