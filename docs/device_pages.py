@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from circuitnn.devices import BJT, BREAKDOWN_DIODE, COMPLETE_DIODE, DIODE, GUMMEL_POON, JFET, NMOS, Law
+from circuitnn.devices.switch import VOLTAGE_SWITCH
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,14 @@ MOSFET_REMARKS = f"""\
 A PMOS is the same with all voltages turned round and `VTO` with the opposite sign. `NSUB`, from which SPICE can
 work out `PHI`, `GAMMA` and `VTO`, has no effect: give these. With the bulk junction conducting ($u > 1$) the
 threshold bends to its limit as a parabola, where SPICE has a corner. `JS` counts if both `AD` and `AS` are given."""
+
+SWITCH_TEXT = """\
+A conductance that a voltage (S, type `SW`) or the current of a voltage source (W, type `CSW`) turns from `1/ROFF` to
+`1/RON`, and back on the same way."""
+SWITCH_REMARKS = """\
+$c$ is the control voltage; of a W element the control current, in milliampere. The transition is at
+least 1 mV or 1 µA to either side wide, because a solver cannot stand on a step. ngspice jumps, at VT + VH up and at
+VT - VH down; LTspice has this transition where VH is negative. The end states are the same in all three."""
 
 VOLTAGE_AND_CURRENT = ("voltage [V]", "current [mA]")
 COLLECTOR = ("collector-emitter voltage [V]", "collector current [mA]")
@@ -248,5 +257,28 @@ PAGES = (
         ("nmos", "pmos"),
         {"n-channel": NMOS},
         remarks=MOSFET_REMARKS,
+    ),
+    Page(
+        "switch",
+        "Switch",
+        SWITCH_TEXT,
+        (
+            Curve(
+                "conductance, for several widths",
+                {
+                    f"VH={width}": f"VC c 0 0\nVD a 0 1\nS1 a 0 c 0 SM\n.model SM SW(VT=1 VH={width} RON=1 ROFF=1meg)"
+                    for width in (0.0, 0.2, 0.5)
+                },
+                "VC",
+                sweep(0.0, 2.0),
+                "i(VD)",
+                ("control voltage [V]", "conductance [S]"),
+                -1.0,
+                logarithmic=True,
+            ),
+        ),
+        ("sw", "csw"),
+        {"Controlled by a voltage": VOLTAGE_SWITCH},
+        remarks=SWITCH_REMARKS,
     ),
 )

@@ -42,6 +42,7 @@ SYMBOLS = {
     "source_saturation": "I_{SS}", "drain_saturation": "I_{SD}",
     "i_low": "i_0", "i_f": "i_F", "i_r": "i_R", "i_t": "i_T", "x_s": "x_S", "x_d": "x_D", "i_ds": "i_{DS}", "u": "u",
     "v_on": "v_{on}", "G_min": r"G_{\min}", "T_0": "T_0",
+    "control": "c", "off": "l_0", "span": "l_1", "start": "c_0", "rate": "k", "closed": "x",
 }  # fmt: skip
 # Coefficients that only hold Newton's method back are no part of the law.
 LIMITS = ("critical", "forward_critical", "reverse_critical", "knee_critical", "source_critical", "drain_critical")
@@ -162,7 +163,8 @@ def page_text(page: Page) -> str:
     if page.remarks:
         blocks += [wrapped(page.remarks), ""]
     if page.kinds:
-        blocks += ["## Parameters", "", parameter_table(page.kinds[0])]
+        tables = dict.fromkeys(parameter_table(kind) for kind in page.kinds)
+        blocks += ["## Parameters", "", *tables]
     return "\n".join(blocks).rstrip() + "\n"
 
 
@@ -187,8 +189,8 @@ Charges (junction capacitances and transit times) are not modelled: put a capaci
 def index() -> str:
     rows = []
     for page in PAGES:
-        letter = MODEL_KINDS[page.kinds[0]].family.letter if page.kinds else "X"
-        rows.append(f"| [{page.title}]({page.name}.md) | {letter} | {', '.join(k.upper() for k in page.kinds)} |")
+        letters = dict.fromkeys(MODEL_KINDS[kind].family.letter for kind in page.kinds) or "X"
+        rows.append(f"| [{page.title}]({page.name}.md) | {', '.join(letters)} | {', '.join(k.upper() for k in page.kinds)} |")
     return INDEX.format(rows="\n".join(rows))
 
 
