@@ -190,7 +190,8 @@ def index() -> str:
     rows = []
     for page in PAGES:
         letters = dict.fromkeys(MODEL_KINDS[kind].family.letter for kind in page.kinds) or "X"
-        rows.append(f"| [{page.title}]({page.name}.md) | {', '.join(letters)} | {', '.join(k.upper() for k in page.kinds)} |")
+        kinds = ", ".join(kind.upper() for kind in page.kinds)
+        rows.append(f"| [{page.title}]({page.name}.md) | {', '.join(letters)} | {kinds} |")
     return INDEX.format(rows="\n".join(rows))
 
 
