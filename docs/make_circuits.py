@@ -164,11 +164,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             missed = misses(path.stem, entry)
             unexplained += bool(missed) and path.stem not in REASONS
             print(row(path.stem, entry), *missed, sep="\n", flush=True)
-    if not given.quick:
-        given.out.mkdir(parents=True, exist_ok=True)
-        results = {"ngspice": ngspice.version(), "netlists": dict(sorted(entries.items()))}
-        stored.write_text(json.dumps(results, indent=1) + "\n")
-        (given.out / "circuits.md").write_text(page(results))
+            if not given.quick:
+                given.out.mkdir(parents=True, exist_ok=True)
+                results = {"ngspice": ngspice.version(), "netlists": dict(sorted(entries.items()))}
+                stored.write_text(json.dumps(results, indent=1) + "\n")
+                (given.out / "circuits.md").write_text(page(results))
     sys.exit(unexplained > 0)
 
 

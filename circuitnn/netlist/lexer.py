@@ -116,12 +116,13 @@ def cards(lines: Iterable[Line]) -> Iterator[Card]:
 
 
 def _join(parts: list[tuple[Line, int, str]]) -> Card:
-    text, pieces = "", []
+    pieces, length = [], 0
     for line, first, part in parts:
-        text += " " if text else ""
-        pieces.append((len(text), line, first))
-        text += part
-    return Card(text, tuple(pieces))
+        pieces.append((length, line, first))
+        length += len(part) + 1
+        if length > MAX_LINE + 1:
+            raise NetlistError(f"a card of more than {MAX_LINE} characters", parts[0][0].location(parts[0][1]))
+    return Card(" ".join(part for _, _, part in parts), tuple(pieces))
 
 
 def _without_comment(text: str) -> str:
