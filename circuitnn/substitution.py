@@ -22,6 +22,8 @@ from circuitnn.circuit import GROUND, Circuit, Element, current_element, voltage
 # A formula is written out as long as its tree is not larger: parts that occur twice count twice.
 MAX_SIZE = 2_000
 MAX_DEPTH = 60
+# How many definitions lead from one to the next before a voltage is taken as it is.
+MAX_CHAIN = 8
 # Elements that may hang from such a node to ground, as simulators want: they take no part in anything.
 _IDLE = "RC"
 
@@ -110,6 +112,7 @@ class _Writing:
 
     definitions: Mapping[str, Expr]
     written: dict[str, Expr | None] = field(default_factory=dict)
+    chain: int = 0
     sizes: dict[sympy.Basic, tuple[int, int]] = field(default_factory=dict)
 
     def formula(self, formula: Expr) -> Expr | None:
@@ -125,13 +128,15 @@ class _Writing:
         """The voltage of a node over ground, written out if it can be."""
         if node == GROUND:
             return Integer(0)
-        if node not in self.definitions:
+        if node not in self.definitions or (node not in self.written and self.chain == MAX_CHAIN):
             return voltage(node)
         if node not in self.written:
             # Whoever comes back here has gone round a loop, and takes the voltage as it is.
             self.written[node] = None
             definition = self.definitions[node]
+            self.chain += 1
             longer = self.formula(definition)
+            self.chain -= 1
             self.written[node] = definition if longer is None else longer
         written = self.written[node]
         return voltage(node) if written is None else written

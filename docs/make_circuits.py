@@ -34,6 +34,8 @@ from circuitnn.netlist import read_netlist  # noqa: E402
 PLURALS = {"distortion": "distortion", "fuzz": "fuzzes"}
 # Why a netlist misses what the page promises, by name of the file.
 REASONS: Mapping[str, str] = {
+    "bd2": "With the gain up the two amplifiers leave saturation within less than the smallest step: both own errors "
+    "are above the line, the difference is below it.",
     "fuzz_face_germanium": "For the reverse current of a junction beyond 3 N VT ngspice takes "
     "-IS (1 + (3 N VT/(e v))^3) instead of the exponential. With IS of 20 uA that is heard. With transistors "
     "made of B sources, which have the exponential, ngspice agrees with this program to -102 dB.",

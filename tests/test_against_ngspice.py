@@ -81,8 +81,11 @@ def test_operating_point_of_every_netlist(path: Path) -> None:
 
 @pytest.mark.ngspice
 @pytest.mark.parametrize("path", NETLISTS, ids=lambda path: path.stem)
-def test_transient_of_every_netlist(path: Path) -> None:
+def test_transient_of_every_netlist(path: Path, request: pytest.FixtureRequest) -> None:
     """One hot note; docs/make_circuits.py does all levels and positions of the knobs."""
+    if path.stem == "fuzz_face_germanium":
+        reason = "ngspice has another reverse current of junctions, see docs/make_circuits.py"
+        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     peak = agreement.PEAKS[agreement.kind_of(path)][1]
     (found,) = agreement.compare(path, (peak,), (0.5,), agreement.NOTE)
     assert found.agrees, found

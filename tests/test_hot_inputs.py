@@ -58,7 +58,8 @@ def test_every_step_is_solved(name: str) -> None:
     u = inputs((0.1, 1.0, 3.0, 10.0, 30.0, 100.0), 6000)
     run = CompiledKernel(model.structure).simulate(u, x.expand(len(u), -1), w.expand(len(u), -1), theta[None])
     iterations, failures, rescues = run.report[:, 0], run.report[:, 1], run.report[:, 2]
-    assert torch.isfinite(run.y).all()
+    # Every node is an output. Behind a capacitor that a junction has charged, a node reaches twice the input.
+    assert (run.y.abs().amax((1, 2)) < 2.0 * u.abs().amax((1, 2)) + 20.0).all()
     assert not failures.any()
     # Zeners in series at 100 V are the worst by far: one step in 25. All others need none.
     assert (rescues <= (0.05 if name == "zeners back to back" else 0.0) * u.shape[1]).all()

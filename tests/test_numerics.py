@@ -223,6 +223,8 @@ void solve(const double* J, const double* b, double* straight, double* transpose
     constexpr int lanes = Traits<Real>::lanes;
     for (int64_t start = 0; start < n; start += lanes) {
         Factors<N, Real> first, second;
+        // Not a number in every place that the elimination does not write.
+        memset(&first, 0xff, sizeof first);
         Column<Real, N> x{}, y{}, z{};
         for (auto& column : first.column) column.clear();
         for (int row = 0; row < N; ++row)

@@ -90,6 +90,14 @@ def test_steps_that_would_double_for_ever_stay_steps() -> None:
     assert max(sizes) < MAX_SIZE
 
 
+def test_a_chain_of_any_length() -> None:
+    """Written from its end or from its beginning, without going deep."""
+    for order in (1, -1):
+        steps = [f"B{k + 1} n{k + 1} 0 V={{sin(v(n{k})) + 0.1*v(n{k})}}\n" for k in range(400)][::order]
+        circuit = parse(f"Va n0 0 0.5\n{''.join(steps)}B0 0 o I={{tanh(v(n400))}}\nRo o 0 1\n*@ output o")
+        assert len(without_intermediate_nodes(circuit).elements) < 400
+
+
 def test_a_step_that_is_constant() -> None:
     cards = ".param k=2\nB1 x 0 V={0*1}\nB2 y 0 V={k}\nB3 0 o I={v(x)*v(y) + v(y)*v(y)}\nRo o 0 1\n*@ output o"
     found = inspect(parse(cards))

@@ -5,7 +5,7 @@ from circuitnn.devices.bjt import BJT, GUMMEL_POON, GUMMEL_POON_NKF
 from circuitnn.devices.diode import BREAKDOWN_DIODE, COMPLETE_DIODE, DIODE, DIODE_PAIR
 from circuitnn.devices.jfet import JFET
 from circuitnn.devices.junction import ZERO_CELSIUS
-from circuitnn.devices.kinds import FAMILIES, MODEL_KINDS, SENSED_CURRENT, Family, ModelKind
+from circuitnn.devices.kinds import FAMILIES, MODEL_KINDS, SENSED_CURRENT, Family, ModelKind, register
 from circuitnn.devices.law import (
     AMPERE_PER_VOLT,
     GMIN,
@@ -45,4 +45,5 @@ __all__ = [
     "Parameter",
     "at_temperature",
     "behavioural_device",
+    "register",
 ]

@@ -31,6 +31,8 @@ inverse_ikf, inverse_ikr, rolloff = symbols("inverse_ikf inverse_ikr rolloff", p
 emitter_leakage, emitter_leakage_slope = symbols("emitter_leakage emitter_leakage_slope", positive=True)
 collector_leakage, collector_leakage_slope = symbols("collector_leakage collector_leakage_slope", positive=True)
 
+forward_current, reverse_current, transport_current = symbols("i_f i_r i_t", real=True)
+
 # Below this the Early factor 1 - v_bc/VAF - v_be/VAR and what stands under the root of the base charge go on as
 # hyperbolas: far outside anything that can flow, but Newton's method may ask there, and SPICE has poles.
 EDGE = 0.1
@@ -77,6 +79,7 @@ BJT = Law(
     parameters=_PARAMETERS,
     source="Ebers-Moll transport model, Getreu, Modeling the Bipolar Transistor (1976); Early factor as in SPICE2",
     junctions=_JUNCTIONS,
+    parts={forward_current: _forward, reverse_current: _reverse, transport_current: _transport},
 )
 
 
@@ -90,7 +93,7 @@ def _gummel_poon(name: str, exponent: Expr, more: dict[Symbol, Expr], parameters
     charge = kept_positive(1.0 + 4.0 * (_forward * inverse_ikf + _reverse * inverse_ikr), EDGE)
     root = sqrt(charge) if exponent == S.Half else charge**exponent
     early = kept_positive(1.0 - v_bc * inverse_vaf - v_be * inverse_var, EDGE)
-    transport = (_forward - _reverse) * 2.0 * early / (1.0 + root)
+    transport = 2.0 * (_forward - _reverse) * early / (1.0 + root)
     base_emitter = _forward * inverse_bf + junction_current(emitter_leakage, emitter_leakage_slope, v_be)
     base_collector = _reverse * inverse_br + junction_current(collector_leakage, collector_leakage_slope, v_bc)
     return Law(
@@ -123,6 +126,7 @@ def _gummel_poon(name: str, exponent: Expr, more: dict[Symbol, Expr], parameters
         source="Gummel and Poon, An integral charge control model of bipolar transistors, BSTJ 49 (1970), in the form "
         "of SPICE2: Nagel, UCB/ERL M520 (1975), appendix 1",
         junctions=_JUNCTIONS,
+        parts={forward_current: _forward, reverse_current: _reverse, transport_current: transport},
     )
 
 

@@ -146,4 +146,5 @@ COMPLETE_DIODE = Law(
     parameters={**MODEL_PARAMETERS, **BREAKDOWN_PARAMETERS, **COMPLETE_PARAMETERS},
     source=COMPLETE_SOURCE,
     junctions=_BREAKDOWN_JUNCTIONS,
+    parts={Symbol("i_low"): _low_injection},
 )

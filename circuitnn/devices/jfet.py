@@ -10,7 +10,7 @@ which has a continuous slope everywhere: at pinch-off, at the edge of saturation
 
 from __future__ import annotations
 
-from sympy import Abs, Expr, Max, symbols
+from sympy import Abs, Max, Symbol, symbols
 
 from circuitnn.devices.junction import (
     AREA,
@@ -34,12 +34,9 @@ saturation, slope, critical = symbols("saturation slope critical", positive=True
 _heating = TEMPERATURE - NOMINAL
 
 
-def _charge(v: Expr) -> Expr:
-    open_ = Max(v - threshold, 0, evaluate=False)
-    return open_**2 * (square + tail * open_)
-
-
-_channel = gain * (1.0 + lambda_ * Abs(v_gs - v_gd, evaluate=False)) * (_charge(v_gs) - _charge(v_gd))
+_source_end, _drain_end = (Max(v - threshold, 0, evaluate=False) for v in (v_gs, v_gd))
+_difference = _source_end**2 * (square + tail * _source_end) - _drain_end**2 * (square + tail * _drain_end)
+_channel = gain * (1.0 + lambda_ * Abs(v_gs - v_gd, evaluate=False)) * _difference
 
 JFET = Law(
     name="jfet",
@@ -81,4 +78,5 @@ JFET = Law(
         Junction(0, slope, critical, bounds_curvature=False),
         Junction(1, slope, critical, bounds_curvature=False),
     ),
+    parts={Symbol("x_s"): _source_end, Symbol("x_d"): _drain_end, Symbol("i_ds"): _channel},
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 
 from circuitnn.devices.bjt import BJT, GUMMEL_POON, GUMMEL_POON_NKF
 from circuitnn.devices.diode import BREAKDOWN_DIODE, COMPLETE_DIODE, DIODE, DIODE_PAIR
@@ -12,6 +13,7 @@ from circuitnn.devices.jfet import JFET
 from circuitnn.devices.law import Law, Parameter
 from circuitnn.devices.mosfet import NMOS, PMOS
 from circuitnn.devices.switch import CURRENT_SWITCH, VOLTAGE_SWITCH
+from circuitnn.errors import CircuitnnError
 
 Terminals = tuple[str, str]
 # The port that senses the current of the element that the card names (see law.AMPERE_PER_VOLT).
@@ -185,5 +187,19 @@ _KINDS = (
         ignored=_names(_SWITCH_IGNORED),
     ),
 )  # fmt: skip
-MODEL_KINDS: Mapping[str, ModelKind] = {kind.name: kind for kind in _KINDS}
+_BY_NAME = {kind.name: kind for kind in _KINDS}
+MODEL_KINDS: Mapping[str, ModelKind] = MappingProxyType(_BY_NAME)
 FAMILIES: Mapping[str, Family] = {kind.family.letter: kind.family for kind in _KINDS}
+
+
+def register(kind: ModelKind) -> None:
+    """Let netlists use a new type of .model, for elements of a letter that exists (one of FAMILIES).
+
+    For programs that add a device of their own; the package's are in the table above. Raises CircuitnnError if the
+    name is taken or the family unknown.
+    """
+    if kind.name in _BY_NAME:
+        raise CircuitnnError(f"there is a .model type {kind.name!r} already", f"known: {', '.join(_BY_NAME)}")
+    if kind.family not in FAMILIES.values():
+        raise CircuitnnError(f"no elements begin with {kind.family.letter!r}", f"known: {', '.join(FAMILIES)}")
+    _BY_NAME[kind.name] = kind

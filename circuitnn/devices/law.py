@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -66,7 +66,8 @@ class Law:
 
     A port current flows into the + terminal and out of the - terminal, so a passive device has v i >= 0. The law is
     written in `coefficients`, quantities that stay constant during a simulation and are formulas of the `parameters`
-    of TEMPERATURE and THERMAL_VOLTAGE, and of the coefficients before them. Units: volt, ampere.
+    of TEMPERATURE and THERMAL_VOLTAGE, and of the coefficients before them. parts: quantities within the currents that
+    have a name in the literature, for people who read the law. Units: volt, ampere.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Law:
     parameters: Mapping[str, Parameter]
     source: str
     junctions: tuple[Junction, ...] = ()
+    parts: Mapping[Symbol, Expr] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Law({self.name})"

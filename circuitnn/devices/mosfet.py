@@ -13,7 +13,7 @@ conduction, it bends to 0 as a parabola, where SPICE has a corner.
 
 from __future__ import annotations
 
-from sympy import Abs, Expr, Float, Max, Min, Piecewise, S, exp, sqrt, symbols
+from sympy import Abs, Expr, Float, Max, Min, Piecewise, S, Symbol, exp, sqrt, symbols
 
 from circuitnn.devices.junction import (
     NOMINAL,
@@ -117,6 +117,13 @@ def _level_1(name: str, polarity: float) -> Law:
             Junction(1, slope, source_critical, bounds_curvature=False),
             Junction(2, slope, drain_critical, bounds_curvature=False),
         ),
+        parts={
+            Symbol("u"): _forward,
+            Symbol("v_on"): _on,
+            Symbol("x_s"): _source_end,
+            Symbol("x_d"): _drain_end,
+            Symbol("i_ds"): _channel,
+        },
     )
 
 

@@ -18,7 +18,7 @@ NARROWEST_VOLT = 1e-3
 NARROWEST_AMPERE = 1e-6
 
 v, control = symbols("v control", real=True)
-off, span, start, rate = symbols("off span start rate", real=True)
+off, span, start, rate, closed = symbols("off span start rate closed", real=True)
 
 _on = Min(Max((control - start) * rate, 0, evaluate=False), 1, evaluate=False)
 
@@ -44,6 +44,7 @@ def _switch(name: str, threshold: str, hysteresis: str, unit: str, scale: float,
             hysteresis: Parameter(0.0, unit, "half the width of the transition"),
         },
         source="LTspice's transition, a cubic in the logarithm of the conductance",
+        parts={closed: _on},
     )
 
 

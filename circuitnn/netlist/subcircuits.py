@@ -301,6 +301,9 @@ class Expansion:
             if key not in model_kind.parameters and key not in model_kind.ignored:
                 hint = closest(key, model_kind.parameters) or f"it has {', '.join(model_kind.parameters)}"
                 self.doubt(card, (f"{flat}: a {model_kind.family.name} has no {key.upper()}, ignored; {hint}",))
+        level = parameters.get("level", Integer(1))
+        if level != 1:
+            self.doubt(card, (f"{flat}: LEVEL={level} is read as level 1, the only one here",))
         return DeviceModel(flat, model_kind.name, {**base.parameters, **parameters} if base else parameters)
 
     def _model_parameters(

@@ -215,6 +215,7 @@ struct Factors {
     CIRCUITNN_INLINE void eliminate(Column<Real, N>& b) {
         using S = ScalarOf<Real>;
         pivoted = false;
+        inverse.clear();
         CIRCUITNN_UNROLL
         for (int k = 0; k < N; ++k) {
             // A pivot that is a good part of the largest entry below it is good enough.

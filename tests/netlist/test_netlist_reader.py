@@ -40,6 +40,27 @@ def test_element_cards(card: str, name: str, nodes: tuple[str, ...], number: flo
     assert float(element.value) == number
 
 
+def test_field_effect_transistors() -> None:
+    circuit = read(
+        "J1 d g s JX 2", "M1 d g s b mx l=2u W=10u ad={3*p} nrd=1", "J2 d g s JX temp=60 off",
+        "R1 d 0 1", ".param p=1p",
+        ".model JX NJF(Vt0=-2 beta=1m CGS=3p FOO=2 LEVEL=2)", ".model MX nmos kp=1m",
+    )  # fmt: skip
+    j, m, hot = (circuit.element(name) for name in ("J1", "M1", "J2"))
+    assert (j.nodes, j.model, j.area) == (("d", "g", "s"), "JX", 2)
+    assert m.nodes == ("d", "g", "s", "b")
+    assert {name: float(value.subs(symbol("p"), 1e-12)) for name, value in m.parameters.items()} == {
+        "l": 2e-6, "w": 1e-5, "ad": 3e-12,
+    }  # fmt: skip
+    assert hot.parameters == {"temp": 60}
+    assert set(circuit.models["JX"].parameters) == {"vto", "beta", "cgs", "foo", "level"}
+    notes = "\n".join(circuit.notes)
+    assert "M1: nrd=1 ignored" in notes
+    assert "JX: a JFET has no FOO, ignored" in notes
+    assert "JX: LEVEL=2 is read as level 1" in notes
+    assert "CGS" not in notes
+
+
 def test_devices_models_and_area() -> None:
     circuit = read(
         "D1 a k 1N4148", "D2 a k 1n4148 area=2", "D3 a k 1N4148 3 off", "Q1 c b e QX 2", "Q2 c b e s QX",

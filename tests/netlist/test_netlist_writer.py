@@ -144,12 +144,15 @@ TITLES = st.text(CHARACTERS, max_size=20).map(lambda text: text.strip().lstrip("
 @st.composite
 def circuits(draw) -> Circuit:
     parameters = {"p": draw(NUMBERS), "q": draw(NUMBERS), "k": number(draw(st.floats(0, 1)))}
-    models = {"M1": DeviceModel("M1", "d", {"is": draw(NUMBERS)}), "X1:Q": DeviceModel("X1:Q", "pnp", {})}
+    models = {"M1": DeviceModel("M1", "d", {"is": draw(NUMBERS)}), "X1:Q": DeviceModel("X1:Q", "pnp", {}),
+              "M2": DeviceModel("M2", "nmos", {"kp": draw(NUMBERS)})}  # fmt: skip
     elements = [
         Element("D1", (draw(NODES), draw(NODES)), model="M1", area=draw(NUMBERS)),
         Element("Q.X1.Q7", (draw(NODES), draw(NODES), draw(NODES)), model="X1:Q"),
+        Element("M9", tuple(draw(NODES) for _ in range(4)), model="M2",
+                parameters={"w": draw(NUMBERS), "l": draw(NUMBERS), "temp": draw(NUMBERS)}),
         Element("VIN", (draw(NODES), draw(NODES)), draw(NUMBERS)),
-    ]
+    ]  # fmt: skip
     for index, kind in enumerate(draw(st.text("RCLVIEG", max_size=8))):
         nodes = tuple(draw(NODES) for _ in range(4 if kind in "EG" else 2))
         text = draw(FORMULAS)
