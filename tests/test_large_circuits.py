@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from circuitnn.circuit import Circuit
+from circuitnn.devices.behavioural import MAX_SENSED
 from circuitnn.discretise import MAX_PORTS, MAX_STATES
 from circuitnn.errors import CircuitError
 from circuitnn.inspection import inspect
@@ -85,3 +86,11 @@ def test_300_states_run_side_by_side_with_gradients() -> None:
     (expected,) = torch.autograd.grad(alone.sum() * scales.square().sum(), model.parameters())
     torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-300)
     assert alone.abs().max() > 0.0
+
+
+def test_a_formula_of_too_many_voltages_is_refused() -> None:
+    loads = "\n".join(f"R{k} n{k} 0 1k" for k in range(500))
+    total = "+".join(f"v(n{k})" for k in range(500))
+    circuit = parse_netlist(f"t\nV1 a 0 1\nR a 0 1k\n{loads}\nB1 a 0 I={{1n*({total})**2}}\n")
+    with pytest.raises(CircuitError, match=rf"B1 senses 50\d voltages and currents, more than the limit of {MAX_SENSED}"):
+        build_equations(circuit)

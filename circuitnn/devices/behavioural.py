@@ -26,6 +26,8 @@ SOURCE = "the formula in the netlist"
 # Where atanh ends.
 ALMOST_ONE = 1.0 - 1e-12
 PARAMETER = Parameter(0.0, "", "a parameter of the circuit that stands in the formula")
+# Each is a variable of a law that has all slopes by each of them.
+MAX_SENSED = 40
 
 Pair = tuple[str, str]
 
@@ -54,6 +56,11 @@ def behavioural_device(name: str, nodes: Sequence[str], behaviour: Behaviour) ->
     ports = _Ports([own] if is_current else [])
     rewriting = _Rewriting(name, ports)
     formula = rewriting.formula(behaviour.formula)
+    if len(ports.found) > MAX_SENSED:
+        raise CircuitError(
+            f"{name} senses {len(ports.found)} voltages and currents, more than the limit of {MAX_SENSED}",
+            "add some of them up in a source of their own, which holds a node for this one to sense",
+        )
     law = _law(behaviour.quantity, formula, len(ports.found), tuple(rewriting.coefficients.items()))
     found = ports.found if is_current else [own, *ports.found]
     return BehaviouralDevice(
