@@ -92,5 +92,7 @@ def test_a_formula_of_too_many_voltages_is_refused() -> None:
     loads = "\n".join(f"R{k} n{k} 0 1k" for k in range(500))
     total = "+".join(f"v(n{k})" for k in range(500))
     circuit = parse_netlist(f"t\nV1 a 0 1\nR a 0 1k\n{loads}\nB1 a 0 I={{1n*({total})**2}}\n")
-    with pytest.raises(CircuitError, match=rf"B1 senses 50\d voltages and currents, more than the limit of {MAX_SENSED}"):
+    with pytest.raises(
+        CircuitError, match=rf"B1 senses 50\d voltages and currents, more than the limit of {MAX_SENSED}"
+    ):
         build_equations(circuit)
