@@ -23,7 +23,7 @@ LAYERS = (
     "reference discretise learnables oversampling",
     "simulate",
     "models",
-    "audio metrics losses",
+    "audio metrics losses rendering",
     "fit fitting networks training",
     "aliasing evaluation inspection",
     "report runs export comparison bench",
