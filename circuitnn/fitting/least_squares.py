@@ -36,7 +36,18 @@ CONVERGED, STUCK = "converged", "no step improves the fit"
 class Descent:
     """A minimisation between two evaluations. proposal: the point to evaluate next; best: the best evaluation so far,
     None before the first; promised: what the proposal should gain by the quadratic model; errors: relative squared
-    error after each accepted step; reason: why it ended, None while it goes on."""The best evaluation. Raises CircuitnnError if there is none."""
+    error after each accepted step; reason: why it ended, None while it goes on."""
+
+    proposal: Point
+    best: Evaluation | None = None
+    promised: float = math.inf
+    damping: float = DAMPING
+    errors: tuple[float, ...] = ()
+    reason: str | None = None
+
+    @property
+    def found(self) -> Evaluation:
+        """The best evaluation. Raises CircuitnnError if there is none."""
         if self.best is None:
             raise CircuitnnError(
                 "the circuit has no operating point, or no finite output, with the values of the netlist",
