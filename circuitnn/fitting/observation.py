@@ -19,6 +19,7 @@ from circuitnn.metrics import PREEMPHASIS
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.oversampling import filter_blocks, toeplitz
 from circuitnn.simulate import history_at_rest, tangent
+from circuitnn.theta_tangent import ThetaTangent
 
 Matrix = NDArray[np.float64]
 
@@ -37,13 +38,13 @@ _DELAY_STEP = 1e-3
 @dataclass(frozen=True)
 class Linearisation:
     """The model around one point, for one setting of the knobs. theta [size], x [n_x], w [n_n], rest [n_y]: numbers,
-    initial state and output at rest; d*: their derivatives [..., p]."""
+    initial state and output at rest; d*: their derivatives [..., p], that of theta as products."""
 
     theta: Tensor
     x: Tensor
     w: Tensor
     rest: Tensor
-    dtheta: Tensor
+    dtheta: ThetaTangent
     dx: Tensor
     drest: Tensor
 
@@ -119,7 +120,7 @@ class Observation:
         for start in range(0, self.input.shape[1], chunk):
             u = self.input[:, start : start + chunk]
             run, dy, dx, ddown = tangent(
-                u, x, w, point.theta[None], dx, point.dtheta[None], model.kernel, factor, up, down, ddown
+                u, x, w, point.theta[None], dx, point.dtheta, model.kernel, factor, up, down, ddown
             )
             failures += int(run.report[0, 1])
             x, w, up, down = run.x, run.w, run.up, run.down
