@@ -21,6 +21,7 @@ from circuitnn.metrics import PREEMPHASIS
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.oversampling import filter_blocks, toeplitz
 from circuitnn.simulate import history_at_rest, simulate, tangent
+from circuitnn.theta_tangent import ThetaTangent
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
@@ -43,13 +44,13 @@ SEGMENT_SECONDS, DERIVATIVE_WARM_UP = 15.0, 1.0
 @dataclass(frozen=True)
 class Linearisation:
     """The model around one point, for one setting of the knobs. theta [size], x [n_x], w [n_n], rest [n_y]: numbers,
-    initial state and output at rest; d*: their derivatives [..., p]."""
+    initial state and output at rest; d*: their derivatives [..., p], that of theta as products."""
 
     theta: Tensor
     x: Tensor
     w: Tensor
     rest: Tensor
-    dtheta: Tensor
+    dtheta: ThetaTangent
     dx: Tensor
     drest: Tensor
 
@@ -192,7 +193,7 @@ class Observation:
         for start in range(window.start, last, chunk):
             u = self.input[:, start : min(start + chunk, last)]
             run, dy, dx, ddown = tangent(
-                u, x, w, point.theta[None], dx, point.dtheta[None], model.kernel, factor, up, down, ddown
+                u, x, w, point.theta[None], dx, point.dtheta, model.kernel, factor, up, down, ddown
             )
             failures += int(run.report[0, 1])
             x, w, up, down = run.x, run.w, run.up, run.down

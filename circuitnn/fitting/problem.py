@@ -127,7 +127,7 @@ class Problem:
         model, unknowns, start = self.model, self.unknowns, torch.as_tensor(shared)
         rest = model.operating_point(unknowns.overrides(start, key))
 
-        # Two steps, each in the mode that suits it: scalars of a formula in reverse mode, matrices in forward mode.
+        # Two steps, each in the mode that suits it: scalars of a formula in reverse mode, the rest forwards.
         q = start.clone().requires_grad_()
         scalars = model.discrete.scalars(unknowns.overrides(q, key))
         sizes = [len(part) for part in scalars]
@@ -139,16 +139,19 @@ class Problem:
             if entry.requires_grad:
                 row.copy_(torch.autograd.grad(entry, q, retain_graph=True)[0])
 
-        def model_of(vector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-            *parts, log_level = vector.split([*sizes, 1])
-            numbers = Numbers(*parts)
-            return model.discrete.theta_of(numbers, torch.exp(log_level)), *model.discrete.rest_of(numbers, rest)
+        *parts, log_level = point.split([*sizes, 1])
+        *moves, log_level_moves = directions.split([*sizes, 1])
+        numbers, level = Numbers(*parts), torch.exp(log_level)
+        theta = model.discrete.theta_of(numbers, level)
+        dtheta = model.discrete.theta_tangent(numbers, Numbers(*moves), level, level * log_level_moves[0])
 
-        values = model_of(point)
-        derivatives = torch.func.vmap(
-            lambda direction: torch.func.jvp(model_of, (point,), (direction,))[1], in_dims=1, out_dims=-1
-        )(directions)
-        (theta, x, w, y), (dtheta, dx, _, dy) = values, derivatives
+        def rest_of(*parts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+            return model.discrete.rest_of(Numbers(*parts), rest)
+
+        x, w, y = rest_of(*parts)
+        dx, _, dy = torch.func.vmap(
+            lambda *direction: torch.func.jvp(rest_of, tuple(parts), direction)[1], in_dims=1, out_dims=-1
+        )(*moves)
         return Linearisation(theta, x, w, y, dtheta, dx, dy)
 
     def _reduce(self, point: Point, parts: Sequence[Sequence[Normal]]) -> Evaluation | None:
