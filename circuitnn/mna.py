@@ -220,9 +220,10 @@ class _Builder:
         for element in elements:
             model = self.circuit.models[element.model or ""]
             kind = MODEL_KINDS[model.kind]
+            effects = self.effects(model)
             # Only the plain law has one for a pair; a series resistance belongs to one device.
-            alone = kind.pair is None or kind.resistances.keys() & model.parameters.keys() or element.parameters
-            if alone or _law(model) is not kind.laws[-1][0]:
+            alone = kind.pair is None or kind.resistances.keys() & effects or element.parameters
+            if alone or kind.law(effects) is not kind.laws[-1][0]:
                 bundles[element.name,] = [element]
             else:
                 bundles.setdefault((frozenset(element.nodes), model.name), []).append(element)
@@ -236,13 +237,14 @@ class _Builder:
         sources: dict[str, tuple[str, ...]] = {key: (f"{model.name}.{key}",) for key in model.parameters}
         sources |= {key: (f"{first.name}.{key}",) for key in first.parameters}
         sources["area"] = tuple(f"{e.name}.area" for e in bundle if e.nodes == first.nodes)
-        law = _law(model)
+        effects = self.effects(model)
+        law = kind.law(effects)
         if turned := tuple(f"{e.name}.area" for e in bundle if e.nodes != first.nodes):
             assert kind.pair is not None
             law, sources["reverse_area"] = kind.pair, turned
         terminals = dict(zip(kind.family.terminals, (self.node_index[node] for node in first.nodes), strict=True))
         for parameter, terminal in kind.resistances.items():
-            if parameter in model.parameters:
+            if parameter in effects:
                 key = f"{model.name}.{parameter}"
                 terminals[terminal] = self.series_resistance(first.name, parameter, terminals[terminal], key)
         columns = list[dict[int, float]]()
@@ -253,6 +255,12 @@ class _Builder:
                 plus, minus = (terminals[terminal] for terminal in (reversed(port) if kind.reversed else port))
                 columns.append(_difference(plus, minus))
         self.device("|".join(element.name for element in bundle), law, sources, columns)
+
+    def effects(self, model: DeviceModel) -> set[str]:
+        """The parameters of a .model card that count: one of 0 says that there is no such effect, unless it is marked
+        to be learned."""
+        marked = {learnable.name for learnable in self.circuit.learn}
+        return {name for name, value in model.parameters.items() if value != 0 or f"{model.name}.{name}" in marked}
 
     def series_resistance(self, name: str, parameter: str, outer: int, key: str) -> int:
         """An inner node of the device `name` behind the resistance `key` (ohm times area), which may be 0."""
@@ -352,11 +360,6 @@ class _Builder:
         if name not in self.node_index:
             raise CircuitError(f"output node {name!r} is not in the circuit", f"nodes: {', '.join(self.circuit.nodes)}")
         return self.node_index[name]
-
-
-def _law(model: DeviceModel) -> Law:
-    """The law of a .model card. A parameter of 0 says that there is no such effect."""
-    return MODEL_KINDS[model.kind].law({name for name, value in model.parameters.items() if value != 0})
 
 
 def _difference(plus: int, minus: int) -> dict[int, float]:

@@ -45,7 +45,7 @@ def _cards(circuit: Circuit, device: Device, coefficients: dict[sympy.Symbol, fl
     kind = MODEL_KINDS[model.kind]
     terminals = dict(zip(kind.family.terminals, first.nodes, strict=True))
     for parameter, terminal in kind.resistances.items():
-        if parameter in model.parameters:
+        if model.parameters.get(parameter, 0) != 0:
             outer, inner = terminals[terminal], f"{first.name}_{parameter}".lower()
             ohm = format_expression(model.parameters[parameter] / first.area)
             yield f"R{first.name}_{parameter.upper()} {outer} {inner} {ohm}"
