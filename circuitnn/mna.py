@@ -270,15 +270,12 @@ class _Builder:
         self.add(self.M, row, row, -1.0, VALUE, key)
         return inner
 
-    def behavioural(self, element: Element) -> None:
-        assert element.behaviour is not None
-        linear = linear_source(element)
-        if linear is not None:
-            self.linear(element, linear)
-            return
-        device = devices.behavioural_device(element.name, element.nodes, element.behaviour)
-        ports = [self.port(element, port) for port in device.ports]
-        self.device(element.name, device.law, {key: (name,) for key, name in device.parameters.items()}, ports)
+    def behavioural(self, bundle: list[Element]) -> None:
+        """A behavioural source, or several as one device."""
+        device = devices.behavioural_device(bundle)
+        ports = [self.port(bundle[0], port) for port in device.ports]
+        name = "|".join(element.name for element in bundle)
+        self.device(name, device.law, {key: (value,) for key, value in device.parameters.items()}, ports)
 
     def linear(self, element: Element, source: Affine) -> None:
         """A behavioural source that is a sum of slopes times voltages and currents, and an offset."""
@@ -382,12 +379,15 @@ def build_equations(circuit: Circuit) -> Equations:
             builder.element(element)
     # What refers to currents comes when all of them are known.
     for element in circuit.elements:
-        if element.behaviour is not None:
-            builder.behavioural(element)
+        if (linear := linear_source(element)) is not None:
+            builder.linear(element, linear)
         elif element.kind == "K":
             builder.coupling(element)
         elif element.kind in "FH":
             builder.current_controlled(element)
+    nonlinear = [e for e in circuit.elements if e.behaviour is not None and linear_source(e) is None]
+    for bundle in devices.bundled_sources(nonlinear):
+        builder.behavioural(bundle)
     for bundle in builder.bundles(element for element in circuit.elements if element.model is not None):
         builder.semiconductor(bundle)
     count = len(builder.unknowns) + len(builder.ports)

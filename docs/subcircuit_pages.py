@@ -82,8 +82,9 @@ A current or a voltage by formula, of voltages, currents, parameters and the usu
 compiled like any device."""
 BEHAVIOURAL_REMARKS = """\
 A current source's variable is the voltage across it, a voltage source's the current through it; each further voltage or
-current in the formula is a port that carries nothing. A formula that is linear is a controlled source and costs no
-port. Newton's method may ask for any argument, so functions go on where they would end: `exp` as its tangent above
+current in the formula is a port that carries nothing. Current sources with a common terminal that sense the same
+voltages are one device, with one set of ports. A formula that is linear is a controlled source and costs no port.
+Newton's method may ask for any argument, so functions go on where they would end: `exp` as its tangent above
 80, `ln` below 1e-30 and `sqrt` below 0 level. Kinks (`abs`, `min`, `max`, `uramp`, `limit`, `table`) stay kinks, as in
 any other simulator."""
 
