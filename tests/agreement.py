@@ -46,7 +46,7 @@ OTHER_LAWS = frozenset({"fuzz_face_germanium"})
 CHORD = Performance(0.03, (Pluck(0.001, 0.02, (40, 52), 1.0), Pluck(0.012, 0.2, (45, 57, 64), 0.8)), seed=4)
 NOTE = Performance(0.01, (Pluck(0.0005, 0.2, (52, 64), 1.0),), seed=5)
 # Steps per sample at 44.1 kHz. The step is halved until both programs' own errors are CONVERGED_DB or less.
-FACTORS = (16, 32, 64, 128, 256)
+FACTORS = (16, 32, 64, 128, 256, 512, 1024)
 CONVERGED_DB = -90.0
 # Outputs are compared at this multiple of 44.1 kHz.
 COMPARED = 4
