@@ -140,7 +140,8 @@ def page(results: Mapping[str, Any]) -> str:
 # Circuits, and how they agree with ngspice
 
 Made by `python docs/make_circuits.py`, with {results["ngspice"]}. Every file of `netlists/` runs in ngspice as it \
-stands. Here the outputs of both programs are compared for a quiet, a hot and a clipping input, a plucked chord of
+stands.
+Here the outputs of both programs are compared for a quiet, a hot and a clipping input, a plucked chord of
 {1e3 * agreement.CHORD.duration:.0f} ms, with all knobs at {positions}. The figures are the worst of these runs:
 
 - difference: rms of the difference over rms of the signal, both without DC; {agreement.PROMISED_DB:.0f} dB or less \
