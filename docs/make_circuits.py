@@ -40,8 +40,6 @@ REASONS: Mapping[str, str] = {
     "fuzz_face_germanium": "For the reverse current of a junction beyond 3 N VT ngspice takes "
     "-IS (1 + (3 N VT/(e v))^3) instead of the exponential. With IS of 20 µA that is heard. Against transistors that "
     "are made of B sources and have the exponential, the promise is kept: see above.",
-    "super_fuzz": "The transistors of the rectifier switch within some 10 ns, less than the smallest step, so neither "
-    "program has converged.",
 }
 
 
