@@ -200,7 +200,7 @@ def test_a_value_that_has_left_its_tolerance_is_marked() -> None:
 def test_intervals_stay_in_the_range_of_values() -> None:
     result = example_result(stderr={"R1": 20.0, "C1": 1e-8, "drive": 0.2})
     rows = {row.name: row for row in words.value_rows(result)}
-    # exp(+-1.96 * 20 / 2345.6) around 2345.6; the logistic of log(3) +- 1.96 * 0.2 / (0.75 * 0.25); and 11 * exp(+-1.96 / 1.1).
+    # 2345.6 exp(+-1.96 * 20 / 2345.6); the logistic of log(3) +- 1.96 * 0.2 / (0.75 * 0.25); 11 exp(+-1.96 / 1.1).
     assert rows["R1"].interval == "2.307 kΩ to 2.385 kΩ"
     assert rows["drive"].interval == "0.2705 to 0.9604"
     assert rows["C1"].interval == "1.852 nF to 65.35 nF"

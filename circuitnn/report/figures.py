@@ -90,7 +90,7 @@ def transfer(nominal: LevelSweep, fitted: LevelSweep) -> Figure:
 @inline_svg
 def harmonics(nominal: LevelSweep, fitted: LevelSweep) -> Figure:
     """Levels of the odd and of the even harmonics over the input's; the fitted curves carry their numbers."""
-    figure, axes = panels(6.9, (1.0, 1.0), right=0.3)
+    figure, axes = panels(7.25, (1.0, 1.0), right=0.3)
     top = float(decibels(fitted.harmonics[-1, :1] ** 2)[0])
     inputs = decibels(fitted.amplitudes**2)
     for panel, first, title in ((axes[0], 1, "odd"), (axes[1], 2, "even")):
@@ -169,7 +169,7 @@ def worst_second(target: Signal, output: Signal, rate: float) -> Figure:
     difference is lifted by a multiple of LIFT, and says so, where it would not be seen."""
     begin, end = worst_stretch(target, output, round(WORST * rate))
     sounds = [sound[begin:end] for sound in (target, output, output - target)]
-    figure, (wave, *rows) = panels(7.1, (0.8, 1.0, 1.0, 1.0), right=0.62)
+    figure, (wave, *rows) = panels(7.5, (0.8, 1.0, 1.0, 1.0), right=0.62)
     _envelope(wave, sounds[0], begin, rate, TARGET, 0.75, "recording")
     _envelope(wave, sounds[1], begin, rate, FITTED, 0.6, "fitted circuit")
     _envelope(wave, sounds[2], begin, rate, ERROR, 0.9, "difference")

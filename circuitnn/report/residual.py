@@ -33,12 +33,13 @@ def worst_stretch(target: Signal, output: Signal, length: int) -> tuple[int, int
 
 
 def block_powers(signal: Signal, rate: float) -> tuple[Signal, Signal]:
-    """Middles [blocks] of blocks of BLOCK seconds, in seconds, and their mean squares; one block if there is no more."""
+    """Middles [blocks] of blocks of BLOCK seconds, in seconds, and the mean squares there."""
     length = min(len(signal), max(1, round(BLOCK * rate)))
     count = len(signal) // length
     blocks = signal[: count * length].reshape(count, length)
-    times: Signal = (np.arange(count) + 0.5) * length / rate
-    return times, np.einsum("bn,bn->b", blocks, blocks) / length
+    times: Signal = np.arange(0.5, count) * length / rate
+    powers: Signal = np.einsum("bn,bn->b", blocks, blocks) / length
+    return times, powers
 
 
 def band_levels(signal: Signal, rate: float) -> tuple[Signal, Signal]:

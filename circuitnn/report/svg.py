@@ -70,7 +70,8 @@ def frequency_axis(axes: Axes, low: float, high: float) -> None:
     """Logarithmic, in Hz, with ticks at decades as people write them."""
     axes.set_xscale("log")
     axes.set(xlabel="frequency [Hz]", xlim=(low, high))
-    axes.set_xticks([tick for tick in (20.0, 100.0, 1e3, 1e4) if low <= tick <= high], minor=False)
+    axes.set_xticks([tick for tick in (20.0, 100.0, 1e3, 1e4) if low <= tick <= high])
+    axes.minorticks_off()
     axes.xaxis.set_major_formatter(lambda x, _: hertz(x))
 
 

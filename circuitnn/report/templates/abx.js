@@ -31,7 +31,7 @@
     // Neither may be louder than the file holds it.
     const gain = Number(box.dataset.gain);
     const loudness = { A: 1 / Math.max(1, gain), B: gain / Math.max(1, gain) };
-    let hidden, heard, voices = null, right = 0, tries = 0;
+    let hidden, heard, wanted, voices = null, right = 0, tries = 0;
 
     const draw = () => {
       hidden = Math.random() < 0.5 ? "A" : "B";
@@ -40,7 +40,7 @@
     };
 
     const stop = () => {
-      Object.values(voices ?? {}).forEach(({ source }) => source.stop());
+      voices?.then((playing) => Object.values(playing).forEach(({ source }) => source.stop()));
       voices = null;
       plays.forEach((button) => button.setAttribute("aria-pressed", "false"));
     };
@@ -53,7 +53,7 @@
         B: await decode(document.getElementById(box.dataset.fitted)),
       };
       const when = context.currentTime + 0.05;
-      voices = {};
+      const playing = {};
       for (const [name, buffer] of Object.entries(buffers)) {
         const source = new AudioBufferSourceNode(context, { buffer, loop: true });
         if (loop.checked) {
@@ -63,8 +63,9 @@
         const volume = new GainNode(context, { gain: 0 });
         source.connect(volume).connect(context.destination);
         source.start(when, source.loopStart);
-        voices[name] = { source, volume };
+        playing[name] = { source, volume };
       }
+      return playing;
     };
 
     const play = async (choice) => {
@@ -72,13 +73,18 @@
         silence();
         silence = stop;
         document.querySelectorAll("audio").forEach((audio) => audio.pause());
-        await start();
+        voices = start();
       }
+      wanted = choice;
+      plays.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.play === choice)));
+      // Keys may come faster than the sounds: the last one counts.
+      const own = voices;
+      const playing = await own;
+      if (voices !== own || wanted !== choice) return;
       const audible = choice === "X" ? hidden : choice;
-      for (const [name, { volume }] of Object.entries(voices)) {
+      for (const [name, { volume }] of Object.entries(playing)) {
         volume.gain.setTargetAtTime(name === audible ? loudness[name] : 0, context.currentTime, FADE);
       }
-      plays.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.play === choice)));
       if (choice === "X") {
         heard = true;
         answers.forEach((button) => { button.disabled = false; });
@@ -91,7 +97,7 @@
       right += Number(choice === hidden);
       const chance = (100 * byChance(right, tries)).toPrecision(2);
       say.textContent = `${choice === hidden ? "Right" : "Wrong"}: X was ${NAMES[hidden]}. ${right} of ${tries} right; ` +
-        `who hears no difference does as well with a probability of ${Number(chance)} %.`;
+        `guessing would do as well with a probability of ${Number(chance)} %.`;
       stop();
       draw();
     };
