@@ -16,7 +16,7 @@ from test_runs import SOURCES, example_result
 
 from circuitnn.errors import ConvergenceError
 from circuitnn.fitting.result import Identifiability, Settings
-from circuitnn.report import judgement, sounds, words
+from circuitnn.report import figures, judgement, sounds, words
 from circuitnn.report.page import render_report
 
 COMMAND = "circuitnn fit 'my clipper.cir' dry.wav wet.wav --set tone=0.3"
@@ -128,7 +128,19 @@ def test_an_excerpt_is_short_and_holds_the_worst_second(second: int) -> None:
     assert found.loop_end - found.loop_begin == pytest.approx(1.0)
 
 
-def test_the_size_of_a_page_is_bounded() -> None:
+def test_the_figures_of_a_long_recording_are_small() -> None:
+    rate = 8000
+    noise = np.random.default_rng(0).standard_normal(300 * rate) * np.linspace(0.01, 1.0, 300 * rate)
+    for drawing in (
+        figures.over_time(noise, 0.9 * noise, rate),
+        figures.over_level(noise, noise, np.tanh(noise), rate),
+        figures.worst_second(noise, 0.9 * noise, rate),
+        figures.spectrum(noise, 0.9 * noise, rate),
+    ):
+        assert len(drawing) < 250_000
+
+
+def test_the_size_of_the_sounds_is_bounded() -> None:
     rate, count = 192_000, 3
     noise = np.random.default_rng(0).uniform(-1.0, 1.0, 10 * rate)
     recording = replace(example_result().recordings[0], input=noise, target=noise, output=0.9 * noise)

@@ -106,6 +106,9 @@ def test_powers_of_blocks_are_mean_squares() -> None:
     np.testing.assert_allclose(powers[times < 1.0], 0.125, rtol=1e-3)
     assert (powers[times > 1.0] == 0.0).all()
     assert len(block_powers(signal[:10], RATE)[0]) == 1
+    times, powers = block_powers(signal, RATE, 4)
+    np.testing.assert_allclose(times, [0.25, 0.75, 1.25, 1.75])
+    np.testing.assert_allclose(powers, [0.125, 0.125, 0.0, 0.0], rtol=1e-3, atol=1e-12)
 
 
 def test_the_bands_of_white_noise_rise_by_3_db_an_octave_and_hold_its_power() -> None:

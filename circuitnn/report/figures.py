@@ -103,8 +103,8 @@ def harmonics(nominal: LevelSweep, fitted: LevelSweep) -> Figure:
                     _number(panel, inputs[-1], levels[-1, order - 1], order)
         if not any(np.isfinite(line.get_ydata()).any() for line in panel.lines):
             panel.text(0.5, 0.5, "none", transform=panel.transAxes, ha="center")
-        panel.set(ylabel=f"{title} [dBV]", ylim=(top - HARMONIC_RANGE, top + 8.0))
-    axes[1].set(xlabel="input peak [dBV]", xlim=(inputs[0], inputs[-1]))
+        panel.set(ylabel=f"{title} [dB re 1 V]", ylim=(top - HARMONIC_RANGE, top + 8.0))
+    axes[1].set(xlabel="input peak [dB re 1 V]", xlim=(inputs[0], inputs[-1]))
     for label, colour, line in (("netlist", NOMINAL, "--"), ("fitted", FITTED, "-")):
         axes[0].plot([], [], color=colour, linestyle=line, label=label)
     legend(axes[0], 2)
@@ -128,7 +128,7 @@ def over_time(target: Signal, output: Signal, rate: float) -> Figure:
     _envelope(upper, output, 0, rate, FITTED, 0.6, "fitted circuit")
     begin, end = worst_stretch(target, output, round(WORST * rate))
     for signal, colour, label in ((target, TARGET, None), (output - target, ERROR, "difference")):
-        times, powers = block_powers(signal, rate)
+        times, powers = block_powers(signal, rate, COLUMNS)
         lower.plot(times, decibels(powers), color=colour, linewidth=1.0, label=label)
     for axes in (upper, lower):
         axes.axvspan(begin / rate, end / rate, color=INK, alpha=0.07, linewidth=0.0)

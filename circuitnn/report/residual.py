@@ -32,9 +32,11 @@ def worst_stretch(target: Signal, output: Signal, length: int) -> tuple[int, int
     return begin, begin + length
 
 
-def block_powers(signal: Signal, rate: float) -> tuple[Signal, Signal]:
-    """Middles [blocks] of blocks of BLOCK seconds, in seconds, and the mean squares there."""
-    length = min(len(signal), max(1, round(BLOCK * rate)))
+def block_powers(signal: Signal, rate: float, most: int | None = None) -> tuple[Signal, Signal]:
+    """Middles [blocks] of blocks of BLOCK seconds, in seconds, and the mean squares there. most: of a signal that has
+    more blocks than these, the blocks are longer."""
+    length = max(1, round(BLOCK * rate), -(-len(signal) // most) if most else 1)
+    length = min(len(signal), length)
     count = len(signal) // length
     blocks = signal[: count * length].reshape(count, length)
     times: Signal = np.arange(0.5, count) * length / rate
