@@ -219,27 +219,22 @@ def test_intervals_stay_in_the_range_of_values() -> None:
     assert rows["C1"].low < 0.0 < rows["C1"].high
 
 
-def test_errors_that_are_not_known_are_said_to_be_unknown() -> None:
-    result = example_result(
-        stderr={"R1": float("nan"), "C1": float("inf"), "drive": 0.01}, recordings=example_result().recordings[:1]
-    )
-    rows = {row.name: row for row in words.value_rows(result)}
-    assert rows["R1"].interval == rows["C1"].interval == "unknown"
-    assert not rows["R1"].outside
-    page = render_report(result, Settings())
-    assert "nan%" not in page
-    assert "inf%" not in page
-    assert "⚠" not in page
-
-
-def test_the_page_marks_a_value_that_has_left_its_tolerance_and_one_beyond_the_axis(page: str) -> None:
+def test_the_page_marks_what_has_left_its_tolerance_what_is_beyond_the_axis_and_what_is_unknown(page: str) -> None:
     assert "⚠" not in page
     assert 'class="beyond' not in page
-    values, stderr = {"R1": 2345.6, "C1": 2.0e-8, "drive": 0.75}, {"R1": 20.0, "C1": 1e-10, "drive": 0.01}
-    result = example_result(values=values, stderr=stderr, recordings=example_result().recordings[:1])
+    result = example_result(
+        values={"R1": 2345.6, "C1": 2.0e-8, "drive": 0.75},
+        stderr={"R1": float("nan"), "C1": 1e-10, "drive": float("inf")},
+        recordings=example_result().recordings[:1],
+    )
+    rows = {row.name: row for row in words.value_rows(result)}
+    assert rows["R1"].interval == rows["drive"].interval == "unknown"
+    assert not rows["R1"].outside
     marked = render_report(result, Settings())
     assert marked.count("⚠") == 1
     assert marked.count('class="beyond up"') == 1
+    assert "nan%" not in marked
+    assert "inf%" not in marked
 
 
 def test_a_circuit_without_an_operating_point_costs_its_figures_and_not_the_report(

@@ -85,7 +85,7 @@ def fit(
     )
     command = shlex.join(["circuitnn", *sys.argv[1:]])
     save_run(
-        result, folder, Settings(learn, tuple(settings), input_level, output_gain, max_iterations, sources, command)
+        result, folder, Settings(learn, tuple(settings), input_level, output_gain, sources, max_iterations, command)
     )
     if as_json:
         print_json(summary(result) | {"run": str(folder)})

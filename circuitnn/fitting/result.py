@@ -130,6 +130,6 @@ class Settings:
     fixed: tuple[str, ...] = ()
     input_level: float | None = None
     output_gain: float | None = None
-    max_iterations: int = 40
     sources: tuple[Source, ...] = ()
+    max_iterations: int = 40
     command: str = ""
