@@ -176,6 +176,8 @@ def _document(result: FitResult, settings: Settings) -> dict[str, Any]:
             "set": list(settings.fixed),
             "input_level": settings.input_level,
             "output_gain": settings.output_gain,
+            "max_iterations": settings.max_iterations,
+            "command": settings.command,
         },
     }
     document |= summary(result)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -67,6 +70,22 @@ def fit_figure() -> None:
     figure.savefig(DOCS / "images" / "fit.png", dpi=110)
 
 
+def report_figure() -> None:
+    """docs/images/report.png: the top of the example's report, as Chromium shows it."""
+    circuit = cn.read_netlist(DOCS.parent / "netlists" / "ts808_clipper.cir")
+    recording = cn.Recording.from_wav(DOCS / "example" / "dry.wav", DOCS / "example" / "wet.wav")
+    result = cn.fit(cn.CircuitModel(circuit, recording.sample_rate), [recording])
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        raise SystemExit("the picture of the report needs chromium or google-chrome")
+    with tempfile.TemporaryDirectory() as folder:
+        result.save(folder)
+        picture = f"--screenshot={DOCS / 'images' / 'report.png'}"
+        page = (Path(folder) / "report.html").as_uri()
+        size = "--window-size=1100,1790"
+        subprocess.run([browser, "--headless", "--no-sandbox", "--hide-scrollbars", size, picture, page], check=True)
+
+
 def inspect_figure() -> None:
     """docs/images/inspect.png: what `circuitnn inspect netlists/ts808.cir --plot` draws."""
     plot_sheet(
@@ -77,3 +96,4 @@ def inspect_figure() -> None:
 if __name__ == "__main__":
     inspect_figure()
     fit_figure()
+    report_figure()

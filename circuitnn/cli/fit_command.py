@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from circuitnn.errors import CircuitnnError
 
 if TYPE_CHECKING:
     from circuitnn.fitting.result import FitResult
+    from circuitnn.report.words import ValueRow
 
 
 @click.command()
@@ -80,7 +83,10 @@ def fit(
         Source(str(dry), str(wet), len(recording.dry), len(recording.wet))
         for (dry, wet), recording in zip(names, recordings, strict=True)
     )
-    save_run(result, folder, Settings(learn, tuple(settings), input_level, output_gain, sources))
+    command = shlex.join(["circuitnn", *sys.argv[1:]])
+    save_run(
+        result, folder, Settings(learn, tuple(settings), input_level, output_gain, sources, max_iterations, command)
+    )
     if as_json:
         print_json(summary(result) | {"run": str(folder)})
     else:
@@ -119,14 +125,14 @@ def _print(result: FitResult, folder: Path) -> None:
     from rich.box import SIMPLE
     from rich.table import Table
 
-    from circuitnn.report import words
+    from circuitnn.report import judgement, words
 
     console = printer()
-    console.print(plain(words.verdict(result)))
+    console.print(plain(f"{judgement.verdict(result)} {judgement.course(result)}"))
 
-    table = Table("value", "nominal", "fitted", "± standard error", "change", "", box=SIMPLE)
+    table = Table("value", "nominal", "fitted", "95 % interval", "change", "", box=SIMPLE)
     for row in words.value_rows(result):
-        table.add_row(row.name, row.nominal, row.fitted, row.stderr, row.change, "" if row.told else "not told")
+        table.add_row(row.name, row.nominal, row.fitted, row.interval, row.change, _remark(row))
     console.print(table)
 
     table = Table("recording", "gain", "polarity", "delay", "alignment", "ESR", "with best gain", box=SIMPLE)
@@ -138,6 +144,12 @@ def _print(result: FitResult, folder: Path) -> None:
     console.print(table)
 
     console.print(words.input_level(result))
-    for sentence in words.findings(result):
-        console.print(sentence)
+    for sentence in (*words.findings(result), *judgement.next_steps(result)):
+        console.print(plain(sentence))
     console.print(f"\nrun written to {plain(str(folder))} (report.html, fitted.cir, run.json)")
+
+
+def _remark(row: ValueRow) -> str:
+    if row.outside:
+        return "left its tolerance"
+    return "" if row.told else "not told"

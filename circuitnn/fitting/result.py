@@ -130,10 +130,13 @@ class Source:
 @dataclass(frozen=True)
 class Settings:
     """What it takes to repeat a fit. fixed: `--set` settings as written; input_level [V at digital full scale] and
-    output_gain [full scale per volt]: None where they were estimated; sources: one per recording."""
+    output_gain [full scale per volt]: None where they were estimated; sources: one per recording; command: the command
+    line, "" for a fit that was called from Python."""
 
     learn: str = "marked"
     fixed: tuple[str, ...] = ()
     input_level: float | None = None
     output_gain: float | None = None
     sources: tuple[Source, ...] = ()
+    max_iterations: int = 40
+    command: str = ""

@@ -1,56 +1,69 @@
-"""The report of a fit as one HTML page: text, figures and sound, without scripts and without anything from outside."""
+"""The report of a fit as one HTML page: text, figures and sound, and nothing from outside."""
 
 from __future__ import annotations
 
-import base64
-import io
+import hashlib
+import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
-import soundfile
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from circuitnn.report import figures, words
+from circuitnn.errors import CircuitnnError
+from circuitnn.inspection.frequencies import AUDIBLE, curve
+from circuitnn.models.circuit_model import CircuitModel
+from circuitnn.netlist import format_netlist
+from circuitnn.report import figures, judgement, words
+from circuitnn.report.curves import level_sweep, small_signal_gain
+from circuitnn.report.sounds import Excerpt, excerpt
 
 if TYPE_CHECKING:
     from circuitnn.fitting.result import FitResult, FittedRecording, Settings
 
-# Recordings that get figures and sound, the worst first; a page must stay small enough to be sent around.
-SHOWN = 4
-# Seconds of sound: of one recording, and of all together.
-LONGEST, TOTAL = 10.0, 20.0
-# Change bars span this many prior widths either way.
+# Recordings that get figures and sound, the worst first.
+SHOWN = 3
+# The tolerance pictures span this many prior widths either way.
 BAR_WIDTHS = 3.0
 
 
 @dataclass(frozen=True)
 class _Bar:
-    """A change on an axis in percent of its width: from `begin` to `end`, with a whisker; the prior's band."""
+    """A value on an axis in percent of its width, and the ends of its interval. beyond: -1 or 1 where the value lies
+    beyond an end of the axis, else 0."""
 
+    place: float
     begin: float
     end: float
-    whisker_begin: float
-    whisker_end: float
+    beyond: int
 
 
 @dataclass(frozen=True)
-class _Player:
-    label: str
-    source: str
+class _Figure:
+    """tall: has the height of two."""
+
+    caption: str
+    drawing: Markup
+    tall: bool = False
 
 
 @dataclass(frozen=True)
 class _Recording:
     name: str
     esr: str
-    overview: Markup
-    close_look: Markup
-    spectrum: Markup
-    players: tuple[_Player, ...]
-    seconds: float
+    figures: tuple[_Figure, ...]
+    excerpt: Excerpt
+
+
+@dataclass(frozen=True)
+class _Behaviour:
+    """What the circuit does before and after. note: at which knobs, or why there are no figures."""
+
+    note: str
+    figures: tuple[_Figure, ...] = ()
 
 
 def render_report(result: FitResult, settings: Settings) -> str:
@@ -59,22 +72,27 @@ def render_report(result: FitResult, settings: Settings) -> str:
         loader=PackageLoader("circuitnn.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    worst_first = sorted(result.recordings, key=lambda recording: -recording.esr)[:SHOWN]
+    worst_first = sorted(result.recordings, key=lambda recording: -recording.esr)
+    shown = worst_first[:SHOWN]
+    rows = words.value_rows(result)
     return environment.get_template("report.html.j2").render(
         title=result.circuit.title or "fit",
-        sound=words.sound(result),
-        verdict=words.verdict(result),
-        values=[(row, _bar(row)) for row in words.value_rows(result)],
+        status=judgement.status(result),
+        verdict=judgement.verdict(result),
+        facts=words.facts(result),
+        next_steps=judgement.next_steps(result),
+        values=[(row, _bar(row)) for row in rows],
         bar_widths=BAR_WIDTHS,
+        findings=words.findings(result),
+        behaviour=_behaviour(result, worst_first[0]),
         input_level=words.input_level(result),
         recordings=words.recording_rows(result),
-        findings=words.findings(result),
-        shown=[_recording(recording, result.sample_rate, len(worst_first)) for recording in worst_first],
-        hidden=len(result.recordings) - len(worst_first),
-        convergence=Markup(figures.convergence(result.errors)),
-        reason=result.reason,
+        shown=[_recording(recording, result.sample_rate, len(shown)) for recording in shown],
+        hidden=len(result.recordings) - len(shown),
+        convergence=figures.convergence(result.errors),
+        course=judgement.course(result),
         settings=_settings(result, settings),
-        version=version("circuitnn"),
+        command=settings.command,
     )
 
 
@@ -82,45 +100,78 @@ def _bar(row: words.ValueRow) -> _Bar:
     def place(share: float) -> float:
         return 50.0 + 50.0 * min(max(share / BAR_WIDTHS, -1.0), 1.0)
 
-    end = place(row.share)
-    return _Bar(min(50.0, end), max(50.0, end), place(row.share - row.spread), place(row.share + row.spread))
+    beyond = 0 if abs(row.share) <= BAR_WIDTHS else int(np.sign(row.share))
+    return _Bar(place(row.share), place(row.low), place(row.high), beyond)
 
 
-def _recording(recording: FittedRecording, rate: float, count: int) -> _Recording:
-    target, output = recording.target, recording.output
-    seconds = min(LONGEST, TOTAL / count, len(target) / rate)
-    length = round(seconds * rate)
-    # One scale for all three, so that what is quiet stays quiet.
-    scale = 0.99 / max(1.0, float(np.abs(target).max()), float(np.abs(output).max()))
-    sounds = (("recording", target), ("fitted circuit", output), ("difference", output - target))
-    return _Recording(
-        name=recording.name,
-        esr=words.level(recording.esr),
-        overview=Markup(figures.overview(target, output, rate)),
-        close_look=Markup(figures.close_look(target, output, rate)),
-        spectrum=Markup(figures.spectrum(target, output, rate)),
-        players=tuple(_Player(label, _data_uri(scale * sound[:length], rate)) for label, sound in sounds),
-        seconds=seconds,
+def _behaviour(result: FitResult, recording: FittedRecording) -> _Behaviour:
+    """Figures of the netlist's and the fitted circuit, at the knobs and up to the level of a recording."""
+    knobs, frequencies = recording.knobs, curve(*AUDIBLE)
+    highest = result.input_level * float(np.abs(recording.input).max())
+    gains, sweeps = [], []
+    try:
+        # The same steps in time as in the fit, without rate conversion.
+        model = CircuitModel(result.circuit, result.sample_rate * result.oversample, 1, list(result.values))
+        for values in (result.nominal, result.values):
+            model.set_values(values)
+            gains.append(small_signal_gain(model, knobs, frequencies))
+            sweeps.append(level_sweep(model, knobs, highest))
+    except CircuitnnError as error:
+        # A fit is worth more than these figures.
+        return _Behaviour(f"No figures of the circuit's behaviour: {error.message}.")
+    tone = f"{sweeps[1].frequency:.0f} Hz"
+    failures = " ".join(dict.fromkeys(sweep.failures for sweep in sweeps if sweep.failures))
+    return _Behaviour(
+        f"{_setting(knobs)} {failures}".strip(),
+        (
+            _Figure("Frequency response, small signals", figures.response(frequencies, *gains)),
+            _Figure(f"Harmonics of {tone} over level", figures.harmonics(*sweeps), tall=True),
+            _Figure(f"Transfer curve: peaks at {tone}, up to the recording's peak", figures.transfer(*sweeps)),
+        ),
     )
 
 
-def _data_uri(samples: figures.Signal, rate: float) -> str:
-    file = io.BytesIO()
-    soundfile.write(file, np.clip(samples, -1.0, 1.0), round(rate), subtype="PCM_16", format="WAV")
-    return f"data:audio/wav;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+def _setting(knobs: Mapping[str, float]) -> str:
+    if not knobs:
+        return "Knobs as in the netlist, and where they were learned as fitted."
+    return f"Knobs: {', '.join(f'{name} {position:.3g}' for name, position in knobs.items())}."
+
+
+def _recording(recording: FittedRecording, rate: float, count: int) -> _Recording:
+    dry, target, output = recording.input, recording.target, recording.output
+    return _Recording(
+        name=recording.name,
+        esr=words.level(recording.esr),
+        figures=(
+            _Figure("Whole recording; the worst second is shaded", figures.over_time(target, output, rate)),
+            _Figure("The 20 ms with the largest error", figures.close_look(target, output, rate)),
+            _Figure(
+                "The worst second; spectrograms in dB of full scale",
+                figures.worst_second(target, output, rate),
+                tall=True,
+            ),
+            _Figure("Spectrum in twelfths of an octave", figures.spectrum(target, output, rate)),
+            _Figure("Error over level, in blocks of 20 ms", figures.over_level(dry, target, output, rate)),
+        ),
+        excerpt=excerpt(recording, rate, count),
+    )
 
 
 def _settings(result: FitResult, settings: Settings) -> list[tuple[str, str]]:
+    digest = hashlib.sha256(format_netlist(result.circuit).encode()).hexdigest()
     rows = [
         ("netlist", str(result.circuit.path or "given in memory")),
+        ("its SHA-256", f"{digest} (as nominal.cir beside this page)"),
         ("sample rate", f"{result.sample_rate:g} Hz, {result.oversample} times oversampled"),
-        ("learned", settings.learn),
+        ("learned", f"{settings.learn}: {', '.join(result.values)}"),
         ("set", ", ".join(settings.fixed) or "nothing"),
         ("input level", "estimated" if settings.input_level is None else f"{settings.input_level:g} V at full scale"),
         (
             "output gain",
             "estimated for each recording" if settings.output_gain is None else f"{settings.output_gain:g} per volt",
         ),
+        ("steps at most", str(settings.max_iterations)),
     ]
     rows += [("recording", f"{source.dry} → {source.wet}") for source in settings.sources]
-    return rows
+    programs = [f"{name} {version(name)}" for name in ("circuitnn", "torch", "numpy")]
+    return [*rows, ("programs", ", ".join([*programs, f"Python {platform.python_version()}"]))]

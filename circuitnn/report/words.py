@@ -6,38 +6,41 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import torch
+
 from circuitnn.inspection import show
-from circuitnn.learnables import coordinates
+from circuitnn.learnables import Coordinate, coordinates
 
 if TYPE_CHECKING:
     from circuitnn.fitting.result import Combination, FitResult
 
-# ESR up to which a fit is called by that word.
-GRADES = ((1e-3, "Very close"), (1e-2, "Close"), (1e-1, "Rough"))
-POOR = "Poor"
 # Alignments below this confidence are called doubtful.
 DOUBTFUL = 1.15
 # Factors of a combination that are spelled out, and the relative standard error up to which it is known well.
 FACTORS, SHARP = 5, 0.05
 # Relative standard error beyond which an estimated input level is a guess.
 GUESS = 0.5
-CONVERGED = ("converged", "no step improves the fit")
+# Standard deviations either way that hold 95 % of a normal distribution.
+NORMAL_95 = 1.96
 
 
 @dataclass(frozen=True)
 class ValueRow:
-    """One learned value as text. share, spread: its change and its standard error in units of the prior's width, in the
-    coordinate that is learned; told: whether the recordings determine it better than the netlist's tolerance does."""
+    """One learned value as text, with its 95 % interval. share: its change in units of the prior's width, in the
+    coordinate that is learned; low, high: the ends of its interval there; told: whether the recordings determine it
+    better than the netlist's tolerance does; outside: whether its whole interval lies outside its tolerance."""
 
     name: str
     nominal: str
     tolerance: str
     fitted: str
-    stderr: str
+    interval: str
     change: str
     share: float
-    spread: float
+    low: float
+    high: float
     told: bool
+    outside: bool
 
 
 @dataclass(frozen=True)
@@ -58,58 +61,35 @@ def level(error: float) -> str:
     return f"{error:.2g} ({10.0 * math.log10(error):.1f} dB)" if error > 0.0 else "0"
 
 
-def sound(result: FitResult) -> bool:
-    """Whether the fit is close and came to its end."""
-    return result.reason in CONVERGED and grade(result) in ("Very close", "Close")
-
-
-def grade(result: FitResult) -> str:
-    """One word or two for how close the fit is."""
-    return next((word for limit, word in GRADES if result.esr < limit), POOR)
-
-
-def verdict(result: FitResult) -> str:
-    """How close, and whether the fit came to its end."""
-    parts = [f"{grade(result)}: the fitted circuit leaves an error-to-signal ratio of {level(result.esr)}"]
-    if result.esr_gain_free < 0.8 * result.esr:
-        parts[0] += f", {level(result.esr_gain_free)} with the best gain for each recording"
-    steps = max(len(result.errors) - 1, 0)
-    if result.interrupted:
-        parts.append(f"Interrupted after {steps} steps and {result.seconds:.1f} s, before the fit had converged")
-    elif result.reason in CONVERGED:
-        parts.append(f"Converged in {steps} steps and {result.seconds:.1f} s")
-    else:
-        parts.append(f"Stopped after {result.reason} and {result.seconds:.1f} s, before the fit had converged")
-    if grade(result) == POOR:
-        parts.append(
-            "This circuit does not explain the recordings: check the netlist, the knob positions and that the files "
-            "belong together"
-        )
-    return ". ".join(parts) + "."
-
-
 def value_rows(result: FitResult) -> list[ValueRow]:
     """Nominal and fitted values, in the order of the fit."""
-    rows = []
-    for coordinate in coordinates(result.circuit, list(result.values)):
-        name, width = coordinate.name, coordinate.width
-        nominal, fitted, stderr = (source[name] for source in (result.nominal, result.values, result.stderr))
-        relative = f"{100.0 * math.expm1(width):.3g} %"
-        tolerance = {"knob": "whole travel", "positive": relative, "coupling": f"{relative} of 1 - k"}
-        rows.append(
-            ValueRow(
-                name=name,
-                nominal=show(result.circuit, name, nominal),
-                tolerance=tolerance.get(coordinate.kind, show(result.circuit, name, width)),
-                fitted=show(result.circuit, name, fitted),
-                stderr=show(result.circuit, name, stderr),
-                change=f"{100.0 * (fitted - nominal) / (abs(nominal) or 1.0):+.1f} %",
-                share=coordinate.free(fitted) / width,
-                spread=stderr / (coordinate.slope(fitted) * width),
-                told=name not in result.identifiability.undetermined,
-            )
-        )
-    return rows
+    return [_value_row(result, coordinate) for coordinate in coordinates(result.circuit, list(result.values))]
+
+
+def _value_row(result: FitResult, coordinate: Coordinate) -> ValueRow:
+    name, width = coordinate.name, coordinate.width
+    nominal, fitted, stderr = (source[name] for source in (result.nominal, result.values, result.stderr))
+    relative = f"{100.0 * math.expm1(width):.3g} %"
+    tolerance = {"knob": "whole travel", "positive": relative, "coupling": f"{relative} of 1 - k"}
+    free, slope = coordinate.free(fitted), coordinate.slope(fitted)
+    # Intervals are symmetric where the fit works, so that those of positive values and of knobs stay in range.
+    reach = NORMAL_95 * stderr / slope if slope > 0.0 and math.isfinite(stderr) else math.inf
+    ends = [float(coordinate.value(torch.tensor(free + side * reach, dtype=torch.float64))) for side in (-1.0, 1.0)]
+    told = name not in result.identifiability.undetermined
+    return ValueRow(
+        name=name,
+        nominal=show(result.circuit, name, nominal),
+        tolerance=tolerance.get(coordinate.kind, show(result.circuit, name, width)),
+        fitted=show(result.circuit, name, fitted),
+        interval=" to ".join(show(result.circuit, name, end) for end in ends) if math.isfinite(reach) else "unknown",
+        change=f"{100.0 * (fitted - nominal) / (abs(nominal) or 1.0):+.1f} %",
+        share=free / width,
+        low=(free - reach) / width,
+        high=(free + reach) / width,
+        told=told,
+        # A knob has no tolerance that it could leave.
+        outside=coordinate.kind != "knob" and abs(free) - reach > width,
+    )
 
 
 def recording_rows(result: FitResult) -> list[RecordingRow]:
@@ -128,20 +108,41 @@ def recording_rows(result: FitResult) -> list[RecordingRow]:
     ]
 
 
+def told_level(result: FitResult) -> bool:
+    """Whether the input level is given, or told by the recordings."""
+    return result.input_level_stderr <= GUESS * result.input_level
+
+
 def input_level(result: FitResult) -> str:
     """Volt at digital full scale, given or estimated."""
     if result.input_level_stderr == 0.0:
         return f"Input level: {result.input_level:.4g} V at digital full scale, as given."
-    if result.input_level_stderr > GUESS * result.input_level:
+    reach = NORMAL_95 * result.input_level_stderr / result.input_level
+    if not told_level(result):
         return (
             "Input level: the recordings do not tell it, because the circuit is nearly linear at their level. Assumed: "
-            f"{result.input_level:.3g} V at digital full scale, within a factor of "
-            f"{math.exp(result.input_level_stderr / result.input_level):.2g}."
+            f"{result.input_level:.3g} V at digital full scale, within a factor of {math.exp(reach):.2g} (95 %)."
         )
+    low, high = (result.input_level * math.exp(side * reach) for side in (-1.0, 1.0))
     return (
-        f"Input level: {result.input_level:.4g} ± {result.input_level_stderr:.2g} V at digital full scale, estimated "
-        "through the nonlinearity."
+        f"Input level: {result.input_level:.4g} V at digital full scale ({low:.4g} to {high:.4g} V with 95 %), "
+        "estimated through the nonlinearity."
     )
+
+
+def facts(result: FitResult) -> list[tuple[str, str]]:
+    """What a reader looks for first, as (label, number)."""
+    told = len(result.values) - len(result.identifiability.undetermined)
+    rate = f"{result.sample_rate / 1000.0:g} kHz"
+    seconds = sum(len(recording.target) for recording in result.recordings) / result.sample_rate
+    return [
+        ("ESR", f"{result.esr:.2g}"),
+        ("error", f"{10.0 * math.log10(result.esr):.1f} dB" if result.esr > 0.0 else "none"),
+        ("values told", f"{told} of {len(result.values)}"),
+        ("recordings", f"{len(result.recordings)}, {seconds:.3g} s"),
+        ("rate", f"{rate} × {result.oversample}"),
+        ("fit time", f"{result.seconds:.1f} s"),
+    ]
 
 
 def findings(result: FitResult) -> list[str]:
@@ -153,19 +154,9 @@ def findings(result: FitResult) -> list[str]:
         if texts := [c.text for c in combinations if (c.precision < SHARP) == sharp]:
             sentences.append(f"{heading}: {'; '.join(texts)}.")
     if found.undetermined:
-        sentences.append(
-            f"What the recordings could not tell: {', '.join(found.undetermined)}. There the netlist and its "
-            "tolerances speak rather than the sound; measure the part, or add a recording at another setting."
-        )
+        sentences.append(f"What the recordings could not tell: {', '.join(found.undetermined)}.")
     else:
         sentences.append("The recordings tell every learned value better than the netlist's tolerances do.")
-    doubtful = [recording.name for recording in result.recordings if recording.confidence < DOUBTFUL]
-    if doubtful:
-        sentences.append(
-            f"The delay of {', '.join(doubtful)} is doubtful: trim dry and wet to start together, and fit again."
-        )
-    if result.failures:
-        sentences.append(f"{result.failures} steps of the last simulation did not converge.")
     return sentences
 
 

@@ -1,0 +1,88 @@
+"""What a circuit does: its response to small signals, and its steady answer to a sine at rising levels."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from circuitnn.errors import ConvergenceWarning
+from circuitnn.inspection.linearised import linearise
+from circuitnn.models.circuit_model import CircuitModel
+from circuitnn.operating_point import operating_point
+from circuitnn.symbolic import NUMPY
+from circuitnn.values import resolve
+
+Real = NDArray[np.float64]
+
+# The sine of a level sweep, in Hz: where distortion is usually stated. The nearest that fits the window is taken.
+FREQUENCY = 1000.0
+# Periods that are looked at, and the time before them in which coupling capacitors settle, in seconds.
+PERIODS, SETTLING = 20, 0.3
+# The fundamental counts as the first.
+HARMONICS = 7
+# Levels below the highest one, in dB.
+LEVELS = tuple(range(-48, 1, 2))
+
+
+@dataclass(frozen=True)
+class LevelSweep:
+    """The steady answer to sines of `frequency` [Hz] at rising levels, in volt.
+
+    amplitudes [levels]: peaks of the input. peaks [levels, 2]: of the output without its mean, where the input is
+    positive and where it is negative. harmonics [levels, HARMONICS]: amplitudes of the fundamental and of its
+    multiples, nan beyond half the sample rate. failures: steps that did not converge, as the core words it, or "".
+    """
+
+    frequency: float
+    amplitudes: Real
+    peaks: Real
+    harmonics: Real
+    failures: str
+
+
+def small_signal_gain(
+    model: CircuitModel, knobs: Mapping[str, float], frequencies: Sequence[float]
+) -> NDArray[np.complex128]:
+    """Output over input [f] around the operating point, at the model's present values; frequencies in Hz.
+
+    Raises CircuitError and ConvergenceError.
+    """
+    circuit, equations = model.circuit, model.discrete.equations
+    values = resolve(circuit, {name: float(value.detach()) for name, value in model.overrides(knobs).items()}, NUMPY)
+    point = operating_point(equations, values, circuit.temperature)
+    return linearise(equations, values, point).response(frequencies).gain[:, 0, 0]
+
+
+def level_sweep(model: CircuitModel, knobs: Mapping[str, float], highest: float) -> LevelSweep:
+    """The first output's answer to sines at the first input, up to a peak of `highest` volt, at the present values.
+
+    A window of N samples holds PERIODS periods, so a harmonic is one bin: a_h = |2/N sum y[n] exp(-2 pi j h n k / N)|
+    with k = PERIODS. A model without oversampling does it without the colour of rate converters.
+
+    Raises CircuitError and ConvergenceError.
+    """
+    length = round(PERIODS * model.sample_rate / FREQUENCY)
+    frequency = PERIODS * model.sample_rate / length
+    amplitudes = highest * 10.0 ** (np.array(LEVELS) / 20.0)
+    time = np.arange(round(SETTLING * model.sample_rate) + length)
+    sine = np.sin(2.0 * np.pi * PERIODS * time / length)
+    u = torch.zeros(len(amplitudes), len(time), model.discrete.structure.n_u, dtype=torch.float64)
+    u[:, :, 0] = torch.as_tensor(np.outer(amplitudes, sine))
+    with torch.no_grad(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        y = model.render(u, knobs)[:, :, 0].numpy()
+    y = y[:, -length:] - y[:, -length:].mean(1, keepdims=True)
+    bins = PERIODS * np.arange(1, HARMONICS + 1)
+    audible = bins < length / 2
+    harmonics = np.full((len(amplitudes), HARMONICS), np.nan)
+    harmonics[:, audible] = np.abs(np.fft.rfft(y)[:, bins[audible]]) * 2.0 / length
+    high, low = y.max(1), y.min(1)
+    upright = y @ sine[-length:] >= 0.0
+    peaks = np.stack([np.where(upright, high, low), np.where(upright, low, high)], 1)
+    failures = " ".join(str(warning.message) for warning in caught if warning.category is ConvergenceWarning)
+    return LevelSweep(frequency, amplitudes, peaks, harmonics, failures)
