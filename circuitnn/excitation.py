@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 Signal = NDArray[np.float64]
 
 # A steel string, typical values: inharmonicity, where it is plucked (part of its length), how fast the fundamental
-# decays, how much faster partials do [1/s, 1/s per kHz], and the two planes of vibration: they decay at different rates and
-# are out of tune by a few cents, which makes the note beat.
+# decays, how much faster partials do [1/s, 1/s per kHz], and the two planes of vibration, which decay at different rates
+# and are out of tune by a few cents, so that the note beats.
 INHARMONICITY, POSITION = 1e-4, 0.17
 DECAY, DECAY_SLOPE = 0.7, 1.5
 DETUNING, DECAY_RATIO = 1.0012, 2.5
@@ -21,7 +21,7 @@ def plucked_string(frequency: float, seconds: float, sample_rate: float) -> Sign
     """A decaying note [time] with a peak of 1: partials of a stiff string up to 8 kHz, without anything above.
 
     Partial k of a string plucked at p has the amplitude sin(pi k p) / k^2 and the frequency k f sqrt(1 + B k^2)
-    (Fletcher and Rossing, The Physics of Musical Instruments, 1998); a pickup, which senses velocity, brings back one k.
+    (Fletcher and Rossing, The Physics of Musical Instruments, 1998); a pickup senses velocity, which brings back one k.
     """
     time = np.arange(round(seconds * sample_rate)) / sample_rate
     note = np.zeros(len(time))

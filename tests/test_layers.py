@@ -23,7 +23,7 @@ LAYERS = (
     "reference discretise learnables oversampling",
     "simulate",
     "models",
-    "audio metrics losses",
+    "audio excitation metrics losses",
     "fit fitting networks training",
     "aliasing evaluation inspection",
     "report runs export comparison bench",

@@ -25,7 +25,7 @@ RATE = 16_000
 # The band in which the phase of both signals is compared, in Hz: below it hum, above it noise.
 BAND = (100.0, 8_000.0)
 # Width over which spectra are smoothed before they whiten, in Hz: finer than the partials of a note are apart.
-SMOOTHING = 8.0
+SMOOTHING = 4.0
 # Guesses at what the device did: corner of a high-pass in Hz, and gain before a clipper, for a peak of 1. Pedals lift
 # the treble before they clip.
 CORNERS, GAINS = (0.0, 300.0, 1500.0), (10.0, 100.0, 1000.0)
@@ -56,11 +56,11 @@ class Alignment:
 def align(dry: Signal, wet: Signal, sample_rate: float) -> Alignment:
     """Delay and polarity of `wet` against `dry`, whatever the device between them does to the waveform.
 
-    Cross-correlation with whitened spectra (Knapp and Carter 1976) makes the peak of a sustained note stand out from its
-    neighbours one period away, but asks for a linear device. Here the wet is correlated with many guesses at once (the
-    dry high-passed, clipped and rectified, each to several degrees): the multiple coherence, which is the part of the
-    whitened wet that a combination of the guesses explains, for every delay. What tells one period from the next in a
-    hard-clipped note is where additional zero crossings come and go; the clipped guesses have them too.
+    Cross-correlation with whitened spectra (Knapp and Carter 1976) makes the peak of a sustained note stand out from
+    its neighbours one period away, but asks for a linear device. Here the wet is correlated with many guesses at once
+    (the dry high-passed, clipped and rectified, each to several degrees): the multiple coherence, which is the part of
+    the whitened wet that a combination of the guesses explains, for every delay. What tells one period from the next in
+    a hard-clipped note is where additional zero crossings come and go; the clipped guesses have them too.
     """
     wet_part, dry_part = _excerpts(len(dry), wet, sample_rate)
     factor = max(1, int(sample_rate // RATE))
@@ -142,7 +142,7 @@ class _Spectra:
 
     def shift(self, lag: int) -> Spectrum:
         """What makes a spectrum that of a signal `lag` samples later."""
-        return np.exp(-2j * np.pi * self._frequency[self._inside] * lag / self.rate)
+        return np.asarray(np.exp(-2j * np.pi * self._frequency[self._inside] * lag / self.rate))
 
 
 def _faded(signal: Signal, length: int) -> Signal:
