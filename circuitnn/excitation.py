@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 Signal = NDArray[np.float64]
 
 # A steel string, typical values: inharmonicity, where it is plucked (part of its length), how fast the fundamental
-# decays, how much faster partials do [1/s, 1/s per kHz], and the two planes of vibration, which decay at different rates
-# and are out of tune by a few cents, so that the note beats.
+# decays, how much faster partials do [1/s, 1/s per kHz], and the two planes of vibration, which decay at different
+# rates and are out of tune by a few cents, so that the note beats.
 INHARMONICITY, POSITION = 1e-4, 0.17
 DECAY, DECAY_SLOPE = 0.7, 1.5
 DETUNING, DECAY_RATIO = 1.0012, 2.5

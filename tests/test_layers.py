@@ -23,9 +23,10 @@ LAYERS = (
     "reference discretise learnables oversampling",
     "simulate",
     "models",
+    "condition",
     "audio excitation metrics losses",
     "fit fitting networks training",
-    "aliasing evaluation inspection",
+    "aliasing evaluation inspection session",
     "report runs export comparison bench",
     "cli __main__",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -13,7 +14,8 @@ import torch
 from circuitnn import metrics
 from circuitnn.audio import Recording
 from circuitnn.errors import CircuitnnError, RecordingError
-from circuitnn.fitting.alignment import DOUBTFUL, align
+from circuitnn.fitting.alignment import DOUBTFUL, Alignment, align
+from circuitnn.fitting.held_out import judge
 from circuitnn.fitting.least_squares import minimise
 from circuitnn.fitting.problem import Evaluation, Problem
 from circuitnn.fitting.result import FitResult, FittedRecording
@@ -34,32 +36,27 @@ def fit(
     *,
     input_level: float | None = None,
     output_gain: float | None = None,
+    held_out: Sequence[Recording] = (),
     max_iterations: int = 40,
     progress: Progress | None = None,
 ) -> FitResult:
     """Fit the learnable values of `model` to recordings, and set the model to them.
 
     input_level: volt at digital full scale of the dry recordings; None: unknown, estimated through the nonlinearity.
-    output_gain: digital full scale per volt of the wet recordings; None: unknown, one per recording. progress: called
-    with (stage, iteration, relative squared error). Ctrl-C ends the fit with the best values so far.
+    output_gain: digital full scale per volt of the wet recordings; None: unknown, one per recording. held_out:
+    recordings that take no part and are judged afterwards, with one free gain each. progress: called with (stage,
+    iteration, relative squared error). Ctrl-C ends the fit with the best values so far.
 
     Raises RecordingError for recordings that do not go together, CircuitnnError for a model that cannot be fitted.
     """
     began = time.perf_counter()
-    _check(model, recordings)
+    _check(model, recordings, held_out)
     for name, level in (("input_level", input_level), ("output_gain", output_gain)):
         if level is not None and not (np.isfinite(level) and level != 0.0 and (level > 0.0 or name == "output_gain")):
             raise CircuitnnError(f"{name} is {level}; expected a number above 0 (an inverting output may be below)")
     recordings = [replace(r, dry=np.asarray(r.dry, float), wet=np.asarray(r.wet, float)) for r in recordings]
-    alignments = [align(r.dry, r.wet, r.sample_rate) for r in recordings]
-    for recording, alignment in zip(recordings, alignments, strict=True):
-        if alignment.confidence < DOUBTFUL:
-            warnings.warn(
-                f"{recording.name}: the delay of {alignment.delay} samples is doubtful (confidence "
-                f"{alignment.confidence:.2f}); trim dry and wet to start together",
-                stacklevel=2,
-            )
-    delays = [float(alignment.delay) for alignment in alignments]
+    alignments = [_align(r) for r in recordings]
+    delays = [float(a.delay if r.delay is None else r.delay) for a, r in zip(alignments, recordings, strict=True)]
     if progress:
         progress("search", 0, 1.0)
     start = find_start(model, recordings, delays, input_level, output_gain, INDEPENDENT_PART)
@@ -101,10 +98,25 @@ def fit(
         reason=descent.reason,
         failures=evaluation.failures,
         seconds=time.perf_counter() - began,
+        held_out=judge(model, held_out, [_align(r) for r in held_out], level),
     )
 
 
-def _check(model: CircuitModel, recordings: Sequence[Recording]) -> None:
+def _align(recording: Recording) -> Alignment:
+    """A known delay needs no search; a doubtful one is reported."""
+    if recording.delay is not None:
+        return Alignment(round(recording.delay), recording.polarity or 1, math.inf)
+    alignment = align(recording.dry, recording.wet, recording.sample_rate)
+    if alignment.confidence < DOUBTFUL:
+        warnings.warn(
+            f"{recording.name}: the delay of {alignment.delay} samples is doubtful (confidence "
+            f"{alignment.confidence:.2f}); trim dry and wet to start together",
+            stacklevel=3,
+        )
+    return alignment
+
+
+def _check(model: CircuitModel, recordings: Sequence[Recording], held_out: Sequence[Recording]) -> None:
     if not recordings:
         raise RecordingError("there is no recording to fit to")
     if not model.coordinates:
@@ -112,7 +124,7 @@ def _check(model: CircuitModel, recordings: Sequence[Recording]) -> None:
     structure = model.discrete.structure
     if structure.n_u != 1 or structure.n_y != 1:
         raise CircuitnnError(f"a fit needs one input and one output, found {structure.n_u} and {structure.n_y}")
-    for recording in recordings:
+    for recording in (*recordings, *held_out):
         if recording.sample_rate != model.sample_rate:
             raise RecordingError(
                 f"{recording.name} has {recording.sample_rate} Hz, the model runs at {model.sample_rate:g} Hz",

@@ -67,7 +67,7 @@ def render_report(result: FitResult, settings: Settings) -> str:
         values=[(row, _bar(row)) for row in words.value_rows(result)],
         bar_widths=BAR_WIDTHS,
         input_level=words.input_level(result),
-        recordings=words.recording_rows(result),
+        recordings=words.recording_rows(result.recordings),
         findings=words.findings(result),
         shown=[_recording(recording, result.sample_rate, len(worst_first)) for recording in worst_first],
         hidden=len(result.recordings) - len(worst_first),

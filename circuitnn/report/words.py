@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from circuitnn.inspection import show
 from circuitnn.learnables import coordinates
 
 if TYPE_CHECKING:
-    from circuitnn.fitting.result import Combination, FitResult
+    from circuitnn.fitting.result import Combination, FitResult, FittedRecording
 
 # ESR up to which a fit is called by that word.
 GRADES = ((1e-3, "Very close"), (1e-2, "Close"), (1e-1, "Rough"))
@@ -112,7 +113,7 @@ def value_rows(result: FitResult) -> list[ValueRow]:
     return rows
 
 
-def recording_rows(result: FitResult) -> list[RecordingRow]:
+def recording_rows(recordings: Sequence[FittedRecording]) -> list[RecordingRow]:
     """Gain, polarity, delay, confidence and errors of every recording."""
     return [
         RecordingRow(
@@ -120,12 +121,18 @@ def recording_rows(result: FitResult) -> list[RecordingRow]:
             gain=f"{abs(recording.gain):.4g} per volt",
             polarity="inverted" if recording.polarity < 0 else "as played",
             delay=f"{round(recording.delay, 2) + 0.0:.2f} samples",
-            alignment=f"{'doubtful' if recording.confidence < DOUBTFUL else 'sure'} ({recording.confidence:.2f})",
+            alignment=_alignment(recording.confidence),
             esr=f"{recording.esr:.3g}",
             esr_gain_free=f"{recording.esr_gain_free:.3g}",
         )
-        for recording in result.recordings
+        for recording in recordings
     ]
+
+
+def _alignment(confidence: float) -> str:
+    if math.isinf(confidence):
+        return "given"
+    return f"{'doubtful' if confidence < DOUBTFUL else 'sure'} ({confidence:.2f})"
 
 
 def input_level(result: FitResult) -> str:
