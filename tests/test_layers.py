@@ -26,7 +26,7 @@ LAYERS = (
     "condition",
     "audio excitation metrics losses",
     "fit fitting networks training",
-    "aliasing evaluation inspection session",
+    "aliasing evaluation inspection session excitation_check",
     "report runs export comparison bench",
     "cli __main__",
 )
