@@ -13,7 +13,7 @@ Signal = NDArray[np.float64]
 FRAME, PAUSE = 0.02, 0.2
 # Of a long pause this much is examined, in seconds.
 EXAMINED = 5.0
-# A pause is at most this part of the whole signal's root mean square (-26 dB); what belongs to it, at most twice the
+# A pause is at most this part of the loudest frame (-26 dB); what belongs to it, at most twice the
 # level of its quietest frames.
 PAUSE_LEVEL, SPREAD = 0.05, 2.0
 # Sound begins at this part of the peak (-60 dB), or where the noise ends.
@@ -92,10 +92,10 @@ def longest_pause(signal: Signal, sample_rate: float) -> tuple[int, int] | None:
     audible = levels[levels > 0.0]
     if not len(audible):
         return None
-    floor = SPREAD * float(np.quantile(audible, 0.01))
-    if floor > SPREAD * PAUSE_LEVEL * np.sqrt(np.mean((signal - signal.mean()) ** 2)):
+    floor = float(np.quantile(audible, 0.01))
+    if floor > PAUSE_LEVEL * levels.max():
         return None
-    quiet = (levels > 0.0) & (levels <= floor)
+    quiet = (levels > 0.0) & (levels <= SPREAD * floor)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], quiet, [0]])))
     runs = edges[1::2] - edges[::2]
     longest = int(np.argmax(runs))

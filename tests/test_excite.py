@@ -43,7 +43,7 @@ def test_the_signal_is_the_same_every_time_and_as_loud_as_said() -> None:
     assert np.array_equal(excitation(RATE, SECONDS), played())
     assert np.abs(excitation(RATE, SECONDS, level=0.3)).max() == pytest.approx(0.3)
     assert not np.array_equal(excitation(RATE, SECONDS, seed=1), played())
-    assert len(excitation(44100, 61.5)) == round(61.5 * 44100)
+    assert len(excitation(RATE, 20.7)) == round(20.7 * RATE)
 
 
 def test_the_signal_has_its_blips_its_pauses_and_fills_its_length() -> None:
@@ -72,8 +72,14 @@ def test_what_came_back_is_described(device: str) -> None:
     assert found.drift == pytest.approx(0.0, abs=1e-6)
     assert found.missing == 0.0
     assert found.condition.clipped == 0
-    assert found.condition.mains == 60.0
-    assert found.condition.noise == pytest.approx(2e-4, rel=0.15)
+    assert found.polarity == 1
+
+
+def test_the_pauses_tell_noise_and_hum() -> None:
+    found = check(played(), returned("marshall_tone_stack"), RATE).condition
+    assert found.mains == 60.0
+    assert found.hum == pytest.approx(2e-4 / np.sqrt(2.0), rel=0.1)
+    assert found.noise == pytest.approx(2e-4, rel=0.15)
 
 
 def test_clocks_that_run_apart() -> None:
@@ -84,11 +90,13 @@ def test_clocks_that_run_apart() -> None:
 
 def test_useless_recordings_are_refused() -> None:
     wet = returned("marshall_tone_stack")
-    with pytest.raises(RecordingError, match="cut off: 0.00 s are missing at the beginning and 5"):
+    with pytest.raises(RecordingError, match=r"cut off: 5\.00 s are missing at the end"):
         check(played(), wet[: -5 * RATE], RATE)
     with pytest.raises(RecordingError, match="clipped"):
         check(played(), np.clip(8.0 * wet, -1.0, 1.0), RATE)
-    with pytest.raises(RecordingError, match="not the test signal's"):
+    with pytest.raises(RecordingError, match="does not begin with the two blips"):
+        check(played(), wet[RATE:], RATE)
+    with pytest.raises(RecordingError, match="does not begin with the two blips"):
         check(played(), np.random.default_rng(0).standard_normal(len(wet)), RATE)
     with pytest.raises(RecordingError, match="not a test signal"):
         check(wet, wet, RATE)

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from circuitnn import CircuitModel, RecordingError, parse_netlist, read_session
+from circuitnn import CircuitModel, FitResult, RecordingError, parse_netlist, read_session
 from circuitnn.cli import main
 from circuitnn.evaluation import render
 from circuitnn.excitation import plucked_string
@@ -81,6 +81,28 @@ def test_a_session_says_everything(folder: Path) -> None:
     dry, _ = soundfile.read(folder / "dry1.wav")
     assert np.abs(second.dry).max() * session.input_level == pytest.approx(np.abs(dry).max() * 1.0, rel=1e-6)
     assert session.files == ((folder / "dry0.wav", folder / "wet0.wav"),)
+
+
+def test_the_example_of_the_documentation_runs(folder: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "recordings.md").read_text()
+    example = text.split("```toml\n")[1].split("```")[0]
+    for old, new in (("dry.wav", "dry0.wav"), ("wet_low.wav", "wet0.wav"), ("wet_high.wav", "wet0.wav")):
+        example = example.replace(old, new)
+    session = read_session(write(folder, example.replace("both.wav", "both1.wav")))
+    assert [dict(r.knobs) for r in session.recordings] == [{"mix": 0.2}, {"mix": 0.8}]
+    assert [r.name for r in session.held_out] == ["the judge"]
+    assert session.input_level == pytest.approx(4.36, rel=1e-3)
+    assert len(session.recordings[1].wet) == round(0.9 * RATE)
+    code = text.split("```python\n")[1].split("```")[0]
+    code = code.replace("session.toml", str(folder / "session.toml")).replace(
+        "clipper.cir", str(folder / "clipper.cir")
+    )
+    names: dict[str, object] = {}
+    exec(compile(code, "recordings.md", "exec"), names)
+    result = names["result"]
+    assert isinstance(result, FitResult)
+    assert len(result.recordings) == 2
+    assert len(result.held_out) == 1
 
 
 def test_a_time_range_keeps_dry_and_wet_together(folder: Path) -> None:

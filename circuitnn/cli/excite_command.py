@@ -57,7 +57,7 @@ def _check(out: Path, recorded: Path, as_json: bool) -> None:
     drift = "not known" if found.drift is None else f"{1e6 * found.drift:.1f} parts per million"
     mains = "" if condition.mains is None else f" at {condition.mains:.0f} Hz"
     lines = (
-        f"delay      {found.delay} samples ({1e3 * found.delay / rate:.2f} ms), confidence {found.confidence:.2f}",
+        f"delay      {found.delay} samples ({1e3 * found.delay / rate:.2f} ms)",
         f"polarity   {polarity}",
         f"blips      {found.blips} of 4",
         f"clock      {drift} apart",
