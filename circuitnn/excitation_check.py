@@ -50,14 +50,18 @@ def check(played: Signal, recorded: Signal, sample_rate: int) -> Returned:
     contrast = _contrast(recorded, sample_rate)
     distance = places[1] - places[0]
     both = np.minimum(contrast[:-distance], contrast[distance:]) if len(contrast) > distance else np.zeros(1)
+    begins = RecordingError(
+        "the recording does not begin with the two blips of the test signal",
+        "record the whole signal, and check which input was recorded",
+    )
     if both.max() <= STANDS_OUT:
-        raise RecordingError(
-            "the recording does not begin with the two blips of the test signal",
-            "record the whole signal, and check which input was recorded",
-        )
+        raise begins
     arrival, polarity = _arrival(recorded, int(np.argmax(both > STANDS_OUT)), sample_rate)
     delay = arrival - _arrival(played, places[0], sample_rate)[0]
     after = max(0, len(played) + delay - len(recorded))
+    # Those were the blips at the end.
+    if after >= places[2] - places[1]:
+        raise begins
     # Half a second of silence may go.
     if after > BLIPS[0] * sample_rate:
         raise RecordingError(
@@ -73,7 +77,7 @@ def check(played: Signal, recorded: Signal, sample_rate: int) -> Returned:
     heard = [contrast[max(0, m - reach) : m + reach + 1].max(initial=0.0) > STANDS_OUT for m in middles]
     drift = _drift(recorded, middles, sample_rate) if heard[0] and heard[-1] else None
     missing = (max(0, -delay) + after) / sample_rate
-    return Returned(delay, polarity, sum(heard), drift, missing, condition)
+    return Returned(delay, polarity, int(sum(heard)), drift, missing, condition)
 
 
 def _contrast(recorded: Signal, sample_rate: int) -> Signal:
