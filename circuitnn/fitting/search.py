@@ -91,7 +91,7 @@ def race(
     unknowns: Unknowns,
     recordings: Sequence[Recording],
     delays: Sequence[float],
-    output_gain: float | str | None,
+    output_gain: float | None,
     say: Progress,
 ) -> Point:
     """A start for a fit: the best of many trials, without oversampling and on excerpts, by successive halving. Raises

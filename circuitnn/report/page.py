@@ -86,7 +86,7 @@ def render_report(result: FitResult, settings: Settings) -> str:
         findings=words.findings(result),
         behaviour=_behaviour(result, worst_first[0]),
         input_level=words.input_level(result),
-        recordings=words.recording_rows(result),
+        recordings=words.recording_rows(result.recordings),
         shown=[_recording(recording, result.sample_rate, len(shown)) for recording in shown],
         hidden=len(result.recordings) - len(shown),
         convergence=figures.convergence(result.errors),
