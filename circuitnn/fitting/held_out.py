@@ -42,7 +42,7 @@ def _judge(model: CircuitModel, recording: Recording, alignment: Alignment, leve
     output = gain * output
     return FittedRecording(
         name=recording.name,
-        knobs=recording.knobs,
+        knobs=positions,
         gain=gain,
         delay=delay,
         confidence=alignment.confidence,
