@@ -91,7 +91,7 @@ class Recording:
     dry: Signal
     wet: Signal
     sample_rate: int
-    knobs: Mapping[str, float] = field(default_factory=dict)
+    knobs: Mapping[str, float | str] = field(default_factory=dict)
     name: str = "recording"
 
     def __post_init__(self) -> None:

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from circuitnn.circuit import Circuit
+from circuitnn.discretise import Numbers
 from circuitnn.errors import CircuitnnError
 from circuitnn.kernel import HISTOGRAM, LANES, CompiledKernel, Structure
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.simulate import history_at_rest, simulate, tangent
+from circuitnn.theta_tangent import ThetaTangent
 
 # Directions of the forward mode: about as many as a pedal has learnable values.
 DIRECTIONS = 20
@@ -54,10 +56,10 @@ class Measurement:
     ns_per_step: of the simulation alone, one signal; ns_per_step_lane: of each signal, per core, all LANES occupied.
     gradient_ratio: forward pass that keeps states, and adjoint, over ns_per_step; adjoint_ratio: the adjoint alone;
     adjoint_ratio_lane: the same, all lanes occupied, over ns_per_step_lane; tangent_ratio_20: the run with its
-    derivatives in DIRECTIONS directions over ns_per_step. newton_iterations: mean per step; histogram: steps that took
-    0, 1, 2, ... iterations, the last entry that many or more. rescues: steps that needed the continuation; failures:
-    steps that did not converge even so. stages: ports of each sub-problem that is solved on its own.
-    compile_seconds: the simulation, compiled into an empty cache.
+    derivatives in DIRECTIONS directions, one value each, over ns_per_step. newton_iterations: mean per step; histogram:
+    steps that took 0, 1, 2, ... iterations, the last entry that many or more. rescues: steps that needed the
+    continuation; failures: steps that did not converge even so. stages: ports of each sub-problem that is solved on its
+    own. compile_seconds: the simulation, compiled into an empty cache.
     """
 
     real_time_factor: float
@@ -130,8 +132,7 @@ def measure(circuit: Circuit, settings: Settings | None = None) -> Measurement:
 
     learned = theta.clone().requires_grad_()
     y_bar, y_bar_lanes = fast.new_ones(1, steps, structure.n_y), fast.new_ones(batch, part, structure.n_y)
-    phases = torch.outer(torch.arange(structure.size), torch.arange(1, DIRECTIONS + 1)).to(torch.float64)
-    directions, dx = theta.unsqueeze(-1) * phases.cos(), fast.new_zeros(1, structure.n_x, DIRECTIONS)
+    directions, dx = _directions(model), fast.new_zeros(1, structure.n_x, DIRECTIONS)
 
     with _threads(1):
         report = simulate(fast, x, w, theta, kernel).report[0]
@@ -177,6 +178,21 @@ def measure(circuit: Circuit, settings: Settings | None = None) -> Measurement:
         stages=_stage_sizes(structure),
         compile_seconds=compile_seconds,
     )
+
+
+def _directions(model: CircuitModel) -> ThetaTangent:
+    """DIRECTIONS of them, each of which moves one number: coefficients of the equations (the first is the number 1) and
+    of the devices, as evenly spread as they come."""
+    numbers = model.discrete.numbers(model.overrides())
+    sizes = [len(part) for part in numbers]
+    moves = torch.zeros(sum(sizes), DIRECTIONS, dtype=torch.float64)
+    values = torch.cat(numbers)
+    kinds = [*range(1, sizes[0]), *range(sizes[0] + sizes[1], len(values))]
+    for direction in range(DIRECTIONS):
+        chosen = kinds[direction * len(kinds) // DIRECTIONS]
+        moves[chosen, direction] = values[chosen]
+    moved = Numbers(*moves.split(sizes))
+    return model.discrete.theta_tangent(numbers, moved, torch.ones(()), torch.zeros(DIRECTIONS))
 
 
 def _channels(signal: NDArray[np.float64], structure: Structure) -> Tensor:

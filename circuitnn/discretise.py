@@ -11,7 +11,7 @@ from sympy import Expr
 from torch import Tensor
 
 from circuitnn.circuit import Circuit
-from circuitnn.dk import Matrices, dense, reduce, retuning, select
+from circuitnn.dk import Matrices, dense, derivative, reduce, retuning, select
 from circuitnn.errors import CircuitError
 from circuitnn.kernel import Structure
 from circuitnn.mna import DIFFERENTIATED, RECIPROCAL, VALUE, build_equations
@@ -19,6 +19,7 @@ from circuitnn.operating_point import OperatingPoint, device_coefficients, law_v
 from circuitnn.schemes import TRAPEZOIDAL, Scheme
 from circuitnn.stages import decompose
 from circuitnn.symbolic import NUMPY, Operations
+from circuitnn.theta_tangent import ThetaTangent
 from circuitnn.values import formulas_of, resolve
 
 _TORCH = Operations(torch)
@@ -129,6 +130,26 @@ class DiscreteCircuit:
         scale = torch.cat([scale[:-1] * input_scale, scale[-1:]])
         scaled = {name: getattr(matrices, name) * scale for name in ("B", "E", "R_u")}
         return self.structure.pack(Matrices(**(matrices._asdict() | scaled)), numbers.coefficients)
+
+    def theta_tangent(self, numbers: Numbers, moves: Numbers, input_scale: Tensor, scale_moves: Tensor) -> ThetaTangent:
+        """The derivatives of `theta_of(numbers, input_scale)`, for one recording. moves [..., p]: of the numbers in p
+        directions; scale_moves [p]: of input_scale."""
+        s, equations = self.structure, self.equations
+        base, left, right, owner = derivative(equations, self.selection, self.scheme, numbers.c, numbers.sources)
+        # The inputs' own products, which move with their scale.
+        inputs = slice(s.n_x, s.n_x + s.n_u)
+        scale = base.new_ones(base.shape[1])
+        scale[inputs] = input_scale
+        left = torch.cat([left, base[:, inputs]], 1)
+        right = torch.cat([right * scale, torch.eye(base.shape[1], dtype=base.dtype)[inputs]])
+        weights = torch.cat([torch.cat([moves.c, moves.sources])[list(owner)], scale_moves.expand(s.n_u, -1)])
+        # From the free quantities among (v, i) to the columns of (i, v).
+        columns = right.new_zeros(len(right), 2 * s.n_n)
+        columns[:, [(k + s.n_n) % (2 * s.n_n) for k in s.free]] = right[:, s.n_x + s.n_u + 1 :]
+        right = torch.cat([right[:, : s.n_x + s.n_u + 1], columns[:, : s.n_n if s.plain else 2 * s.n_n]], 1)
+        return ThetaTangent(
+            (left.unsqueeze(-1) * weights)[None, None], right[None, None], moves.coefficients[None, None]
+        )
 
     def rest_of(self, numbers: Numbers, point: OperatingPoint) -> tuple[Tensor, Tensor, Tensor]:
         """initial_state, from the numbers."""

@@ -172,13 +172,97 @@ def retuning(
     pairs = [_rank_one(equations, k) for k in moving]
     left = np.array([a for a, _ in pairs]).reshape(len(pairs), len(equations.unknowns))
     right = np.array([b for _, b in pairs]).reshape(len(pairs), len(equations.unknowns))
+    return Retuning(equations, selection, *_responses(equations, selection, scheme, c, s, left, right))
+
+
+def _responses(
+    equations: Equations,
+    selection: Selection,
+    scheme: Scheme,
+    c: Tensor,
+    s: Tensor,
+    left: NDArray[np.float64],
+    right: NDArray[np.float64],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """base, H, G and Z of `Retuning` for changes left[k]^T right[k] of M; left and right [k, m]."""
     rows, z = _rows(equations, selection, scheme, c, s, torch.as_tensor(left.T.copy()))
     own = torch.as_tensor(right) @ z
-    columns = rows.shape[1] - len(pairs)
+    columns = rows.shape[1] - len(left)
     # The columns of the extra excitations stand before those of the free quantities.
     order = [*range(columns - len(selection.free)), *range(rows.shape[1] - len(selection.free), rows.shape[1])]
     extra = slice(columns - len(selection.free), rows.shape[1] - len(selection.free))
-    return Retuning(equations, selection, rows[:, order], rows[:, extra], own[:, order], own[:, extra])
+    return rows[:, order], rows[:, extra], own[:, order], own[:, extra]
+
+
+class Derivative(NamedTuple):
+    """How the reduced model moves with its coefficients, as products left[:, k] right[k]: rows (x', y, dependent port
+    quantities, scaled like the matrices), columns (x, u, 1, f).
+
+    base [rows, columns]: the model itself; left [rows, k], right [k, columns]; owner [k]: which of (c, s) each belongs
+    to.
+    """
+
+    base: Tensor
+    left: Tensor
+    right: Tensor
+    owner: tuple[int, ...]
+
+
+def derivative(equations: Equations, selection: Selection, scheme: Scheme, c: Tensor, s: Tensor) -> Derivative:
+    """The reduced model's derivatives at c [n_c] and s [n_s]: few products for each coefficient.
+
+    With M z = N_x x + ... and q = G_q z, a coefficient moves (M z - N_x x, q) by a few products of a column and a row.
+    """
+    m, n_x, n_c, n_s = len(equations.unknowns), len(equations.states), len(c), len(s)
+    # The first coefficient is the number 1.
+    products = [product for k in range(1, n_c) for product in _products(equations, k)]
+    owner = (*(product.coefficient for product in products), *range(n_c, n_c + n_s))
+    # A source moves the equations by its column of N_s times the constant 1.
+    a = np.concatenate([*(product.equations[None] for product in products), -equations.N_s.T])
+    b = np.concatenate([*(product.unknowns[None] for product in products), np.zeros((n_s, m))])
+    base, H, G, _ = _responses(equations, selection, scheme, c, s, a, b)
+    states = np.array([product.states for product in products]).reshape(len(products), n_x)
+    right = G.clone()
+    right[: len(products), :n_x] -= torch.as_tensor(states)
+    right[len(products) :, scheme.memory * n_x + len(equations.inputs)] = 1.0
+    left = -H
+    charges = np.array([product.charges for product in products]).reshape(len(products), n_x)
+    gain = torch.tensor(scheme.gain, dtype=c.dtype)
+    left[: scheme.memory * n_x, : len(products)] += torch.kron(gain[:, None], torch.as_tensor(charges.T.copy()))
+    scale = torch.cat([c.new_ones(len(base) - len(selection.free)), _row_scale(selection, c.dtype)])[:, None]
+    return Derivative(scale * base, scale * left, right, owner)
+
+
+class _Product(NamedTuple):
+    """What a coefficient changes: M z - N_x x by equations (unknowns z - states x), G_q z by charges (unknowns z)."""
+
+    coefficient: int
+    equations: NDArray[np.float64]
+    charges: NDArray[np.float64]
+    unknowns: NDArray[np.float64]
+    states: NDArray[np.float64]
+
+
+def _products(equations: Equations, coefficient: int) -> list[_Product]:
+    """The fewest products for one coefficient, by elimination of the few entries that it has (exact, as they are 1)."""
+    m, n_x = len(equations.unknowns), len(equations.states)
+    entries = dict[tuple[int, int], float]()
+    for stamp, first_row, first_column, sign in (
+        (equations.M, 0, 0, 1.0), (equations.N_x, 0, m, -1.0), (equations.G_q, m, 0, 1.0)
+    ):  # fmt: skip
+        for k in np.flatnonzero(stamp.coefficients == coefficient):
+            place = (first_row + int(stamp.rows[k]), first_column + int(stamp.columns[k]))
+            entries[place] = entries.get(place, 0.0) + sign * float(stamp.signs[k])
+    rows, columns = (sorted({place[k] for place in entries}) for k in (0, 1))
+    rest = np.array([[entries.get((row, column), 0.0) for column in columns] for row in rows])
+    found = []
+    while np.abs(rest).max(initial=0.0) > 0.0:
+        row, column = np.unravel_index(np.argmax(np.abs(rest)), rest.shape)
+        left, right = np.zeros(m + n_x), np.zeros(m + n_x)
+        left[rows], right[columns] = rest[:, column] / rest[row, column], rest[row]
+        rest = rest - np.outer(left[rows], right[columns])
+        found.append(_Product(coefficient, left[:m], left[m:], right[:m], -right[m:]))
+    return found
 
 
 def _rank_one(equations: Equations, coefficient: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -1,79 +1,21 @@
-"""Whole files through a model in bounded memory, and how far the result is from a recording that was not fitted."""
+"""How far a model is from a recording that was not fitted."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from circuitnn import metrics
 from circuitnn.audio import Recording
-from circuitnn.errors import CircuitError, ConvergenceError, RecordingError
+from circuitnn.errors import RecordingError
 from circuitnn.fitting.observation import Observation
 from circuitnn.models.circuit_model import CircuitModel
-from circuitnn.simulate import history_at_rest, simulate
+from circuitnn.rendering import render
 
-Signal = NDArray[np.float64]
-
-# Seconds that are simulated at a time.
-CHUNK_SECONDS = 5.0
 # The longest window of the multi-resolution STFT; a shorter signal has none.
 LONGEST_WINDOW = 2048
-
-
-@dataclass(frozen=True)
-class Rendering:
-    """output [time], in volt; failures: steps that did not converge; seconds: what the computation took."""
-
-    output: Signal
-    failures: int
-    seconds: float
-
-
-def render(
-    model: CircuitModel, signal: Signal, level: float = 1.0, progress: Callable[[float], None] | None = None
-) -> Rendering:
-    """The model's output for signal [time] times `level` (volt at digital full scale), from rest, latency taken out.
-
-    progress: called with the seconds of audio done. Memory beyond input and output does not grow with their length.
-    Raises CircuitError unless the model has one input and one output, ConvergenceError if the output is not finite.
-    """
-    structure = model.discrete.structure
-    if structure.n_u != 1 or structure.n_y != 1:
-        raise CircuitError(f"expected one input and one output, found {structure.n_u} and {structure.n_y}")
-    kernel, factor, latency, rate = model.kernel, model.oversample, model.latency, model.sample_rate
-    failures, output = 0, np.empty(len(signal))
-    with torch.no_grad():
-        overrides = model.overrides()
-        theta = model.discrete.theta(overrides)[None]
-        x, w, rest = (part[None] for part in model.discrete.initial_state(overrides, model.operating_point(overrides)))
-        up, down = None, history_at_rest(rest, factor)
-        chunk = max(1, round(CHUNK_SECONDS * rate))
-        # What is compiled or loaded at first use is not the model's speed.
-        simulate(torch.zeros(1, 1, 1, dtype=torch.float64), x, w, theta, kernel)
-        began = time.perf_counter()
-        for start in range(0, len(signal) + latency, chunk):
-            part = signal[start : start + chunk]
-            tail = min(start + chunk, len(signal) + latency) - start - len(part)
-            u = torch.as_tensor(np.concatenate([part * level, np.zeros(tail)]))[None, :, None]
-            y, x, w, up, down, report = simulate(u, x, w, theta, kernel, factor, up, down)
-            failures += int(report[0, 1])
-            made = y[0, max(latency - start, 0) :, 0].numpy()
-            first = max(start - latency, 0)
-            output[first : first + len(made)] = made
-            if progress is not None:
-                progress(min(start + chunk, len(signal)) / rate)
-    broken = np.flatnonzero(~np.isfinite(output))
-    if len(broken):
-        raise ConvergenceError(
-            f"the output is not finite from sample {broken[0]} on",
-            "the circuit may be unstable: look for an amplifier with positive feedback, or lower the input level",
-        )
-    return Rendering(output, failures, time.perf_counter() - began)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from circuitnn.codegen import circuit_source
 from circuitnn.devices import Law
 from circuitnn.dk import Matrices
 from circuitnn.runtime.compiler import compile_library
+from circuitnn.theta_tangent import ThetaTangent, pack
 
 # Recordings or directions that run side by side in one vector register (lanes of a DoubleLanes in numerics.hpp).
 LANES = 8
@@ -33,6 +34,9 @@ PLACES = slice(3 + BINS, 3 + BINS + 2 * LISTED)
 REPORT_SIZE = PLACES.stop
 # Bytes of stack that every thread has: the least, 512 KiB, on macOS.
 ANY_STACK = 2**18
+# Above this many ports the core is faster with 512-bit registers throughout. Measured: bd2.cir (22) is by a third,
+# big_muff.cir (10) and smaller ones are slower.
+WIDE_PORTS = 16
 # The size of new threads' stacks is a setting of the process.
 _STACKS = threading.Lock()
 
@@ -94,6 +98,50 @@ class Structure:
         *parts, coefficients = theta.split([*sizes, self.size - sum(sizes)])
         return Matrices(*(p.reshape(s) for p, s in zip(parts, self.shapes.values(), strict=True))), coefficients
 
+    @cached_property
+    def _places(self) -> tuple[Tensor, Tensor]:
+        """Where in theta the rows (x', y, r) by the columns of a ThetaTangent stand, and the entries' signs, which are
+        0 where the core reads nothing. Both [rows, columns]."""
+        matrices, _ = self.unpack(torch.arange(self.size))
+        x, u, y, n = self.n_x, self.n_u + 1, self.n_y, self.n_n
+        place = torch.zeros(x + y + n, x + u + 2 * n, dtype=torch.int64)
+        sign = torch.zeros(place.shape, dtype=torch.float64)
+        place[:, : x + u] = torch.cat(
+            [
+                torch.cat(pair, 1)
+                for pair in ((matrices.A, matrices.B), (matrices.D, matrices.E), (matrices.R_x, matrices.R_u))
+            ]
+        )
+        sign[:, : x + u] = 1.0
+        # Of (v, i), as the free ones are counted, to (i, v).
+        free = x + u + (torch.tensor(self.free, dtype=torch.int64) + n) % max(2 * n, 1)
+        place[: x + y, free] = torch.cat([matrices.C, matrices.F])
+        sign[: x + y, free] = 1.0
+        place[x + y :, x + u :] = torch.cat([matrices.Q, matrices.P], 1)
+        laws = iter(self.laws)
+        sizes = [sum(next(laws).ports for _ in range(count)) for count in self.stages]
+        own = torch.block_diag(*(torch.ones(size, size) for size in sizes)) if sizes else torch.zeros(0, 0)
+        sign[x + y :, x + u :] = -torch.maximum(own, torch.ones(n, n).tril()).repeat(1, 2)
+        columns = x + u + (n if self.plain else 2 * n)
+        return place[:, :columns], sign[:, :columns]
+
+    def tangent_of(self, dtheta: Tensor) -> ThetaTangent:
+        """Any derivative of theta: dtheta [1 or batch, points, size, p]."""
+        place, sign = self._places
+        coefficients = dtheta[..., self.size - sum(len(law.coefficients) for law in self.laws) :, :]
+        right = torch.eye(place.shape[1], dtype=torch.float64).expand(*dtheta.shape[:2], -1, -1)
+        return ThetaTangent(dtheta[..., place, :] * sign[..., None], right, coefficients)
+
+    def dtheta_of(self, tangent: ThetaTangent) -> Tensor:
+        """dtheta [1 or batch, points, size, p] of a ThetaTangent."""
+        place, sign = self._places
+        rows = torch.einsum("...rkp,...kc->...rcp", tangent.left, tangent.right) * sign[..., None]
+        read = sign != 0.0
+        dtheta = rows.new_zeros(*rows.shape[:2], self.size, rows.shape[-1])
+        dtheta[..., place[read], :] = rows[..., read, :]
+        dtheta[..., self.size - tangent.coefficients.shape[-2] :, :] = tangent.coefficients
+        return dtheta
+
 
 @dataclass(frozen=True)
 class Run:
@@ -143,7 +191,8 @@ class CompiledKernel:
         export = name.upper() + ("_LANES" if lanes > 1 else "")
         with self._compiling:
             if export not in self._functions:
-                library = compile_library(f"{self.structure.source}\nCIRCUITNN_{export}(Circuit)\n")
+                wide = name == "tangent" or self.structure.n_n > WIDE_PORTS
+                library = compile_library(f"{self.structure.source}\nCIRCUITNN_{export}(Circuit)\n", wide)
                 library.circuitnn_function.restype = None
                 self._functions[export] = library.circuitnn_function
         return self._functions[export]
@@ -248,36 +297,32 @@ class CompiledKernel:
         theta: Tensor,
         du: Tensor | None,
         dx: Tensor,
-        dtheta: Tensor,
+        dtheta: ThetaTangent,
         hold: int = 1,
     ) -> tuple[Run, Tensor, Tensor]:
-        """The run, and its derivatives in p directions: du [batch, time, n_u, p] or None, dx [batch, n_x, p],
-        dtheta [1 or batch, points, size, p] -> dy [batch, time, n_y, p], dx of the final state [batch, n_x, p]."""
+        """The run, and its derivatives in p directions: du [batch, time, n_u, p] or None, dx [batch, n_x, p] ->
+        dy [batch, time, n_y, p], dx of the final state [batch, n_x, p]."""
         s, (batch, time, _), p = self.structure, u.shape, dx.shape[-1]
         blocks = -(-p // LANES)
 
         def padded(tensor: Tensor) -> Tensor:
             return _ready(torch.nn.functional.pad(tensor.detach(), (0, blocks * LANES - p)))
 
-        def blocked(tensor: Tensor) -> Tensor:
-            return torch.unflatten(padded(tensor), -1, (blocks, LANES)).movedim(-2, -3).contiguous()
-
         u, theta = _ready(u), _ready(theta)
         x, w = _ready(x).clone(), _ready(w).clone()
-        dx, dtheta = blocked(dx), blocked(dtheta)
+        dx = torch.unflatten(padded(dx), -1, (blocks, LANES)).movedim(-2, -3).contiguous()
         du = None if du is None else padded(du)
+        change = pack(dtheta, LANES)
         y, dy = u.new_empty(batch, time, s.n_y), u.new_empty(batch, time, s.n_y, blocks * LANES)
         report = torch.zeros(batch, REPORT_SIZE, dtype=torch.int64)
-
         function = self._function("tangent", 1)
 
         def run(k: int) -> None:
-            scratch = torch.empty(blocks, s.size, LANES, dtype=torch.float64)
+            room = change.room()
             function(
                 ctypes.byref(self._batch(u, theta, hold, k, 1)), _pointer(u[k]), _pointer(x[k]), _pointer(w[k]),
-                _pointer(theta[k % len(theta)]), ctypes.c_int64(blocks), _pointer(dx[k]),
-                _pointer(dtheta[k % len(dtheta)]), _pointer(scratch), _pointer(None if du is None else du[k]),
-                _pointer(y[k]), _pointer(dy[k]), _pointer(report[k]),
+                _pointer(theta[k % len(theta)]), ctypes.byref(change.members(k, room)), _pointer(dx[k]),
+                _pointer(None if du is None else du[k]), _pointer(y[k]), _pointer(dy[k]), _pointer(report[k]),
             )  # fmt: skip
 
         _each(run, batch, s.stack(LANES))

@@ -17,6 +17,7 @@ from torch import Tensor
 from circuitnn.kernel import BINS, HISTOGRAM, LISTED, PLACES, REPORT_SIZE, Run, Structure
 from circuitnn.operating_point import evaluate_law, limit_step
 from circuitnn.symbolic import Operations
+from circuitnn.theta_tangent import ThetaTangent
 
 TOLERANCE = 1e-9
 MAX_ITERATIONS = 100
@@ -66,10 +67,10 @@ class ReferenceKernel:
         theta: Tensor,
         du: Tensor | None,
         dx: Tensor,
-        dtheta: Tensor,
+        dtheta: ThetaTangent,
         hold: int = 1,
     ) -> tuple[Run, Tensor, Tensor]:
-        return _with_autograd(lambda: self._tangent(u, x, w, theta, du, dx, dtheta, hold))
+        return _with_autograd(lambda: self._tangent(u, x, w, theta, du, dx, self.structure.dtheta_of(dtheta), hold))
 
     def _adjoint(
         self, u: Tensor, xs: Tensor, ws: Tensor, theta: Tensor, y_bar: Tensor, x_bar: Tensor, hold: int

@@ -70,7 +70,7 @@ def _recording(recording: FittedRecording) -> dict[str, Any]:
     numbers = ("gain", "delay", "confidence", "esr", "esr_gain_free", "esr_preemphasis")
     return {
         "name": recording.name,
-        "knobs": _floats(recording.knobs),
+        "knobs": dict(recording.knobs),
         "polarity": recording.polarity,
         "samples": len(recording.target),
         **{name: float(getattr(recording, name)) for name in numbers},

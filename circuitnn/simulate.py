@@ -20,6 +20,7 @@ from circuitnn.errors import CompilerError
 from circuitnn.kernel import LISTED, PLACES, REPORT_SIZE, CompiledKernel, Structure, lanes_for
 from circuitnn.oversampling import HALF_LENGTH, downsample, downsample_adjoint, upsample, upsample_adjoint
 from circuitnn.reference import ReferenceKernel
+from circuitnn.theta_tangent import ThetaTangent
 
 # Samples at the base rate between two points of a theta that moves.
 CONTROL_PERIOD = 32
@@ -103,11 +104,13 @@ def _chunks(
     return (slice(start, min(start + length, time)) for start in range(0, max(time, 1), length))
 
 
+def _span(points: int, chunk: slice) -> slice:
+    """Which points of a theta that moves belong to one chunk."""
+    return slice(chunk.start // CONTROL_PERIOD, -(-chunk.stop // CONTROL_PERIOD) + 1) if points > 1 else slice(0, 1)
+
+
 def _points(theta: Tensor, chunk: slice) -> Tensor:
-    """The points of a theta that moves, for one chunk."""
-    if theta.shape[1] == 1:
-        return theta
-    return theta[:, chunk.start // CONTROL_PERIOD : -(-chunk.stop // CONTROL_PERIOD) + 1]
+    return theta[:, _span(theta.shape[1], chunk)]
 
 
 def _check(theta: Tensor, u: Tensor) -> None:
@@ -228,7 +231,8 @@ def _(
     u: Tensor, x: Tensor, w: Tensor, up: Tensor, down: Tensor, theta: Tensor, du: Tensor, dx: Tensor, dup: Tensor,
     ddown: Tensor, dtheta: Tensor, kernel: int, factor: int,
 ) -> Any:  # fmt: skip
-    _, dy, dx, dup, ddown = _tangent(u, x, w, up, down, theta, du, dx, dup, ddown, dtheta, kernel, factor)
+    directions = _kernels[kernel].structure.tangent_of(dtheta)
+    _, dy, dx, dup, ddown = _tangent(u, x, w, up, down, theta, du, dx, dup, ddown, directions, kernel, factor)
     return dy, dx.clone(), dup.clone(), ddown.clone()
 
 
@@ -243,7 +247,7 @@ def _(
 
 def _tangent(
     u: Tensor, x: Tensor, w: Tensor, up: Tensor, down: Tensor, theta: Tensor, du: Tensor | None, dx: Tensor,
-    dup: Tensor | None, ddown: Tensor, dtheta: Tensor, kernel: int, factor: int,
+    dup: Tensor | None, ddown: Tensor, dtheta: ThetaTangent, kernel: int, factor: int,
 ) -> tuple[Simulation, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """The run, and dy, dx, dup, ddown after it. Signals [batch, time, channels, p]; du and dup may be absent."""
     runner, (batch, time, _), p = _kernels[kernel], u.shape, dx.shape[-1]
@@ -255,8 +259,8 @@ def _tangent(
         dfast = None
         if du is not None and dup is not None:
             dfast, dup = (part.unflatten(-1, (-1, p)) for part in _up(du[:, chunk].flatten(2), dup.flatten(2), factor))
-        points = (_points(theta, chunk), dfast, dx, _points(dtheta, chunk))
-        run, dfast, dx = runner.tangent(fast, x, w, *points, CONTROL_PERIOD * factor)
+        moves = dtheta.between(_span(dtheta.points, chunk))
+        run, dfast, dx = runner.tangent(fast, x, w, _points(theta, chunk), dfast, dx, moves, CONTROL_PERIOD * factor)
         x, w = run.x, run.w
         y[:, chunk], down = _down(run.y, down, factor)
         dlow, ddown = (part.unflatten(-1, (-1, p)) for part in _down(dfast.flatten(2), ddown.flatten(2), factor))
@@ -357,15 +361,16 @@ def simulate(
 
 
 def tangent(
-    u: Tensor, x: Tensor, w: Tensor, theta: Tensor, dx: Tensor, dtheta: Tensor, kernel: int, factor: int = 1,
-    up: Tensor | None = None, down: Tensor | None = None, ddown: Tensor | None = None,
+    u: Tensor, x: Tensor, w: Tensor, theta: Tensor, dx: Tensor, dtheta: Tensor | ThetaTangent, kernel: int,
+    factor: int = 1, up: Tensor | None = None, down: Tensor | None = None, ddown: Tensor | None = None,
 ) -> tuple[Simulation, Tensor, Tensor, Tensor]:  # fmt: skip
     """The run as by `simulate` and its derivatives in p directions at once: dx [batch, n_x, p], dtheta like theta with
-    a last dimension p, ddown [batch, ., n_y, p] -> dy [batch, time, n_y, p], and dx and ddown after it. What least
-    squares needs."""
+    a last dimension p (or, which is faster, as products), ddown [batch, ., n_y, p] -> dy [batch, time, n_y, p], and dx
+    and ddown after it. What least squares needs."""
     structure = _kernels[kernel].structure
-    if theta.dim() == 2:
-        theta, dtheta = theta.unsqueeze(1), dtheta.unsqueeze(1)
+    if not isinstance(dtheta, ThetaTangent):
+        dtheta = structure.tangent_of(dtheta.unsqueeze(1) if theta.dim() == 2 else dtheta)
+    theta = theta.unsqueeze(1) if theta.dim() == 2 else theta
     _check(theta, u)
     up = u.new_zeros(len(u), _memory(factor), structure.n_u) if up is None else up
     down = u.new_zeros(len(u), _memory(factor) * factor, structure.n_y) if down is None else down

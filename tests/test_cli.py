@@ -20,7 +20,8 @@ from circuitnn.audio import Recording
 from circuitnn.cli import main
 from circuitnn.cli.settings import apply_settings
 from circuitnn.errors import CircuitnnError
-from circuitnn.evaluation import evaluate, render
+from circuitnn.evaluation import evaluate
+from circuitnn.rendering import render
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import parse_netlist, read_netlist
 from circuitnn.runs import load_run

@@ -202,10 +202,16 @@ int main() {{
     circuitnn::adjoint<Circuit, circuitnn::DoubleLanes>(few, inputs.data(), all_xs.data(), all_ws.data(),
                                                         moving.data(), all_y_bar.data(), all_x_bar.data(),
                                                         all_u_bar.data(), all_theta_bar.data());
-    V dx(X * W), dtheta(S * W, 1e-3), dnow(S * W), du(T * U * W, 1.0), dy(T * Y * W);
+    // Two products for the first block, one for the second.
+    const int64_t first[] = {{0, 2, 3}}, on_devices[] = {{1, 0}}, chosen[3 * circuitnn::width] = {{}};
+    const int rows = X + Y + N, factors = circuitnn::factors<Circuit>, C = circuitnn::Layout<Circuit>::coefficients;
+    V dx(X * W), right(factors * circuitnn::width, 1e-3), left(3 * rows * circuitnn::width, 1e-3), dc(C * W, 1e-6);
+    V products(2 * circuitnn::width), du(T * U * W, 1.0), dy(T * Y * W);
+    const circuitnn::ThetaTangent change{{
+        B, 1, first, chosen, right.data(), left.data(), on_devices, dc.data(), products.data()}};
     x.assign(x0, x0 + X); w.assign(w0, w0 + N);
-    circuitnn::tangent<Circuit>(one, input.data(), x.data(), w.data(), th.data(), B, dx.data(), dtheta.data(),
-                                dnow.data(), du.data(), y.data(), dy.data(), statistics[0]);
+    circuitnn::tangent<Circuit>(one, input.data(), x.data(), w.data(), th.data(), change, dx.data(), du.data(),
+                                y.data(), dy.data(), statistics[0]);
     for (double value : y) printf("%.17g\\n", value);
 }}
 """

@@ -38,8 +38,8 @@ def simulate(
     import numpy as np
 
     from circuitnn.audio import read_wav, write_wav
-    from circuitnn.evaluation import render
     from circuitnn.models.circuit_model import CircuitModel
+    from circuitnn.rendering import render
 
     signal, rate = read_wav(dry)
     seconds = len(signal) / rate

@@ -1,90 +1,133 @@
-"""Levenberg-Marquardt on the pre-emphasised error with Gaussian priors, the noise level being estimated along."""
+"""Levenberg-Marquardt on the pre-emphasised error with Gaussian priors, the noise level being estimated along.
+
+A descent proposes a point, is told what was found there, and proposes the next: several can be driven side by side, and
+one can be written down between two steps and taken up again.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from circuitnn.errors import ConvergenceError
+from circuitnn.errors import CircuitnnError
 from circuitnn.fitting.problem import Evaluation, Point, Problem
-from circuitnn.fitting.result import INTERRUPTED
 
 Vector = NDArray[np.float64]
 
 # No coordinate moves further than this in one step: a factor of e for a positive value.
 LARGEST_STEP = 1.0
-# The fit ends when a step promises to improve the objective (log posterior, natural units) by less than this, or does:
-# half a unit is one standard deviation along one direction.
-SMALLEST_GAIN = 0.5
-DAMPING, DAMPING_UP, DAMPING_DOWN, LARGEST_DAMPING = 1e-2, 5.0, 0.35, 1e5
+# The fit ends when a step promises to improve the objective (log posterior, natural units) by less than this for each
+# unknown, or does. Half a unit for each is how far from the optimum the posterior itself reaches.
+SMALLEST_GAIN = 0.1
+DAMPING, SMALLEST_DAMPING, LARGEST_DAMPING = 1e-2, 1e-12, 1e5
+# What damping is multiplied by, at least and at most, after a step that was taken, and after one that was not.
+DAMPING_DOWN, DAMPING_UP, DAMPING_BACK = 1.0 / 3.0, 3.0, 5.0
 # Below this relative error (-140 dB) the arithmetic, not the model, decides.
 ERROR_FLOOR = 1e-14
-
-Progress = Callable[[int, float], None]
+# Why a descent ended.
+CONVERGED, STUCK = "converged", "no step improves the fit"
 
 
 @dataclass(frozen=True)
 class Descent:
-    """How a minimisation went. errors: relative squared error after each accepted step; reason: why it ended."""
+    """A minimisation between two evaluations. proposal: the point to evaluate next; best: the best evaluation so far,
+    None before the first; promised: what the proposal should gain by the quadratic model; errors: relative squared
+    error after each accepted step; reason: why it ended, None while it goes on."""
 
-    evaluation: Evaluation
-    errors: tuple[float, ...]
-    reason: str
+    proposal: Point
+    best: Evaluation | None = None
+    promised: float = math.inf
+    damping: float = DAMPING
+    errors: tuple[float, ...] = ()
+    reason: str | None = None
+
+    @property
+    def found(self) -> Evaluation:
+        """The best evaluation. Raises CircuitnnError if there is none."""
+        if self.best is None:
+            raise CircuitnnError(
+                "the circuit has no operating point, or no finite output, with the values of the netlist",
+                "check it by `circuitnn inspect`",
+            )
+        return self.best
 
 
-def objective(error: float, shared: Vector, widths: Vector, samples: float) -> float:
-    """Negative log posterior with the noise level maximised out: N/2 ln(error) + sum (q / width)^2 / 2."""
-    return 0.5 * samples * math.log(max(error, ERROR_FLOOR)) + 0.5 * float(np.sum((shared / widths) ** 2))
+class LeastSquares:
+    """The rule by which a descent goes on; samples: how many independent samples the recordings count as; iterations:
+    accepted steps after which it ends in any case.
 
-
-def minimise(
-    problem: Problem, start: Point, samples: float, iterations: int, progress: Progress | None = None
-) -> Descent:
-    """Minimise `objective` from `start`; samples: how many independent samples the recordings count as.
-
-    Levenberg 1944, Marquardt 1963; damping scales the diagonal. Ctrl-C ends it with the best point so far.
+    Levenberg 1944, Marquardt 1963; damping scales the diagonal, and follows how well the quadratic model predicts
+    (Nielsen 1999).
     """
-    widths, origin = problem.widths, problem.origin
-    here = problem.evaluate(start)
-    errors, damping, reason = [here.error], DAMPING, f"{iterations} iterations"
-    try:
-        for iteration in range(iterations):
-            if progress:
-                progress(iteration, here.error)
-            offset = here.point.shared - origin
-            weight = samples / max(here.error, ERROR_FLOOR)
-            H = weight * here.H + np.diag(widths**-2.0)
-            b = weight * here.b + offset / widths**2
-            # The Newton decrement: what the whole undamped step would gain. Where the recording outweighs the priors by
-            # 16 digits, directions that it cannot tell make H singular; they gain nothing.
-            if 0.5 * float(b @ np.linalg.lstsq(H, b, rcond=None)[0]) < SMALLEST_GAIN:
-                reason = "converged"
-                break
-            before = objective(here.error, offset, widths, samples)
-            while True:
-                step = -np.linalg.solve(H + damping * np.diag(np.diag(H)), b)
-                step *= min(1.0, LARGEST_STEP / float(np.abs(step).max(initial=1e-300)))
-                after = math.inf
-                try:
-                    there = problem.evaluate(problem.moved(here, step))
-                    after = objective(there.error, there.point.shared - origin, widths, samples)
-                except ConvergenceError:
-                    pass  # no operating point there: as bad as a step can be
-                if math.isfinite(after) and after < before:
-                    break
-                damping *= DAMPING_UP
-                if damping > LARGEST_DAMPING:
-                    return Descent(here, tuple(errors), "no step improves the fit")
-            here = there
-            errors.append(here.error)
-            damping = max(damping * DAMPING_DOWN, 1e-12)
-            if before - after < SMALLEST_GAIN:
-                reason = "converged"
-                break
-    except KeyboardInterrupt:
-        reason = INTERRUPTED
-    return Descent(here, tuple(errors), reason)
+
+    def __init__(self, problem: Problem, samples: float, iterations: int) -> None:
+        self.problem = problem
+        self.samples = samples
+        self.iterations = iterations
+        self.smallest_gain = SMALLEST_GAIN * len(problem.widths)
+
+    def objective(self, evaluation: Evaluation) -> float:
+        """Negative log posterior with the noise level maximised out: N/2 ln(error) + sum (q / width)^2 / 2."""
+        misfit = 0.5 * self.samples * math.log(max(evaluation.error, ERROR_FLOOR))
+        return misfit + 0.5 * float(np.sum((evaluation.point.shared / self.problem.widths) ** 2))
+
+    def advance(self, descent: Descent, there: Evaluation | None) -> Descent:
+        """The descent after its proposal was evaluated (None: nothing is there, as bad as a step can be)."""
+        here = descent.best
+        if here is None:
+            if there is None:
+                return replace(descent, reason=STUCK)
+            # One that is taken up again has its errors already.
+            return self._propose(replace(descent, best=there, errors=descent.errors or (there.error,)))
+        gain = self.objective(here) - self.objective(there) if there is not None else -math.inf
+        if there is None or not gain > 0.0:
+            damping = descent.damping * DAMPING_BACK
+            if damping > LARGEST_DAMPING:
+                return replace(descent, reason=STUCK)
+            return self._propose(replace(descent, damping=damping))
+        factor = min(max(1.0 - (2.0 * gain / descent.promised - 1.0) ** 3, DAMPING_DOWN), DAMPING_UP)
+        damping = max(descent.damping * factor, SMALLEST_DAMPING)
+        moved = replace(descent, best=there, errors=(*descent.errors, there.error), damping=damping)
+        return replace(moved, reason=CONVERGED) if gain < self.smallest_gain else self._propose(moved)
+
+    def _propose(self, descent: Descent) -> Descent:
+        if len(descent.errors) > self.iterations:
+            return replace(descent, reason=f"{self.iterations} iterations")
+        here, widths = descent.found, self.problem.widths
+        weight = self.samples / max(here.error, ERROR_FLOOR)
+        H = weight * here.H + np.diag(widths**-2.0)
+        b = weight * here.b + here.point.shared / widths**2
+        # The Newton decrement: what the whole undamped step would gain. Where the recording outweighs the priors by
+        # 16 digits, directions that it cannot tell make H singular; they gain nothing.
+        if 0.5 * float(b @ np.linalg.lstsq(H, b, rcond=None)[0]) < self.smallest_gain:
+            return replace(descent, reason=CONVERGED)
+        step = -np.linalg.solve(H + descent.damping * np.diag(np.diag(H)), b)
+        step *= min(1.0, LARGEST_STEP / float(np.abs(step).max(initial=1e-300)))
+        promised = -float(b @ step + 0.5 * step @ H @ step)
+        return replace(descent, proposal=self.problem.moved(here, step), promised=promised)
+
+
+def descend(
+    rule: LeastSquares,
+    descents: Sequence[Descent],
+    evaluations: int | None = None,
+    watch: Callable[[Sequence[Descent]], None] | None = None,
+) -> list[Descent]:
+    """Drive descents side by side until all have ended, or for so many evaluations of each. watch: is called with all
+    of them after each round."""
+    descents, rounds = list(descents), 0
+    while evaluations is None or rounds < evaluations:
+        active = [k for k, descent in enumerate(descents) if descent.reason is None]
+        if not active:
+            break
+        found = rule.problem.evaluate([descents[k].proposal for k in active])
+        for k, evaluation in zip(active, found, strict=True):
+            descents[k] = rule.advance(descents[k], evaluation)
+        rounds += 1
+        if watch:
+            watch(descents)
+    return descents

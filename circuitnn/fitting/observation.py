@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -18,44 +20,70 @@ from circuitnn.fitting.alignment import fractional_advance
 from circuitnn.metrics import PREEMPHASIS
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.oversampling import filter_blocks, toeplitz
-from circuitnn.simulate import history_at_rest, tangent
+from circuitnn.simulate import history_at_rest, simulate, tangent
+from circuitnn.theta_tangent import ThetaTangent
 
 Matrix = NDArray[np.float64]
+Vector = NDArray[np.float64]
 
 # Seconds simulated at a time: bounds the memory that derivatives take.
 CHUNK_SECONDS = 1.0
-# Blocks in which inner products are kept apart, for error bars that allow for correlated errors: 50 ms each.
-BLOCKS_PER_CHUNK = 20
+# Length of the blocks in which inner products are kept apart, for error bars that allow for correlated errors.
+BLOCK_SECONDS = 0.05
 # Length of the low-pass part of the weighting filter.
 LOWPASS_TAPS = 65
 # The wet recording must overlap the model's output by at least this part of itself.
 MIN_OVERLAP = 0.5
 # Step for the derivative with respect to delay, in samples.
 _DELAY_STEP = 1e-3
+# A long recording is worked on in segments of this length, on all cores. At a segment's begin the state is that of the
+# whole simulation; only its derivatives start at zero, `DERIVATIVE_WARM_UP` seconds before.
+SEGMENT_SECONDS, DERIVATIVE_WARM_UP = 15.0, 1.0
 
 
 @dataclass(frozen=True)
 class Linearisation:
     """The model around one point, for one setting of the knobs. theta [size], x [n_x], w [n_n], rest [n_y]: numbers,
-    initial state and output at rest; d*: their derivatives [..., p]."""
+    initial state and output at rest; d*: their derivatives [..., p], that of theta as products."""
 
     theta: Tensor
     x: Tensor
     w: Tensor
     rest: Tensor
-    dtheta: Tensor
+    dtheta: ThetaTangent
     dx: Tensor
     drest: Tensor
 
 
 @dataclass(frozen=True)
+class Snapshot:
+    """A simulation at sample `time` of the input: states and memories of the rate converters, and their derivatives."""
+
+    time: int
+    x: Tensor
+    w: Tensor
+    up: Tensor | None
+    down: Tensor
+    dx: Tensor
+    ddown: Tensor
+
+
+@dataclass(frozen=True)
+class Window:
+    """Samples [begin, end) of the model's output that count; the simulation with derivatives starts at `start`."""
+
+    start: int
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
 class Normal:
-    """grams [blocks, p+3, p+3]: for each block of time, inner products of the columns (derivatives [p], output, target,
-    derivative of the target by delay), seen through `weighting_filter`; output: the model's output [time], in volt;
+    """grams [blocks, q, q]: for each block of time, inner products of the q = p + 3 + n columns: derivatives [p],
+    output, target, derivative of the target by delay, linear nuisances [n]; all seen through `weighting_filter`.
     failures: steps not converged."""
 
     grams: Matrix
-    output: NDArray[np.float64]
     failures: int
 
 
@@ -68,12 +96,15 @@ def weighting_filter() -> Tensor:
 
 
 class Observation:
-    """A recording prepared for a model: input, target, and the span of samples that both cover."""
+    """A recording prepared for a model: input, target, and the span of samples that both cover.
 
-    def __init__(self, model: CircuitModel, recording: Recording, delay: float) -> None:
+    hum: frequencies [Hz] of mains hum in the wet recording, each a linear nuisance with unknown amplitude and phase.
+    """
+
+    def __init__(self, model: CircuitModel, recording: Recording, delay: float, hum: Sequence[float] = ()) -> None:
         self.recording = recording
         self.model = model
-        self.delay = delay
+        self.hum = tuple(hum)
         # The converters are late by `latency`: run on by as much, and read the output later.
         padded = np.concatenate([recording.dry, np.zeros(model.latency)])
         self.input = torch.as_tensor(padded)[None, :, None]
@@ -92,58 +123,95 @@ class Observation:
         dry_end = len(self.recording.dry) - self.model.latency
         return max(0, -offset) + SHIFT_MARGIN, min(dry_end, len(self.recording.wet) - offset) - SHIFT_MARGIN
 
-    def target(self, delay: float) -> NDArray[np.float64]:
+    def target(self, delay: float) -> Vector:
         """The wet recording on the model's time axis, over `span(delay)`."""
-        offset = round(delay)
         begin, end = self.span(delay)
-        advanced = fractional_advance(self.recording.wet, delay - offset)
-        return advanced[begin + offset : end + offset]
+        return self._measured(delay, begin, end)
 
-    def normal(self, point: Linearisation) -> Normal:
-        """Simulate with derivatives, chunk by chunk, and accumulate the inner products."""
+    def _measured(self, delay: float, begin: int, end: int) -> Vector:
+        """The wet recording on the model's time axis, samples [begin, end)."""
+        offset = round(delay)
+        # The interpolation reaches over neighbouring samples; where there are none, the signal is taken to be zero.
+        low, high = begin + offset - SHIFT_MARGIN, end + offset + SHIFT_MARGIN
+        kept = self.recording.wet[max(low, 0) : max(high, 0)]
+        padded = np.pad(kept, (max(-low, 0), max(high - max(low, 0) - len(kept), 0)))
+        return fractional_advance(padded, delay - offset)[SHIFT_MARGIN:-SHIFT_MARGIN]
+
+    def nuisances(self, begin: int, end: int) -> Matrix:
+        """Signals [end - begin, n] that the wet recording may hold beside the device's output: a constant, and sine and
+        cosine of each frequency of hum."""
+        time = np.arange(begin, end) / self.recording.sample_rate
+        waves = [wave(2.0 * np.pi * f * time) for f in self.hum for wave in (np.cos, np.sin)]
+        return np.stack([np.ones(end - begin), *waves], 1)
+
+    def windows(self, delay: float) -> tuple[Window, ...]:
+        """The whole span: in one piece, or in segments where it is long."""
+        begin, end = self.span(delay)
+        rate = self.model.sample_rate
+        count = max(1, int((end - begin) / (SEGMENT_SECONDS * rate)))
+        edges = np.linspace(begin, end, count + 1).astype(int)
+        warm_up = int(DERIVATIVE_WARM_UP * rate)
+        return tuple(
+            Window(0 if k == 0 else int(low) - warm_up, int(low), int(high))
+            for k, (low, high) in enumerate(pairwise(edges))
+        )
+
+    def snapshots(self, point: Linearisation, windows: Sequence[Window]) -> list[Snapshot]:
+        """The simulation at each window's start, from one pass without derivatives (none if all start at 0)."""
         model, factor = self.model, self.model.oversample
         directions = point.dx.shape[-1]
-        begin, end = self.span(self.delay)
-        target = self.target(self.delay)
-        slope = self._target_slope()
-        output = np.zeros(len(self.recording.dry))
+        x, w, up = point.x[None], point.w[None], None
+        down = history_at_rest(point.rest[None], factor)
+        here = Snapshot(0, x, w, up, down, point.dx[None], history_at_rest(point.drest[None], factor))
+        found = {0: here}
+        chunk = int(CHUNK_SECONDS * model.sample_rate)
+        with torch.no_grad():
+            for start in sorted({window.start for window in windows} - {0}):
+                while here.time < start:
+                    end = min(here.time + chunk, start)
+                    run = simulate(
+                        self.input[:, here.time : end], here.x, here.w, point.theta[None], model.kernel, factor,
+                        here.up, here.down,
+                    )  # fmt: skip
+                    zeros = torch.zeros(1, point.x.shape[0], directions, dtype=torch.float64)
+                    here = Snapshot(end, run.x, run.w, run.up, run.down, zeros, torch.zeros_like(found[0].ddown))
+                found[start] = here
+        return [found[window.start] for window in windows]
+
+    def normal(self, point: Linearisation, snapshot: Snapshot, window: Window, delay: float) -> Normal:
+        """Simulate a window with derivatives, chunk by chunk, and accumulate the inner products."""
+        model, factor = self.model, self.model.oversample
+        rate = model.sample_rate
         grams = []
-        x, w, dx = point.x[None], point.w[None], point.dx[None]
-        up = None
-        down, ddown = history_at_rest(point.rest[None], factor), history_at_rest(point.drest[None], factor)
+        x, w, up, down, dx, ddown = snapshot.x, snapshot.w, snapshot.up, snapshot.down, snapshot.dx, snapshot.ddown
         weighting = weighting_filter()
         settling = weighting.shape[1] - weighting.shape[0]
-        past = torch.zeros(1, settling, directions + 3, dtype=torch.float64)
-        chunk = int(CHUNK_SECONDS * model.sample_rate)
+        past: Tensor | None = None
+        chunk = int(CHUNK_SECONDS * rate)
+        last = min(window.end + model.latency, self.input.shape[1])
         failures = 0
-        for start in range(0, self.input.shape[1], chunk):
-            u = self.input[:, start : start + chunk]
+        for start in range(window.start, last, chunk):
+            u = self.input[:, start : min(start + chunk, last)]
             run, dy, dx, ddown = tangent(
-                u, x, w, point.theta[None], dx, point.dtheta[None], model.kernel, factor, up, down, ddown
+                u, x, w, point.theta[None], dx, point.dtheta, model.kernel, factor, up, down, ddown
             )
             failures += int(run.report[0, 1])
             x, w, up, down = run.x, run.w, run.up, run.down
             columns = torch.cat([run.y, dy[:, :, 0]], 2)
-            # Rows of the model's time axis that this chunk made, cut to the span.
+            # Rows of the model's time axis that this chunk made, cut to the window.
             first = start - model.latency
-            low, high = max(first, 0), first + columns.shape[1]
-            output[low : min(high, len(output))] = columns[0, low - first : len(output) - first, 0].numpy()
-            low, high = max(low, begin), min(high, end)
+            low, high = max(first, window.begin), min(first + columns.shape[1], window.end)
             if high <= low:
                 continue
             rows = columns[0, low - first : high - first]
-            measured = np.stack([target[low - begin : high - begin], slope[low - begin : high - begin]], 1)
+            target = self._measured(delay, low, high)
+            slope = (self._measured(delay + _DELAY_STEP, low, high) - target) / _DELAY_STEP
+            measured = np.concatenate([np.stack([target, slope], 1), self.nuisances(low, high)], 1)
             block = torch.cat([rows[:, 1:], rows[:, :1], torch.as_tensor(measured)], 1)
+            if past is None:
+                past = torch.zeros(1, settling, block.shape[1], dtype=torch.float64)
             weighted, past = filter_blocks(weighting, block[None], past)
             weighted, settling = weighted[0, settling:], max(0, settling - len(block))
-            grams += [part.T @ part for part in np.array_split(weighted.numpy(), BLOCKS_PER_CHUNK)]
-        return Normal(np.stack(grams), output, failures)
-
-    def _target_slope(self) -> NDArray[np.float64]:
-        """d target / d delay at the present delay; the span stays that of the present delay."""
-        offset = round(self.delay)
-        begin, end = self.span(self.delay)
-        later, sooner = (
-            fractional_advance(self.recording.wet, self.delay - offset + step) for step in (_DELAY_STEP, -_DELAY_STEP)
-        )
-        return ((later - sooner) / (2.0 * _DELAY_STEP))[begin + offset : end + offset]
+            blocks = max(1, round(len(weighted) / (BLOCK_SECONDS * rate)))
+            grams += [part.T @ part for part in np.array_split(weighted.numpy(), blocks)]
+        return Normal(np.stack(grams), failures)

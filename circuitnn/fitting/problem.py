@@ -1,37 +1,34 @@
 """A model and its recordings as one nonlinear least-squares problem in unbounded coordinates.
 
-Shared unknowns: the learnables' coordinates and, unless it is known, the logarithm of the input level (volt at digital
-full scale). Own to each recording: its output gain, solved for exactly at every point (variable projection, Golub and
-Pereyra 1973), and its delay.
+Shared unknowns: see unknowns.py. Own to each recording: its output gain (or one for all), a constant and mains hum,
+solved for exactly at every point (variable projection, Golub and Pereyra 1973), and its delay.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from circuitnn.audio import Recording
 from circuitnn.discretise import Numbers
-from circuitnn.fitting.observation import Linearisation, Matrix, Normal, Observation
+from circuitnn.errors import ConvergenceError
+from circuitnn.fitting.observation import Linearisation, Matrix, Normal, Observation, Snapshot, Window
+from circuitnn.fitting.reduction import Reduced, Reduction, reduce_gains
+from circuitnn.fitting.unknowns import Setting, Unknowns, setting
 from circuitnn.models.circuit_model import CircuitModel
 
 Vector = NDArray[np.float64]
-
-LEVEL_NAME = "input level"
-# Prior on an unknown input level: a factor of e^1.5 = 4.5 either way of where it starts.
-LEVEL_WIDTH = 1.5
+Windows = Callable[[Observation, float], Sequence[Window]]
 
 
 @dataclass(frozen=True)
 class Point:
-    """Where the fit stands. shared [p]: coordinates, then log input level if unknown; delays [recordings], samples."""
+    """Where the fit stands. shared [p]: the shared unknowns; delays [recordings], samples."""
 
     shared: Vector
     delays: Vector
@@ -41,8 +38,8 @@ class Point:
 class Evaluation:
     """The problem at a point. error: mean over the recordings of squared error over squared target (weighted, best
     gain); gains: volt -> full scale; H, b: half Hessian and half gradient of the error in `shared`, the
-    recordings' own unknowns eliminated; scores [blocks, p]: b by blocks of time; own: how the recordings' own unknowns
-    follow a step; failures: steps not converged."""
+    recordings' own unknowns eliminated; scores [blocks, p]: b by blocks of time; own: how the delays follow a step;
+    failures: steps not converged."""
 
     point: Point
     error: float
@@ -50,154 +47,142 @@ class Evaluation:
     H: Matrix
     b: Vector
     scores: Matrix
-    own: tuple[tuple[Vector, Matrix], ...]
-    outputs: tuple[Vector, ...]
+    own: tuple[Reduced, ...]
     failures: int
 
 
 class Problem:
-    """input_level: volt at digital full scale, None if unknown. output_gain: full scale per volt, None if unknown (then
-    one per recording)."""
+    """output_gain: full scale per volt; None: unknown, one per recording; "shared": unknown, one for all. windows:
+    which parts of a recording count (all of it)."""
 
     def __init__(
         self,
+        unknowns: Unknowns,
         model: CircuitModel,
-        recordings: Sequence[Recording],
-        delays: Sequence[float],
-        input_level: float | None = None,
-        output_gain: float | None = None,
+        observations: Sequence[Observation],
+        output_gain: float | str | None = None,
+        windows: Windows = Observation.windows,
     ) -> None:
+        self.unknowns = unknowns
         self.model = model
-        self.input_level = input_level
+        self.observations = tuple(observations)
         self.output_gain = output_gain
-        self.observations = [Observation(model, r, d) for r, d in zip(recordings, delays, strict=True)]
-        self.samples = sum(end - begin for begin, end in (o.span(o.delay) for o in self.observations))
-        widths = [coordinate.width for coordinate in model.coordinates]
-        unknown_level = [LEVEL_WIDTH] if input_level is None else []
-        self.widths = np.array(widths + unknown_level)
-        # Where the priors are centred: the netlist's values, and 1 V at full scale.
-        self.origin = np.zeros(len(self.widths))
+        self.windows = windows
+        self.widths = unknowns.widths
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the shared unknowns."""
-        names = tuple(coordinate.name for coordinate in self.model.coordinates)
-        return names if self.input_level is not None else (*names, LEVEL_NAME)
-
-    def level(self, shared: Vector) -> float:
-        """Volt at digital full scale."""
-        return math.exp(float(self._log_level(torch.as_tensor(shared))))
-
-    def _log_level(self, shared: Tensor) -> Tensor:
-        if self.input_level is None:
-            return shared[-1:]
-        return torch.tensor([math.log(self.input_level)], dtype=torch.float64)
-
-    def evaluate(self, point: Point) -> Evaluation:
-        """Simulate all recordings with derivatives (in parallel) and reduce to the shared unknowns."""
-        linearisations = {
-            key: self._linearise(point.shared, dict(key)) for key in {setting(o.recording) for o in self.observations}
-        }
-
-        def run(position: int) -> Normal:
-            observation = self.observations[position]
-            observation.delay = float(point.delays[position])
-            return observation.normal(linearisations[setting(observation.recording)])
-
-        count = len(self.observations)
-        with ThreadPoolExecutor(min(count, torch.get_num_threads())) as pool:
-            normals = list(pool.map(run, range(count)))
-        parts = [self._reduce(normal) for normal in normals]
-        return Evaluation(
-            point=point,
-            error=sum(part.error for part in parts) / count,
-            gains=np.array([part.gain for part in parts]),
-            H=np.sum([part.H for part in parts], 0) / count,
-            b=np.sum([part.b for part in parts], 0) / count,
-            scores=np.concatenate([part.scores for part in parts]) / count,
-            own=tuple((part.own_offset, part.own_slope) for part in parts),
-            outputs=tuple(normal.output for normal in normals),
-            failures=sum(normal.failures for normal in normals),
+    def samples(self, delays: Vector) -> int:
+        """How many samples count."""
+        return sum(
+            window.end - window.begin
+            for observation, delay in zip(self.observations, delays, strict=True)
+            for window in self.windows(observation, float(delay))
         )
+
+    def evaluate(self, points: Sequence[Point]) -> list[Evaluation | None]:
+        """Simulate all recordings at all points with derivatives (in parallel) and reduce to the shared unknowns. None
+        where there is no operating point, or the output is not finite."""
+        linearised = [self._linearise_all(point) for point in points]
+        alive = [k for k, models in enumerate(linearised) if models is not None]
+        jobs = [(k, position) for k in alive for position in range(len(self.observations))]
+
+        def begin(job: tuple[int, int]) -> list[tuple[Linearisation, Snapshot, Window, float]]:
+            k, position = job
+            observation, delay = self.observations[position], float(points[k].delays[position])
+            models = linearised[k]
+            assert models is not None
+            model, windows = models[setting(observation.recording)], self.windows(observation, delay)
+            snapshots = observation.snapshots(model, windows)
+            return [(model, snapshot, window, delay) for snapshot, window in zip(snapshots, windows, strict=True)]
+
+        def work(task: tuple[int, tuple[Linearisation, Snapshot, Window, float]]) -> Normal:
+            position, arguments = task
+            return self.observations[position].normal(*arguments)
+
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            begun = list(pool.map(begin, jobs))
+            tasks = [(position, part) for (_, position), parts in zip(jobs, begun, strict=True) for part in parts]
+            normals = iter(list(pool.map(work, tasks)))
+        gathered: list[list[list[Normal]]] = [[] for _ in points]
+        for (k, _), parts in zip(jobs, begun, strict=True):
+            gathered[k].append([next(normals) for _ in parts])
+        return [self._reduce(point, parts) if parts else None for point, parts in zip(points, gathered, strict=True)]
 
     def moved(self, evaluation: Evaluation, step: Vector) -> Point:
         """The point after a step of the shared unknowns, the delays following by their linear dependence."""
-        moves = [offset + slope @ step for offset, slope in evaluation.own]
-        limited = np.clip([move[-1] for move in moves], -0.5, 0.5)
+        moves = np.array([own.delay_offset + own.delay_slope @ step for own in evaluation.own])
         return replace(
-            evaluation.point, shared=evaluation.point.shared + step, delays=evaluation.point.delays + limited
+            evaluation.point,
+            shared=evaluation.point.shared + step,
+            delays=evaluation.point.delays + np.clip(moves, -0.5, 0.5),
         )
 
-    def _linearise(self, shared: Vector, knobs: dict[str, float]) -> Linearisation:
-        model, start = self.model, torch.as_tensor(shared)
-        count = len(model.coordinates)
-        rest = model.operating_point(model.overrides(knobs, start[:count]))
+    def _linearise_all(self, point: Point) -> dict[Setting, Linearisation] | None:
+        try:
+            return {key: self.linearise(point.shared, key) for key in {setting(o.recording) for o in self.observations}}
+        except ConvergenceError:
+            return None
 
-        # Two steps, each in the mode that suits it: scalars of a formula in reverse mode, matrices in forward mode.
+    def linearise(self, shared: Vector, key: Setting) -> Linearisation:
+        """The model and its derivatives in the shared unknowns. Raises ConvergenceError without operating point."""
+        model, unknowns, start = self.model, self.unknowns, torch.as_tensor(shared)
+        rest = model.operating_point(unknowns.overrides(start, key))
+
+        # Two steps, each in the mode that suits it: scalars of a formula in reverse mode, the rest forwards.
         q = start.clone().requires_grad_()
-        scalars = model.discrete.scalars(model.overrides(knobs, q[:count]))
+        scalars = model.discrete.scalars(unknowns.overrides(q, key))
         sizes = [len(part) for part in scalars]
-        entries = [torch.as_tensor(x, dtype=torch.float64) for part in scalars for x in part] + [self._log_level(q)[0]]
+        entries = [torch.as_tensor(x, dtype=torch.float64) for part in scalars for x in part]
+        entries.append(unknowns.log_level(q)[0])
         point = torch.stack(entries).detach()
         directions = torch.zeros(len(entries), len(start), dtype=torch.float64)
         for row, entry in zip(directions, entries, strict=True):
             if entry.requires_grad:
                 row.copy_(torch.autograd.grad(entry, q, retain_graph=True)[0])
 
-        def model_of(vector: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-            *parts, log_level = vector.split([*sizes, 1])
-            numbers = Numbers(*parts)
-            return model.discrete.theta_of(numbers, torch.exp(log_level)), *model.discrete.rest_of(numbers, rest)
+        *parts, log_level = point.split([*sizes, 1])
+        *moves, log_level_moves = directions.split([*sizes, 1])
+        numbers, level = Numbers(*parts), torch.exp(log_level)
+        theta = model.discrete.theta_of(numbers, level)
+        dtheta = model.discrete.theta_tangent(numbers, Numbers(*moves), level, level * log_level_moves[0])
 
-        values = model_of(point)
-        derivatives = torch.func.vmap(
-            lambda direction: torch.func.jvp(model_of, (point,), (direction,))[1], in_dims=1, out_dims=-1
-        )(directions)
-        (theta, x, w, y), (dtheta, dx, _, dy) = values, derivatives
+        def rest_of(*parts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+            return model.discrete.rest_of(Numbers(*parts), rest)
+
+        x, w, y = rest_of(*parts)
+        dx, _, dy = torch.func.vmap(
+            lambda *direction: torch.func.jvp(rest_of, tuple(parts), direction)[1], in_dims=1, out_dims=-1
+        )(*moves)
         return Linearisation(theta, x, w, y, dtheta, dx, dy)
 
-    def _reduce(self, normal: Normal) -> _Reduced:
-        """Solve for the gain, then eliminate gain and delay from the normal equations (Schur complement)."""
-        gram = normal.grams.sum(0)
-        p = len(gram) - 3
-        output, target, slope = p, p + 1, p + 2
-        energy = gram[target, target]
-        free_gain = self.output_gain is None
-        gain = gram[output, target] / gram[output, output] if self.output_gain is None else self.output_gain
-        # error e = gain * y - t; its derivatives as combinations of the columns of the gram matrix.
-        combine = np.zeros((p + 3, p + 3))
-        combine[np.arange(p), np.arange(p)] = gain
-        combine[output, p] = 1.0 if free_gain else 0.0
-        combine[slope, p + 1] = -1.0
-        combine[output, p + 2], combine[target, p + 2] = gain, -1.0
-        products = combine.T @ gram @ combine / energy
-        own = [p, p + 1] if free_gain else [p + 1]
-        within, across = products[np.ix_(own, own)], products[np.ix_(own, range(p))]
-        # A linear circuit at rest has no slope to tell delay by; the ridge keeps the elimination defined.
-        inverse = np.linalg.inv(within + 1e-14 * np.trace(within) * np.eye(len(own)))
-        own_offset = -inverse @ products[own, p + 2]
-        own_slope = -inverse @ across
-        H = products[:p, :p] + across.T @ own_slope
-        b = products[:p, p + 2] + across.T @ own_offset
-        # The same for each block, at the same gain: d e / d shared with the own unknowns following.
-        follow = np.zeros((p + 3, p))
-        follow[:p] = np.eye(p)
-        follow[own] = own_slope
-        scores = (normal.grams @ (combine[:, p + 2] / energy)) @ (combine @ follow)
-        return _Reduced(float(products[p + 2, p + 2]), float(gain), H, b, scores, own_offset, own_slope)
+    def _reduce(self, point: Point, parts: Sequence[Sequence[Normal]]) -> Evaluation | None:
+        grams = [np.concatenate([normal.grams for normal in normals]) for normals in parts]
+        if not all(np.isfinite(gram).all() for gram in grams):
+            return None
+        groups = [range(len(grams))] if self.output_gain == "shared" else [[k] for k in range(len(grams))]
+        given = self.output_gain if isinstance(self.output_gain, int | float) else None
+        reduced: dict[int, Reduced] = {}
+        for group in groups:
+            reductions = [Reduction(grams[k], len(self.unknowns)) for k in group]
+            reduced |= dict(zip(group, reduce_gains(reductions, given), strict=True))
+        own = tuple(reduced[k] for k in range(len(grams)))
+        count = len(own)
+        return Evaluation(
+            point=point,
+            error=sum(part.error for part in own) / count,
+            gains=np.array([part.gain for part in own]),
+            H=np.sum([part.H for part in own], 0) / count,
+            b=np.sum([part.b for part in own], 0) / count,
+            scores=np.concatenate([part.scores for part in own]) / count,
+            own=own,
+            failures=sum(normal.failures for normals in parts for normal in normals),
+        )
 
 
-@dataclass(frozen=True)
-class _Reduced:
-    error: float
-    gain: float
-    H: Matrix
-    b: Vector
-    scores: Matrix
-    own_offset: Vector
-    own_slope: Matrix
-
-
-def setting(recording: Recording) -> tuple[tuple[str, float], ...]:
-    """The knob positions of a recording, to tell which recordings share a model."""
-    return tuple(sorted(recording.knobs.items()))
+def observe(
+    model: CircuitModel, recordings: Sequence[Recording], delays: Sequence[float], hum: Sequence[Sequence[float]] = ()
+) -> list[Observation]:
+    """Recordings prepared for a model. hum: frequencies for each of them. Raises RecordingError."""
+    return [
+        Observation(model, recording, delay, hum[k] if hum else ())
+        for k, (recording, delay) in enumerate(zip(recordings, delays, strict=True))
+    ]

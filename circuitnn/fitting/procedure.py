@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -14,18 +15,25 @@ from circuitnn import metrics
 from circuitnn.audio import Recording
 from circuitnn.errors import CircuitnnError, RecordingError
 from circuitnn.fitting.alignment import DOUBTFUL, align
-from circuitnn.fitting.least_squares import minimise
-from circuitnn.fitting.problem import Evaluation, Problem
-from circuitnn.fitting.result import FitResult, FittedRecording
-from circuitnn.fitting.search import find_start
-from circuitnn.fitting.uncertainty import covariance, identifiability
+from circuitnn.fitting.checkpoint import Checkpoint, Progressed, fingerprint
+from circuitnn.fitting.hum import mains_lines
+from circuitnn.fitting.least_squares import DAMPING, Descent, LeastSquares, descend
+from circuitnn.fitting.observation import Observation
+from circuitnn.fitting.problem import Evaluation, Point, Problem, observe
+from circuitnn.fitting.result import INTERRUPTED, FitResult, FittedRecording
+from circuitnn.fitting.search import APPROACH_ITERATIONS, APPROACH_WEIGHT, approach_windows, race
+from circuitnn.fitting.uncertainty import covariance, identifiability, independent_samples
+from circuitnn.fitting.unknowns import Unknowns, setting
 from circuitnn.models.circuit_model import CircuitModel
+from circuitnn.rendering import render
 
 Progress = Callable[[str, int, float], None]
+Lines = tuple[tuple[float, ...], ...]
 
-# Of the recordings' samples, how many count as independent while the optimum is sought. Errors of a model are
-# correlated over milliseconds; the error bars take that from the data (uncertainty.py).
-INDEPENDENT_PART = 0.05
+# The stages of a fit, in order.
+APPROACH, FIT = "approach", "fit"
+# The recordings are weighted anew if they turn out to count for that many times what they did.
+HEAVIER = 3.0
 
 
 def fit(
@@ -33,24 +41,31 @@ def fit(
     recordings: Sequence[Recording],
     *,
     input_level: float | None = None,
-    output_gain: float | None = None,
+    output_gain: float | str | None = None,
     max_iterations: int = 40,
     progress: Progress | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
 ) -> FitResult:
     """Fit the learnable values of `model` to recordings, and set the model to them.
 
     input_level: volt at digital full scale of the dry recordings; None: unknown, estimated through the nonlinearity.
-    output_gain: digital full scale per volt of the wet recordings; None: unknown, one per recording. progress: called
-    with (stage, iteration, relative squared error). Ctrl-C ends the fit with the best values so far.
+    output_gain: digital full scale per volt of the wet recordings; None: unknown, one per recording; "shared": unknown,
+    one for all. progress: called with (stage, iteration, relative squared error). Ctrl-C ends the fit with the best
+    values so far. checkpoint: a file that holds the state after every step, for as long as the fit runs; with resume,
+    a fit that was killed goes on from there, and ends with the same values.
 
     Raises RecordingError for recordings that do not go together, CircuitnnError for a model that cannot be fitted.
     """
     began = time.perf_counter()
     _check(model, recordings)
-    for name, level in (("input_level", input_level), ("output_gain", output_gain)):
-        if level is not None and not (np.isfinite(level) and level != 0.0 and (level > 0.0 or name == "output_gain")):
-            raise CircuitnnError(f"{name} is {level}; expected a number above 0 (an inverting output may be below)")
+    _check_levels(input_level, output_gain)
     recordings = [replace(r, dry=np.asarray(r.dry, float), wet=np.asarray(r.wet, float)) for r in recordings]
+    unknowns = Unknowns(model, recordings, input_level)
+    file = None if checkpoint is None else Checkpoint(
+        checkpoint, fingerprint(model, recordings, (input_level, output_gain, max_iterations))
+    )  # fmt: skip
+    saved = file.read(len(unknowns), len(recordings)) if file and resume else None
     alignments = [align(r.dry, r.wet, r.sample_rate) for r in recordings]
     for recording, alignment in zip(recordings, alignments, strict=True):
         if alignment.confidence < DOUBTFUL:
@@ -59,49 +74,169 @@ def fit(
                 f"{alignment.confidence:.2f}); trim dry and wet to start together",
                 stacklevel=2,
             )
+    run = _Run(model, unknowns, recordings, output_gain, progress or (lambda stage, iteration, error: None), file)
     delays = [float(alignment.delay) for alignment in alignments]
-    if progress:
-        progress("search", 0, 1.0)
-    start = find_start(model, recordings, delays, input_level, output_gain, INDEPENDENT_PART)
-    problem = Problem(model, recordings, list(start.delays), input_level, output_gain)
-    descent = minimise(
-        problem,
-        start,
-        INDEPENDENT_PART * problem.samples,
-        max_iterations,
-        None if progress is None else lambda iteration, error: progress("fit", iteration, error),
-    )
-    evaluation = descent.evaluation
-    count = len(model.coordinates)
-    with torch.no_grad():
-        model.free.copy_(torch.as_tensor(evaluation.point.shared[:count]))
-    spread = covariance(problem, evaluation)
-    deviations = np.sqrt(np.diag(spread))
-    level = float(problem.level(evaluation.point.shared))
-    values = {c.name: float(c.value(q)) for c, q in zip(model.coordinates, model.free.detach(), strict=True)}
-    fitted = tuple(
-        _judge(problem, evaluation, position, alignment.confidence) for position, alignment in enumerate(alignments)
-    )
-    energy = sum(float(np.sum(f.target**2)) for f in fitted)
-    return FitResult(
-        circuit=model.circuit,
-        sample_rate=model.sample_rate,
-        oversample=model.oversample,
-        nominal={c.name: c.nominal for c in model.coordinates},
-        values=values,
-        stderr={c.name: c.slope(values[c.name]) * d for c, d in zip(model.coordinates, deviations, strict=False)},
-        prior_stderr={c.name: c.slope(values[c.name]) * c.width for c in model.coordinates},
-        input_level=level,
-        input_level_stderr=0.0 if input_level is not None else level * float(deviations[-1]),
-        recordings=fitted,
-        esr=sum(f.esr * float(np.sum(f.target**2)) for f in fitted) / energy,
-        esr_gain_free=sum(f.esr_gain_free * float(np.sum(f.target**2)) for f in fitted) / energy,
-        identifiability=identifiability(problem.names[:count], spread[:count, :count], problem.widths[:count]),
-        errors=descent.errors,
-        reason=descent.reason,
-        failures=evaluation.failures,
-        seconds=time.perf_counter() - began,
-    )
+    if saved is None:
+        point = race(model, unknowns, recordings, delays, output_gain, run.say)
+        saved = Progressed(APPROACH, point, APPROACH_WEIGHT, DAMPING, (), ())
+    descent = run.descend(saved, APPROACH_ITERATIONS if saved.stage == APPROACH else max_iterations)
+    while (following := run.following(saved, descent)) is not None:
+        saved = following
+        descent = run.descend(saved, max_iterations)
+    if file is not None and descent.reason != INTERRUPTED:
+        file.remove()
+    return run.result(descent, saved.hum, [alignment.confidence for alignment in alignments], began)
+
+
+class _Run:
+    """What the stages of one fit have in common."""
+
+    def __init__(
+        self,
+        model: CircuitModel,
+        unknowns: Unknowns,
+        recordings: Sequence[Recording],
+        output_gain: float | str | None,
+        say: Progress,
+        file: Checkpoint | None,
+    ) -> None:
+        self.model, self.unknowns, self.recordings, self.output_gain = model, unknowns, recordings, output_gain
+        self.say, self.file = say, file
+
+    def problem(self, stage: str, point: Point, hum: Lines) -> Problem:
+        """The whole of the recordings, or the windows of the approach."""
+        observations = observe(self.model, self.recordings, list(point.delays), hum)
+        if stage == APPROACH:
+            windows = approach_windows(self.recordings)
+            return Problem(self.unknowns, self.model, observations, self.output_gain, windows)
+        return Problem(self.unknowns, self.model, observations, self.output_gain)
+
+    def descend(self, start: Progressed, iterations: int) -> Descent:
+        """A stage, the state being written after each step. Ctrl-C ends it with the best point so far, if there is
+        one."""
+        rule = LeastSquares(self.problem(start.stage, start.point, start.hum), start.samples, iterations)
+        latest = Descent(start.point, damping=start.damping, errors=start.errors)
+
+        def watch(descents: Sequence[Descent]) -> None:
+            nonlocal latest
+            (latest,) = descents
+            if latest.best is None:
+                return
+            self.say(start.stage, len(latest.errors) - 1, latest.best.error)
+            if self.file is not None:
+                self.file.write(
+                    replace(start, point=latest.best.point, damping=latest.damping, errors=latest.errors)
+                )  # fmt: skip
+
+        try:
+            (latest,) = descend(rule, [latest], watch=watch)
+        except KeyboardInterrupt:
+            if latest.best is None:
+                raise
+            latest = replace(latest, reason=INTERRUPTED)
+        return latest
+
+    def following(self, done: Progressed, descent: Descent) -> Progressed | None:
+        """The stage after one that has ended, None if that was the last: the whole recordings after the approach; once
+        more, if by then the error shows hum, or is so small and white that the recordings count for more."""
+        if descent.reason == INTERRUPTED:
+            return None
+        best = descent.found
+        samples = self.problem(done.stage, best.point, done.hum).samples(best.point.delays)
+        whole = self.problem(FIT, best.point, done.hum).samples(best.point.delays)
+        independent = whole * independent_samples(best, self.unknowns.widths, samples) / samples
+        lines = self.hum(best.point)
+        if done.stage == APPROACH:
+            return Progressed(FIT, best.point, independent, DAMPING, (), lines)
+        new = any(set(line) - set(old) for line, old in zip(lines, done.hum, strict=True))
+        if not new and independent < HEAVIER * done.samples:
+            return None
+        return Progressed(
+            FIT, best.point, max(independent, done.samples), DAMPING, descent.errors, lines if new else done.hum
+        )
+
+    def hum(self, point: Point) -> Lines:
+        """Frequencies of mains hum in what the model at `point` leaves over, for each recording."""
+        observations = observe(self.model, self.recordings, list(point.delays))
+        lines = []
+        for position, observation in enumerate(observations):
+            begin, end = observation.span(float(point.delays[position]))
+            target = observation.target(float(point.delays[position]))
+            output = self._output(observation.recording, point)[begin:end]
+            gain = float(output @ target) / max(float(output @ output), 1e-300)
+            lines.append(mains_lines(target - gain * output, self.model.sample_rate))
+        return tuple(lines)
+
+    def _output(self, recording: Recording, point: Point) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        overrides = self.unknowns.overrides(torch.as_tensor(point.shared), setting(recording))
+        return render(self.model, recording.dry, self.unknowns.level(point.shared), overrides=overrides).output
+
+    def result(self, descent: Descent, hum: Lines, confidences: Sequence[float], began: float) -> FitResult:
+        """Everything that is known at the end; the model is set to the values."""
+        evaluation, model, unknowns = descent.found, self.model, self.unknowns
+        problem = self.problem(FIT, evaluation.point, hum)
+        count = len(model.coordinates)
+        with torch.no_grad():
+            model.free.copy_(torch.as_tensor(evaluation.point.shared[:count]))
+        samples = problem.samples(evaluation.point.delays)
+        spread = covariance(evaluation, unknowns.widths, samples)
+        deviations = np.sqrt(np.diag(spread))
+        level = unknowns.level(evaluation.point.shared)
+        values = unknowns.values(evaluation.point.shared)
+        stderr = {c.name: c.slope(values[c.name]) * d for c, d in zip(unknowns.coordinates, deviations, strict=False)}
+        named = len(unknowns.coordinates)
+        learned = {c.name for c in model.coordinates}
+        fitted = tuple(
+            self._judge(observation, evaluation, position, confidence)
+            for position, (observation, confidence) in enumerate(zip(problem.observations, confidences, strict=True))
+        )
+        energy = sum(float(np.sum(f.target**2)) for f in fitted)
+        return FitResult(
+            circuit=model.circuit,
+            sample_rate=model.sample_rate,
+            oversample=model.oversample,
+            nominal={c.name: c.nominal for c in model.coordinates},
+            values={name: value for name, value in values.items() if name in learned},
+            stderr={name: error for name, error in stderr.items() if name in learned},
+            prior_stderr={c.name: c.slope(values[c.name]) * c.width for c in model.coordinates},
+            positions={name: value for name, value in values.items() if name not in learned},
+            positions_stderr={name: error for name, error in stderr.items() if name not in learned},
+            input_level=level,
+            input_level_stderr=0.0 if unknowns.input_level is not None else level * float(deviations[-1]),
+            recordings=fitted,
+            esr=sum(f.esr * float(np.sum(f.target**2)) for f in fitted) / energy,
+            esr_gain_free=sum(f.esr_gain_free * float(np.sum(f.target**2)) for f in fitted) / energy,
+            identifiability=identifiability(unknowns.names[:named], spread[:named, :named], unknowns.widths[:named]),
+            errors=descent.errors,
+            reason=descent.reason or "",
+            failures=evaluation.failures,
+            seconds=time.perf_counter() - began,
+        )
+
+    def _judge(
+        self, observation: Observation, evaluation: Evaluation, position: int, confidence: float
+    ) -> FittedRecording:
+        own, delay = evaluation.own[position], float(evaluation.point.delays[position])
+        begin, end = observation.span(delay)
+        target = observation.target(delay)
+        rendered = self._output(observation.recording, evaluation.point)[begin:end]
+        output = own.gain * rendered + observation.nuisances(begin, end) @ own.amplitudes
+        waves = own.amplitudes[1:].reshape(-1, 2)
+        return FittedRecording(
+            name=observation.recording.name,
+            knobs=observation.recording.knobs,
+            gain=own.gain,
+            delay=delay,
+            confidence=confidence,
+            offset=float(own.amplitudes[0]),
+            hum={f: float(np.hypot(*wave)) for f, wave in zip(observation.hum, waves, strict=True)},
+            esr=metrics.esr(output, target),
+            esr_gain_free=metrics.esr_gain_free(output, target),
+            esr_preemphasis=metrics.esr_preemphasis(output, target),
+            input=observation.recording.dry[begin:end],
+            target=target,
+            output=output,
+        )
 
 
 def _check(model: CircuitModel, recordings: Sequence[Recording]) -> None:
@@ -120,21 +255,10 @@ def _check(model: CircuitModel, recordings: Sequence[Recording]) -> None:
             )
 
 
-def _judge(problem: Problem, evaluation: Evaluation, position: int, confidence: float) -> FittedRecording:
-    observation = problem.observations[position]
-    delay, gain = float(evaluation.point.delays[position]), float(evaluation.gains[position])
-    begin, end = observation.span(delay)
-    target, output = observation.target(delay), gain * evaluation.outputs[position][begin:end]
-    return FittedRecording(
-        name=observation.recording.name,
-        knobs=observation.recording.knobs,
-        gain=gain,
-        delay=delay,
-        confidence=confidence,
-        esr=metrics.esr(output, target),
-        esr_gain_free=metrics.esr_gain_free(output, target),
-        esr_preemphasis=metrics.esr_preemphasis(output, target),
-        input=observation.recording.dry[begin:end],
-        target=target,
-        output=output,
-    )
+def _check_levels(input_level: float | None, output_gain: float | str | None) -> None:
+    if input_level is not None and not (np.isfinite(input_level) and input_level > 0.0):
+        raise CircuitnnError(f"input_level is {input_level}; expected a number above 0")
+    if output_gain is None or output_gain == "shared":
+        return
+    if isinstance(output_gain, str) or not (np.isfinite(output_gain) and output_gain != 0.0):
+        raise CircuitnnError(f'output_gain is {output_gain!r}; expected a number other than 0, "shared" or None')

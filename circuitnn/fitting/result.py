@@ -22,15 +22,19 @@ class FittedRecording:
     """One recording and the model's rendering of it.
 
     gain: digital full scale per volt of the model's output (negative: inverted polarity); delay: samples by which the
-    wet is late; confidence: of the alignment (1: a guess); target, output [time]: the wet recording on the model's time
-    axis, and the model's output times gain, over the samples that both cover; input [time]: the dry signal there.
+    wet is late; confidence: of the alignment (1: a guess); offset: constant in the wet recording; hum: amplitudes of
+    mains hum in it by frequency [Hz]; target, output [time]: the wet recording on the model's time axis, and the
+    model's output times gain with offset and hum, over the samples that both cover; input [time]: the dry signal
+    there.
     """
 
     name: str
-    knobs: Mapping[str, float]
+    knobs: Mapping[str, float | str]
     gain: float
     delay: float
     confidence: float
+    offset: float
+    hum: Mapping[float, float]
     esr: float
     esr_gain_free: float
     esr_preemphasis: float
@@ -73,7 +77,8 @@ class Identifiability:
 @dataclass(frozen=True)
 class FitResult:
     """values, stderr, nominal: learnable values by name, their standard errors and the netlist's, in SI units;
-    prior_stderr: the standard errors that the netlist's tolerances alone would give. input_level: volt at digital full
+    prior_stderr: the standard errors that the netlist's tolerances alone would give. positions, positions_stderr: the
+    .param's values of knobs at labelled positions, as "drive@a". input_level: volt at digital full
     scale, with its standard error (0 if it was given). esr, esr_gain_free: over all recordings, squared errors over
     squared targets, with the fitted gain and with the best one. errors: relative squared error after each step; reason:
     why the fit ended; failures: steps of the last simulation that did not converge. seconds: what the fit took.
@@ -86,6 +91,8 @@ class FitResult:
     values: Mapping[str, float]
     stderr: Mapping[str, float]
     prior_stderr: Mapping[str, float]
+    positions: Mapping[str, float]
+    positions_stderr: Mapping[str, float]
     input_level: float
     input_level_stderr: float
     recordings: tuple[FittedRecording, ...]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from circuitnn.fitting.problem import Evaluation, Problem
+from circuitnn.fitting.problem import Evaluation
 from circuitnn.fitting.result import Combination, Identifiability
 
 Matrix = NDArray[np.float64]
@@ -20,24 +20,34 @@ TOLD = 0.5
 LISTED, NEGLIGIBLE = 3, 0.15
 
 
-def covariance(problem: Problem, evaluation: Evaluation) -> Matrix:
-    """Covariance [p, p] of the shared unknowns: prior and Godambe information together.
+def covariance(evaluation: Evaluation, widths: NDArray[np.float64], samples: int) -> Matrix:
+    """Covariance [p, p] of the shared unknowns: prior (standard deviations `widths`) and Godambe information together.
+    samples: how many there are in all recordings.
 
     With H the curvature of the data's term and S the covariance of its gradient, summed over blocks of time, the data
     inform by H S^-1 H (Godambe 1960): the textbook H where the model is true and errors are white, far less where
     errors are correlated or the model is not exactly true. The prior's information adds to it.
     """
     # Residuals are measured in units of their own mean square, as in the objective.
-    weight = float(problem.samples) / max(evaluation.error, 1e-300)
+    weight = float(samples) / max(evaluation.error, 1e-300)
     H, scores = weight * evaluation.H, weight * evaluation.scores
     # A few blocks cannot span all directions; there the textbook information stands in. What discretisation gets wrong
     # hides from the residual, because the values absorb it: it counts as an error that is correlated over a block.
-    hidden = DISCRETISATION_ERROR / max(evaluation.error, 1e-300) * problem.samples / len(scores)
+    hidden = DISCRETISATION_ERROR / max(evaluation.error, 1e-300) * samples / len(scores)
     S = scores.T @ scores + (len(H) / len(scores) + hidden) * H
     # Directions that the recordings cannot tell have neither curvature nor variance; the ridge keeps S regular there.
     S += 1e-12 * np.trace(S) * np.eye(len(S))
     information = H @ np.linalg.solve(S, H)
-    return np.asarray(np.linalg.inv(0.5 * (information + information.T) + np.diag(problem.widths**-2.0)), dtype=float)
+    return np.asarray(np.linalg.inv(0.5 * (information + information.T) + np.diag(widths**-2.0)), dtype=float)
+
+
+def independent_samples(evaluation: Evaluation, widths: NDArray[np.float64], samples: int) -> float:
+    """As how many independent samples the recordings count, out of `samples`: the textbook variance of the error's
+    gradient over the one that blocks of time show (the dispersion of quasi-likelihood, Wedderburn 1974)."""
+    weight = float(samples) / max(evaluation.error, 1e-300)
+    expected = weight * float(np.sum(np.diag(evaluation.H) * widths**2))
+    shown = float(np.sum((weight * evaluation.scores * widths) ** 2))
+    return samples / max(1.0, shown / max(expected, 1e-300))
 
 
 def identifiability(names: Sequence[str], spread: Matrix, widths: NDArray[np.float64]) -> Identifiability:

@@ -24,6 +24,8 @@ FLAGS = (
     "-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-exceptions",
     "-fPIC", "-shared",
 )  # fmt: skip
+# Compilers use half of a 512-bit register unless told otherwise, because it does not pay for short columns.
+WIDE = ("-mprefer-vector-width=512",) if platform.machine() in ("x86_64", "AMD64") else ()
 COMPILER_HINT = "install g++ or clang, or `pip install circuitnn[compiler]`, or name a compiler in $CXX"
 
 
@@ -62,23 +64,24 @@ def _machine() -> str:
         return platform.processor() + platform.machine()
 
 
-def compile_library(source: str) -> ctypes.CDLL:
-    """The shared library of `source`, compiled or from the cache.
+def compile_library(source: str, wide: bool = False) -> ctypes.CDLL:
+    """The shared library of `source`, compiled or from the cache. wide: for work that fills the widest registers.
 
     Raises CompilerError if there is no compiler or it fails.
     """
     compiler = find_compiler()
     if compiler is None:
         raise CompilerError("no C++ compiler was found", COMPILER_HINT)
+    flags = (*FLAGS, *WIDE) if wide else FLAGS
     headers = "".join(path.read_text() for path in sorted(HEADERS.glob("*.hpp")))
-    recipe = "\0".join([source, headers, *compiler, *FLAGS, _machine(), platform.system()])
+    recipe = "\0".join([source, headers, *compiler, *flags, _machine(), platform.system()])
     library = cache_folder() / f"{hashlib.sha256(recipe.encode()).hexdigest()[:32]}.so"
     if not library.exists():
-        _compile(compiler, source, library)
+        _compile([*compiler, *flags], source, library)
     return ctypes.CDLL(str(library))
 
 
-def _compile(compiler: tuple[str, ...], source: str, library: Path) -> None:
+def _compile(compiler: list[str], source: str, library: Path) -> None:
     try:
         library.parent.mkdir(parents=True, exist_ok=True)
         folder = tempfile.TemporaryDirectory(dir=library.parent, prefix="build-")
@@ -89,7 +92,7 @@ def _compile(compiler: tuple[str, ...], source: str, library: Path) -> None:
     with folder as name:
         text, built = Path(name) / "circuit.cpp", Path(name) / "circuit.so"
         text.write_text(source)
-        command = [*compiler, *FLAGS, f"-I{HEADERS}", str(text), "-o", str(built)]
+        command = [*compiler, f"-I{HEADERS}", str(text), "-o", str(built)]
         # Zig keeps what it builds for itself: beside what is built here, not in a home folder that may be read-only.
         environment = {"ZIG_GLOBAL_CACHE_DIR": str(library.parent / "zig"), **os.environ}
         try:

@@ -26,7 +26,7 @@ struct Pack {
 };
 template <int R>
 struct Pack<double, R> {
-    using Type = typename Pick<(R > 8), DoubleLanes, typename Pick<(R > 2), FourDoubles, double>::Type>::Type;
+    using Type = typename Pick<(R > 16), DoubleLanes, typename Pick<(R > 2), FourDoubles, double>::Type>::Type;
     static constexpr int rows = sizeof(Type) / sizeof(double);
 };
 template <int R>

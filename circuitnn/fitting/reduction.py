@@ -1,0 +1,112 @@
+"""From inner products of columns to normal equations in the shared unknowns alone.
+
+The columns of a recording are the derivatives of the output by the shared unknowns [p], the output, the target, the
+target's derivative by delay, and linear nuisances [n]. The error is gain * output - target - nuisances @ amplitudes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+Vector = NDArray[np.float64]
+
+# A linear circuit at rest has no slope to tell delay by, and hum may be silent; the ridge keeps elimination defined.
+_RIDGE = 1e-14
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """One recording's part of the normal equations, relative to its target's energy. error: squared; H [p, p], b [p]:
+    half Hessian and half gradient; scores [blocks, p]: b by blocks of time, and errors [blocks]: error by them;
+    amplitudes [n]: of the linear nuisances; delay_offset, delay_slope [p]: how its delay follows a step."""
+
+    error: float
+    gain: float
+    amplitudes: Vector
+    H: Matrix
+    b: Vector
+    scores: Matrix
+    errors: Vector
+    delay_offset: float
+    delay_slope: Vector
+
+
+class Reduction:
+    """One recording's inner products grams [blocks, q, q] and what follows from them before its gain is known."""
+
+    def __init__(self, grams: Matrix, p: int) -> None:
+        total = grams.sum(0)
+        self.energy = max(float(total[p + 1, p + 1]), 1e-300)
+        self.p = p
+        self.blocks = grams / self.energy
+        self.gram = total / self.energy
+        self.linear = list(range(p + 3, total.shape[0]))
+        self.amplitudes = -_solve(self.gram[np.ix_(self.linear, self.linear)], self.gram[self.linear])
+
+    def without_nuisances(self, columns: Matrix) -> Matrix:
+        """Combinations of columns [q, .], with the linear nuisances projected out of them."""
+        projected = columns.copy()
+        projected[self.linear] += self.amplitudes @ columns
+        return projected
+
+
+def reduce_gains(parts: Sequence[Reduction], given: float | None = None) -> list[Reduced]:
+    """Eliminate the gain that some recordings have in common, and what each has of its own."""
+    p = parts[0].p
+    output, target, slope = p, p + 1, p + 2
+    one = [part.without_nuisances(np.eye(len(part.gram))) for part in parts]
+    products = [basis.T @ part.gram @ basis for basis, part in zip(one, parts, strict=True)]
+    if given is None:
+        gain = sum(m[output, target] for m in products) / max(sum(m[output, output] for m in products), 1e-300)
+    else:
+        gain = given
+
+    # Level 1: the delay and nuisances of each recording follow the shared unknowns and the gain (Schur complement).
+    eliminated = []
+    for part, basis in zip(parts, one, strict=True):
+        q = len(part.gram)
+        error = basis @ (gain * np.eye(q)[:, output] - np.eye(q)[:, target])
+        shared = basis[:, : p + 1].copy()
+        shared[:, :p] *= gain
+        delay = -basis[:, [slope]]
+        stiffness = part.gram @ delay
+        within = delay.T @ stiffness
+        slopes = -_solve(within, stiffness.T @ shared)[0]
+        offset = -_solve(within, stiffness.T @ error[:, None])[0, 0]
+        followed = shared + delay @ slopes[None]
+        eliminated.append(
+            (error, followed, followed.T @ part.gram @ shared, followed.T @ part.gram @ error, offset, slopes)
+        )
+
+    # Level 2: the gain follows the shared unknowns.
+    curvature = sum((a for _, _, a, _, _, _ in eliminated), np.zeros((p + 1, p + 1)))
+    gradient = sum((h for _, _, _, h, _, _ in eliminated), np.zeros(p + 1))
+    gain_slope, gain_offset = np.zeros(p), 0.0
+    if given is None and curvature[output, output] > 0.0:
+        gain_slope = -curvature[output, :p] / curvature[output, output]
+        gain_offset = -gradient[output] / curvature[output, output]
+    follow = np.vstack([np.eye(p), gain_slope])
+    return [
+        Reduced(
+            error=float(error @ part.gram @ error),
+            gain=float(gain),
+            amplitudes=error[part.linear],
+            H=follow.T @ a @ follow,
+            b=follow.T @ (h + gain_offset * a[:, output]),
+            scores=np.einsum("bij,j,ik->bk", part.blocks, error, followed @ follow),
+            errors=np.einsum("i,bij,j->b", error, part.blocks, error),
+            delay_offset=float(offset + slopes[output] * gain_offset),
+            delay_slope=slopes @ follow,
+        )
+        for part, (error, followed, a, h, offset, slopes) in zip(parts, eliminated, strict=True)
+    ]
+
+
+def _solve(matrix: Matrix, right: Matrix) -> Matrix:
+    ridge = _RIDGE * np.trace(matrix) + 1e-300
+    return np.asarray(np.linalg.solve(matrix + ridge * np.eye(len(matrix)), right), dtype=float)
