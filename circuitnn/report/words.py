@@ -115,7 +115,7 @@ def recording_rows(result: FitResult) -> list[RecordingRow]:
 
 def _disturbance(recording: FittedRecording) -> str:
     """What the recording holds beside the device's output, in dB of full scale."""
-    parts = [("offset", abs(recording.offset))] + [(f"{f:g} Hz", size) for f, size in sorted(recording.hum.items())]
+    parts = [("offset", abs(recording.offset))] + [(f"{f:.4g} Hz", size) for f, size in sorted(recording.hum.items())]
     heard = [f"{name} {20.0 * math.log10(size):.0f} dB" for name, size in parts if size > INAUDIBLE]
     return ", ".join(heard) or "none"
 
