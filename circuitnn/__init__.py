@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from circuitnn.fitting import FitResult, fit
     from circuitnn.models.circuit_model import CircuitModel, CircuitState
     from circuitnn.netlist import parse_netlist, read_netlist, write_netlist
+    from circuitnn.session import Session, read_session
 
 # Loaded at first use (PEP 562): a program that reads a netlist does not wait for torch.
 _HOMES = {
@@ -42,9 +43,11 @@ _HOMES = {
     "OutputError": "circuitnn.errors",
     "Recording": "circuitnn.audio",
     "RecordingError": "circuitnn.errors",
+    "Session": "circuitnn.session",
     "fit": "circuitnn.fitting",
     "parse_netlist": "circuitnn.netlist",
     "read_netlist": "circuitnn.netlist",
+    "read_session": "circuitnn.session",
     "write_netlist": "circuitnn.netlist",
 }
 
@@ -62,9 +65,11 @@ __all__ = [
     "OutputError",
     "Recording",
     "RecordingError",
+    "Session",
     "fit",
     "parse_netlist",
     "read_netlist",
+    "read_session",
     "write_netlist",
 ]
 

@@ -220,9 +220,10 @@ class _Builder:
         for element in elements:
             model = self.circuit.models[element.model or ""]
             kind = MODEL_KINDS[model.kind]
+            effects = self.effects(model)
             # Only the plain law has one for a pair; a series resistance belongs to one device.
-            alone = kind.pair is None or kind.resistances.keys() & model.parameters.keys() or element.parameters
-            if alone or _law(model) is not kind.laws[-1][0]:
+            alone = kind.pair is None or kind.resistances.keys() & effects or element.parameters
+            if alone or kind.law(effects) is not kind.laws[-1][0]:
                 bundles[element.name,] = [element]
             else:
                 bundles.setdefault((frozenset(element.nodes), model.name), []).append(element)
@@ -236,13 +237,14 @@ class _Builder:
         sources: dict[str, tuple[str, ...]] = {key: (f"{model.name}.{key}",) for key in model.parameters}
         sources |= {key: (f"{first.name}.{key}",) for key in first.parameters}
         sources["area"] = tuple(f"{e.name}.area" for e in bundle if e.nodes == first.nodes)
-        law = _law(model)
+        effects = self.effects(model)
+        law = kind.law(effects)
         if turned := tuple(f"{e.name}.area" for e in bundle if e.nodes != first.nodes):
             assert kind.pair is not None
             law, sources["reverse_area"] = kind.pair, turned
         terminals = dict(zip(kind.family.terminals, (self.node_index[node] for node in first.nodes), strict=True))
         for parameter, terminal in kind.resistances.items():
-            if parameter in model.parameters:
+            if parameter in effects:
                 key = f"{model.name}.{parameter}"
                 terminals[terminal] = self.series_resistance(first.name, parameter, terminals[terminal], key)
         columns = list[dict[int, float]]()
@@ -254,6 +256,12 @@ class _Builder:
                 columns.append(_difference(plus, minus))
         self.device("|".join(element.name for element in bundle), law, sources, columns)
 
+    def effects(self, model: DeviceModel) -> set[str]:
+        """The parameters of a .model card that count: one of 0 says that there is no such effect, unless it is marked
+        to be learned."""
+        marked = {learnable.name for learnable in self.circuit.learn}
+        return {name for name, value in model.parameters.items() if value != 0 or f"{model.name}.{name}" in marked}
+
     def series_resistance(self, name: str, parameter: str, outer: int, key: str) -> int:
         """An inner node of the device `name` behind the resistance `key` (ohm times area), which may be 0."""
         inner = len(self.unknowns)
@@ -262,15 +270,12 @@ class _Builder:
         self.add(self.M, row, row, -1.0, VALUE, key)
         return inner
 
-    def behavioural(self, element: Element) -> None:
-        assert element.behaviour is not None
-        linear = linear_source(element)
-        if linear is not None:
-            self.linear(element, linear)
-            return
-        device = devices.behavioural_device(element.name, element.nodes, element.behaviour)
-        ports = [self.port(element, port) for port in device.ports]
-        self.device(element.name, device.law, {key: (name,) for key, name in device.parameters.items()}, ports)
+    def behavioural(self, bundle: list[Element]) -> None:
+        """A behavioural source, or several as one device."""
+        device = devices.behavioural_device(bundle)
+        ports = [self.port(bundle[0], port) for port in device.ports]
+        name = "|".join(element.name for element in bundle)
+        self.device(name, device.law, {key: (value,) for key, value in device.parameters.items()}, ports)
 
     def linear(self, element: Element, source: Affine) -> None:
         """A behavioural source that is a sum of slopes times voltages and currents, and an offset."""
@@ -354,11 +359,6 @@ class _Builder:
         return self.node_index[name]
 
 
-def _law(model: DeviceModel) -> Law:
-    """The law of a .model card. A parameter of 0 says that there is no such effect."""
-    return MODEL_KINDS[model.kind].law({name for name, value in model.parameters.items() if value != 0})
-
-
 def _difference(plus: int, minus: int) -> dict[int, float]:
     # Both terminals on one node: the port is short-circuited and drives nothing.
     return {} if plus == minus else {plus: 1.0, minus: -1.0}
@@ -379,12 +379,15 @@ def build_equations(circuit: Circuit) -> Equations:
             builder.element(element)
     # What refers to currents comes when all of them are known.
     for element in circuit.elements:
-        if element.behaviour is not None:
-            builder.behavioural(element)
+        if (linear := linear_source(element)) is not None:
+            builder.linear(element, linear)
         elif element.kind == "K":
             builder.coupling(element)
         elif element.kind in "FH":
             builder.current_controlled(element)
+    nonlinear = [e for e in circuit.elements if e.behaviour is not None and linear_source(e) is None]
+    for bundle in devices.bundled_sources(nonlinear):
+        builder.behavioural(bundle)
     for bundle in builder.bundles(element for element in circuit.elements if element.model is not None):
         builder.semiconductor(bundle)
     count = len(builder.unknowns) + len(builder.ports)

@@ -16,7 +16,7 @@ import shutil
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -48,6 +48,7 @@ def summary(result: FitResult) -> dict[str, Any]:
         "input_level": float(result.input_level),
         "input_level_stderr": float(result.input_level_stderr),
         "recordings": [_recording(recording) for recording in result.recordings],
+        "held_out": [_recording(recording) for recording in result.held_out],
         "esr": float(result.esr),
         "esr_gain_free": float(result.esr_gain_free),
         "identifiability": {
@@ -70,7 +71,7 @@ def _recording(recording: FittedRecording) -> dict[str, Any]:
     numbers = ("gain", "delay", "confidence", "esr", "esr_gain_free", "esr_preemphasis")
     return {
         "name": recording.name,
-        "knobs": dict(recording.knobs),
+        "knobs": _floats(recording.knobs),
         "polarity": recording.polarity,
         "samples": len(recording.target),
         **{name: float(getattr(recording, name)) for name in numbers},
@@ -181,13 +182,13 @@ def _document(result: FitResult, settings: Settings) -> dict[str, Any]:
         },
     }
     document |= summary(result)
-    for entry, source in zip(document["recordings"], settings.sources, strict=False):
-        entry |= {
-            "dry": source.dry,
-            "wet": source.wet,
-            "dry_samples": source.dry_samples,
-            "wet_samples": source.wet_samples,
-        }
+    for key, sources in (("recordings", settings.sources), ("held_out", settings.held_out)):
+        for entry, source in zip(document[key], sources, strict=False):
+            entry |= {"dry": source.dry, "wet": source.wet}
+            if source.dry_samples is not None:
+                entry |= {"dry_samples": source.dry_samples, "wet_samples": source.wet_samples}
+            if source.conditions is not None:
+                entry["conditions"] = dict(zip(("dry", "wet"), map(asdict, source.conditions), strict=True))
     return document
 
 

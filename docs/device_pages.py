@@ -1,42 +1,25 @@
-"""What the pages of the devices say, for make_devices.py: one `Page` each in PAGES.
-
-A device that is a subcircuit has a formula in LaTeX instead of a law, and curves like any other.
-"""
+"""What the pages of the devices with a .model say, for make_devices.py."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from device_curves import Curve, Sweep
 
 from circuitnn.devices import BJT, BREAKDOWN_DIODE, COMPLETE_DIODE, DIODE, GUMMEL_POON, JFET, NMOS, Law
 from circuitnn.devices.switch import VOLTAGE_SWITCH
 
 
 @dataclass(frozen=True)
-class Curve:
-    """One plot: a current or voltage of the DC solution while a source moves, for several variants of a circuit.
-
-    variants: label -> cards. source: the element that takes the values `sweep`. shown: the unknown that is plotted,
-    such as "i(VD)" or "v(out)", times scale. axes: their labels. limits: of the vertical one, None for all of it.
-    """
-
-    title: str
-    variants: Mapping[str, str]
-    source: str
-    sweep: Sequence[float]
-    shown: str
-    axes: tuple[str, str]
-    scale: float = 1.0
-    limits: tuple[float, float] | None = None
-    logarithmic: bool = False
-
-
-@dataclass(frozen=True)
 class Page:
     """name: of the file. kinds: .model types that it describes. laws: title -> law, printed with its coefficients.
-    formula: LaTeX, of a device without a law. remarks: what stands below the formulas."""
+
+    Of a device without a law: elements, the letters of its cards; formulas, title -> left side -> right side in LaTeX,
+    and their source; subcircuits, name -> parameter -> (unit, meaning). example: cards that use it. remarks: what
+    stands below the formulas.
+    """
 
     name: str
     title: str
@@ -44,7 +27,11 @@ class Page:
     curves: tuple[Curve, ...]
     kinds: tuple[str, ...] = ()
     laws: Mapping[str, Law] = field(default_factory=dict)
-    formula: str = ""
+    elements: tuple[str, ...] = ("X",)
+    formulas: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    source: str = ""
+    subcircuits: Mapping[str, Mapping[str, tuple[str, str]]] = field(default_factory=dict)
+    example: str = ""
     remarks: str = ""
 
 
@@ -133,13 +120,13 @@ def mosfet(sources: str) -> str:
 PLAIN_NPN = "IS=7f BF=300 VAF=75"
 REAL_NPN = f"{PLAIN_NPN} IKF=60m ISE=7f NE=1.3 BR=2"
 
-PAGES = (
+MODEL_PAGES = (
     Page(
         "diode",
         "Diode",
         DIODE_TEXT,
         (
-            Curve(
+            Sweep(
                 "forward",
                 {
                     "silicon, IS=2.52n N=1.752": diode("IS=2.52n N=1.752 RS=0.57"),
@@ -147,22 +134,22 @@ PAGES = (
                     "germanium, IS=200n N=1.3": diode("IS=200n N=1.3 RS=7 EG=0.67"),
                     "red light-emitting, IS=1e-20 N=1.7": diode("IS=1e-20 N=1.7 RS=3"),
                 },
+                VOLTAGE_AND_CURRENT,
                 "VD",
                 sweep(0.0, 2.2),
                 "i(VD)",
-                VOLTAGE_AND_CURRENT,
-                -1e3,
-                (-0.5, 20.0),
+                scale=-1e3,
+                limits=(-0.5, 20.0),
             ),
-            Curve(
+            Sweep(
                 "breakdown",
                 {f"BV={voltage}": diode(f"IS=1n N=1.5 BV={voltage} IBV=5m RS=5") for voltage in (3.3, 5.1, 9.1)},
+                VOLTAGE_AND_CURRENT,
                 "VD",
                 sweep(-9.5, 1.0),
                 "i(VD)",
-                VOLTAGE_AND_CURRENT,
-                -1e3,
-                (-20.0, 10.0),
+                scale=-1e3,
+                limits=(-20.0, 10.0),
             ),
         ),
         ("d",),
@@ -174,16 +161,16 @@ PAGES = (
         "Bipolar transistor",
         BIPOLAR_TEXT,
         (
-            Curve(
+            Sweep(
                 "output, for several base currents",
                 {f"{current} µA": transistor(REAL_NPN, f"IB 0 b {current}u") for current in (40, 20, 10, 5)},
+                COLLECTOR,
                 "VC",
                 sweep(-0.3, 10.0),
                 "i(VX)",
-                COLLECTOR,
-                1e3,
+                scale=1e3,
             ),
-            Curve(
+            Sweep(
                 "Gummel plot at 5 V",
                 {
                     "collector": transistor(REAL_NPN, "VB b 0 0"),
@@ -191,11 +178,11 @@ PAGES = (
                     "base": "VB bb 0 0\nVX bb b 0\nVC c 0 5\nQ1 c b 0 QM\n.model QM NPN(" + REAL_NPN + ")",
                     "base, Ebers-Moll": "VB bb 0 0\nVX bb b 0\nVC c 0 5\nQ1 c b 0 QM\n.model QM NPN(" + PLAIN_NPN + ")",
                 },
+                GUMMEL,
                 "VB",
                 sweep(0.4, 1.0),
                 "i(VX)",
-                GUMMEL,
-                logarithmic=True,
+                logarithmic="y",
             ),
         ),
         ("npn", "pnp"),
@@ -207,23 +194,23 @@ PAGES = (
         "Junction field-effect transistor",
         JFET_TEXT,
         (
-            Curve(
+            Sweep(
                 "output, for several gate-source voltages",
                 {f"{voltage} V": jfet(f"VD d 0 0\nVG g 0 {voltage}") for voltage in (0, -0.5, -1.0, -1.5)},
+                DRAIN,
                 "VD",
                 sweep(-0.5, 10.0),
                 "i(VD)",
-                DRAIN,
-                -1e3,
+                scale=-1e3,
             ),
-            Curve(
+            Sweep(
                 "transfer at 9 V",
                 {"B=1": jfet("VG g 0 0\nVD d 0 9"), "B=0.6": jfet("VG g 0 0\nVD d 0 9", " B=0.6")},
+                GATE,
                 "VG",
                 sweep(-2.5, 0.4),
                 "i(VD)",
-                GATE,
-                -1e3,
+                scale=-1e3,
             ),
         ),
         ("njf", "pjf"),
@@ -235,23 +222,23 @@ PAGES = (
         "MOSFET",
         MOSFET_TEXT,
         (
-            Curve(
+            Sweep(
                 "output, for several gate-source voltages",
                 {f"{voltage} V": mosfet(f"VD d 0 0\nVG g 0 {voltage}\nVS s 0 0") for voltage in (3.0, 2.5, 2.0, 1.5)},
+                DRAIN,
                 "VD",
                 sweep(-0.5, 9.0),
                 "i(VD)",
-                DRAIN,
-                -1e3,
+                scale=-1e3,
             ),
-            Curve(
+            Sweep(
                 "transfer at 5 V, for several source-bulk voltages",
                 {f"{voltage} V": mosfet(f"VG g s 0\nVD d s 5\nVS s 0 {voltage}") for voltage in (0, 1, 3)},
+                GATE,
                 "VG",
                 sweep(0.5, 3.0),
                 "i(VD)",
-                GATE,
-                -1e3,
+                scale=-1e3,
             ),
         ),
         ("nmos", "pmos"),
@@ -263,18 +250,18 @@ PAGES = (
         "Switch",
         SWITCH_TEXT,
         (
-            Curve(
+            Sweep(
                 "conductance, for several widths",
                 {
                     f"VH={width}": f"VC c 0 0\nVD a 0 1\nS1 a 0 c 0 SM\n.model SM SW(VT=1 VH={width} RON=1 ROFF=1meg)"
                     for width in (0.0, 0.2, 0.5)
                 },
+                ("control voltage [V]", "conductance [S]"),
                 "VC",
                 sweep(0.0, 2.0),
                 "i(VD)",
-                ("control voltage [V]", "conductance [S]"),
-                -1.0,
-                logarithmic=True,
+                scale=-1.0,
+                logarithmic="y",
             ),
         ),
         ("sw", "csw"),

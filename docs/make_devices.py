@@ -1,28 +1,31 @@
 """Makes the pages of the devices: python docs/make_devices.py
 
-docs/devices/NAME.md holds the law, its parameters and curves; the images beside it come from this program's own DC
-solution. What the pages say is in device_pages.py.
+docs/devices/NAME.md holds the law, its parameters and curves; the images beside it come from this program's own
+solutions (device_curves.py). What the pages say is in device_pages.py (devices with a .model), tube_pages.py and
+subcircuit_pages.py.
 """
 
 # ruff: noqa: N802 - methods named as sympy's printer calls them
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import sympy
-from device_pages import PAGES, Curve, Page
+from device_curves import plot
+from device_pages import MODEL_PAGES, Page
+from subcircuit_pages import SUBCIRCUIT_PAGES
 from sympy.printing.latex import LatexPrinter
+from tube_pages import TUBE_PAGES
 
-import circuitnn as cn
 from circuitnn.devices import MODEL_KINDS, Law
-from circuitnn.discretise import DiscreteCircuit
+from circuitnn.netlist.part_library import library_files
 
 FOLDER = Path(__file__).parent / "devices"
-COLOURS = ("#1f6feb", "#d9730d", "#2da44e", "#8250df", "#8b949e")
+PAGES = (*MODEL_PAGES, *TUBE_PAGES, *SUBCIRCUIT_PAGES)
 
 
 # --- Formulas -------------------------------------------------------------------------------------------------------
@@ -145,6 +148,28 @@ def parameter_table(kind_name: str) -> str:
     return "\n".join([*rows, also, wrapped(f"Known, without effect here: {ignored}."), ""])
 
 
+def subcircuit(name: str) -> tuple[str, dict[str, str]]:
+    """Its nodes and the defaults of its parameters, from its card in the part library."""
+    joined = "\n".join(library_files().values()).replace("\n+", "")
+    (card,) = re.findall(rf"^\.subckt {name} (.+)$", joined, re.MULTILINE)
+    words = card.split()
+    nodes = " ".join(word for word in words if "=" not in word)
+    return nodes, dict(word.split("=") for word in words if "=" in word)
+
+
+def subcircuit_table(name: str, page: Page) -> str:
+    """How to write an instance, and what its parameters mean."""
+    nodes, defaults = subcircuit(name)
+    meanings = page.subcircuits[name]
+    if meanings.keys() != defaults.keys():
+        raise ValueError(f"{name}: its parameters are {', '.join(defaults)}, described are {', '.join(meanings)}")
+    given = " ".join(f"{key}={value}" for key, value in defaults.items())
+    card = textwrap.fill(f"X1 {nodes} {name} {given}", 118, subsequent_indent="+ ")
+    rows = ["```spice", card, "```", "", "| parameter | default | unit | meaning |", "|---|---|---|---|"]
+    rows += [f"| {key} | {value} | {' | '.join(meanings[key])} |" for key, value in defaults.items()]
+    return "\n".join([*rows, ""])
+
+
 def wrapped(text: str) -> str:
     return "\n\n".join(textwrap.fill(paragraph, 120, break_long_words=False) for paragraph in text.split("\n\n"))
 
@@ -155,16 +180,22 @@ def page_text(page: Page) -> str:
         family = MODEL_KINDS[page.kinds[0]].family
         kinds = " or ".join(f"`{kind.upper()}`" for kind in page.kinds)
         blocks += [f"`{family.example}`, with a `.model` of type {kinds}.", ""]
+    if page.example:
+        blocks += ["```spice", page.example, "```", ""]
     blocks.append("\n\n".join(f"![{curve.title}]({image(page, k)})" for k, curve in enumerate(page.curves)))
     blocks += ["", "## Law", ""]
-    if page.formula:
-        blocks += ["$$", page.formula, "$$", ""]
+    for title, formulas in page.formulas.items():
+        blocks += [f"### {title}", "", *equations(formulas.items())]
+    if page.source:
+        blocks += [wrapped(f"Source: {page.source}."), ""]
     blocks += [law_block(title, law) for title, law in page.laws.items()]
     if page.remarks:
         blocks += [wrapped(page.remarks), ""]
     if page.kinds:
         tables = dict.fromkeys(parameter_table(kind) for kind in page.kinds)
         blocks += ["## Parameters", "", *tables]
+    if page.subcircuits:
+        blocks += ["## Parameters", "", *(subcircuit_table(name, page) for name in page.subcircuits)]
     return "\n".join(blocks).rstrip() + "\n"
 
 
@@ -177,7 +208,7 @@ INDEX = """\
 
 Made by `python docs/make_devices.py`. How to add one: [a page of its own](../adding-a-device.md).
 
-| device | element | `.model` types |
+| device | element | `.model` types, or subcircuits of the [part library](../parts.md) |
 |---|---|---|
 {rows}
 
@@ -189,38 +220,10 @@ Charges (junction capacitances and transit times) are not modelled: put a capaci
 def index() -> str:
     rows = []
     for page in PAGES:
-        letters = dict.fromkeys(MODEL_KINDS[kind].family.letter for kind in page.kinds) or "X"
-        kinds = ", ".join(kind.upper() for kind in page.kinds)
-        rows.append(f"| [{page.title}]({page.name}.md) | {', '.join(letters)} | {kinds} |")
+        letters = dict.fromkeys(MODEL_KINDS[kind].family.letter for kind in page.kinds) or page.elements
+        names = ", ".join((*(kind.upper() for kind in page.kinds), *page.subcircuits))
+        rows.append(f"| [{page.title}]({page.name}.md) | {', '.join(letters)} | {names} |")
     return INDEX.format(rows="\n".join(rows))
-
-
-def values(curve: Curve, cards: str) -> list[float]:
-    """What the curve shows at each point of the sweep, by continuation from one operating point to the next."""
-    circuit = cn.parse_netlist(f"curve\n{cards}\n.end\n")
-    model = DiscreteCircuit(circuit, 48000.0)
-    row, point, found = model.equations.unknowns.index(curve.shown), None, []
-    for value in curve.sweep:
-        point = model.operating_point({curve.source: float(value)}, point)
-        found.append(curve.scale * float(point.z[row]))
-    return found
-
-
-def plot(curve: Curve, path: Path) -> None:
-    figure, axes = plt.subplots(figsize=(8.0, 3.6), layout="constrained")
-    for colour, (label, cards) in zip(COLOURS * 2, curve.variants.items(), strict=False):
-        axes.plot(curve.sweep, values(curve, cards), color=colour, lw=1.6, label=label)
-    axes.set(xlabel=curve.axes[0], ylabel=curve.axes[1], xlim=(min(curve.sweep), max(curve.sweep)))
-    axes.set_title(curve.title, loc="left")
-    if curve.logarithmic:
-        axes.set_yscale("log")
-    axes.grid(True, alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    if curve.limits:
-        axes.set_ylim(*curve.limits)
-    figure.legend(loc="outside right upper", frameon=False)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import ngspice
 import numpy as np
 import torch
+from law_sources import with_law_sources
 from numpy.typing import NDArray
 from reference.signals import SAMPLE_RATE, Performance, Pluck, guitar, times
 
@@ -39,11 +40,13 @@ PEAKS: Mapping[str, tuple[float, float, float]] = {
     "building block": PEDAL,
 }
 OTHER = "building block"
+# Netlists with a device whose law is another one in ngspice, which also gets them with this program's: law_sources.py.
+OTHER_LAWS = frozenset({"fuzz_face_germanium"})
 # An attack, then five partly damped strings: 30 ms, nothing above 7.5 kHz.
 CHORD = Performance(0.03, (Pluck(0.001, 0.02, (40, 52), 1.0), Pluck(0.012, 0.2, (45, 57, 64), 0.8)), seed=4)
 NOTE = Performance(0.01, (Pluck(0.0005, 0.2, (52, 64), 1.0),), seed=5)
 # Steps per sample at 44.1 kHz. The step is halved until both programs' own errors are CONVERGED_DB or less.
-FACTORS = (16, 32, 64, 128, 256)
+FACTORS = (16, 32, 64, 128, 256, 512, 1024)
 CONVERGED_DB = -90.0
 # Outputs are compared at this multiple of 44.1 kHz.
 COMPARED = 4
@@ -133,32 +136,37 @@ def compare(
     positions: Sequence[float] = POSITIONS,
     performance: Performance = CHORD,
     factors: Sequence[int] = FACTORS,
+    own_laws: bool = False,
 ) -> Iterator[Comparison]:
-    """The transients of a netlist with one input against ngspice's, at every peak and position of all knobs."""
+    """The transients of a netlist with one input against ngspice's, at every peak and position of all knobs.
+
+    own_laws: whether ngspice gets semiconductors as B sources with this program's laws, instead of the file's cards.
+    """
     ours = _Ours(path, performance)
+    deck = with_law_sources(ours.circuit) if own_laws else path.read_text()
     for position in positions if ours.circuit.knobs else positions[:1]:
         for peak in peaks:
-            yield _converged(ours, path, position, peak, factors)
+            yield _converged(ours, deck, position, peak, factors)
 
 
-def _converged(ours: _Ours, path: Path, position: float, peak: float, factors: Sequence[int]) -> Comparison:
+def _converged(ours: _Ours, deck: str, position: float, peak: float, factors: Sequence[int]) -> Comparison:
     """Halves the step until both programs have converged, or to the last of the factors."""
     for vntol in VOLTAGE_TOLERANCES:
         try:
-            return _at_tolerance(ours, path, position, peak, factors, vntol)
+            return _at_tolerance(ours, deck, position, peak, factors, vntol)
         except AssertionError as error:
             reason = _reason(error)
     return Comparison(position, peak, factors[0], vntol, math.inf, math.inf, math.inf, reason=reason)
 
 
 def _at_tolerance(
-    ours: _Ours, path: Path, position: float, peak: float, factors: Sequence[int], vntol: float
+    ours: _Ours, deck: str, position: float, peak: float, factors: Sequence[int], vntol: float
 ) -> Comparison:
     coarse = None
     for factor in factors:
         own, failed = ours.run(factor, position, peak)
         source = peak * chord(SAMPLE_RATE * factor, ours.performance)
-        theirs = _ngspice(ours.circuit, path, position, source, SAMPLE_RATE * factor, vntol)
+        theirs = _ngspice(ours.circuit, deck, position, source, SAMPLE_RATE * factor, vntol)
         if coarse is not None:
             third = 20.0 * math.log10(3.0)
             found = Comparison(
@@ -190,12 +198,12 @@ class _Ours:
 
 
 def _ngspice(
-    circuit: Circuit, path: Path, position: float, source: NDArray[np.float64], rate: float, vntol: float
+    circuit: Circuit, deck: str, position: float, source: NDArray[np.float64], rate: float, vntol: float
 ) -> NDArray[np.float64]:
     nodes = sorted({node for pair in circuit.outputs for node in pair} - {GROUND})
     result = ngspice.transient(
-        path.read_text(), source, rate, input_name=circuit.inputs[0], names=[f"v({node})" for node in nodes],
-        parameters=settings(circuit, position), vntol=vntol, folder=path.parent,
+        deck, source, rate, input_name=circuit.inputs[0], names=[f"v({node})" for node in nodes],
+        parameters=settings(circuit, position), vntol=vntol, folder=circuit.path and circuit.path.parent,
     )  # fmt: skip
     voltages: Mapping[str, NDArray[np.float64]] = {GROUND: np.zeros(source.size)} | {
         node: result.outputs[f"v({node})"] for node in nodes

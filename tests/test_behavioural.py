@@ -46,7 +46,7 @@ TRIODE = (
 def test_equal_formulas_share_a_law_and_keep_their_own_values() -> None:
     cards = (
         f"{TRIODE}.param kp=600 u1=90 u2=100\nVp p 0 200\nVin g 0 -1\nX1 p g 0 TRIODE u={{u1}}\nR1 k 0 1k\n"
-        "X2 p g k TRIODE u={u2}\nX3 p g k TRIODE\n"
+        "X2 p g k TRIODE u={u2}\nX3 q g k TRIODE\nR2 p q 1k\n"
     )
     equations = build_equations(parse(cards))
     one, two, three = equations.devices

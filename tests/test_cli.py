@@ -21,9 +21,9 @@ from circuitnn.cli import main
 from circuitnn.cli.settings import apply_settings
 from circuitnn.errors import CircuitnnError
 from circuitnn.evaluation import evaluate
-from circuitnn.rendering import render
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import parse_netlist, read_netlist
+from circuitnn.rendering import render
 from circuitnn.runs import load_run
 
 RECOVERY = Path(__file__).parent / "reference" / "recovery"

@@ -205,6 +205,22 @@ def test_a_card_gets_the_cheapest_law_that_it_needs(card: str, law: Law) -> None
     assert device.law is law
 
 
+@pytest.mark.parametrize(
+    ("cards", "ports", "inner"),
+    [
+        ("D1 a 0 DM\nD2 0 a DM\n.model DM D(IS=1n RS=0)", 1, 0),
+        ("D1 a 0 DM\nD2 0 a DM\n.model DM D(IS=1n RS=1)", 2, 2),
+        ("Q1 v a 0 DM\nV1 v 0 5\n.model DM NPN(BF=100 RB=0 RE=1 RC=0)", 2, 1),
+        ("*@ learn DM.rs\nD1 a 0 DM\n.model DM D(IS=1n RS=0)", 1, 1),
+        (".param r=0\nD1 a 0 DM\n.model DM D(IS=1n RS={r})", 1, 1),
+    ],
+)
+def test_a_series_resistance_that_stays_0_needs_no_inner_node(cards: str, ports: int, inner: int) -> None:
+    equations = DiscreteCircuit(parse(f"I1 0 a 1m\nR1 a 0 1k\n{cards}"), 48000.0).equations
+    assert len(equations.ports) == ports
+    assert len([name for name in equations.unknowns if name.startswith("v(") and "#" in name]) == inner
+
+
 def test_a_forward_biased_diode_has_positive_port_current() -> None:
     """The sign convention: i flows into the + terminal of the port. The source's current shows it from outside."""
     model = DiscreteCircuit(parse("V1 a 0 1\nR1 a b 1k\nD1 b 0 DM\n.model DM D(IS=1n)"), 48000.0)

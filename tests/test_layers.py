@@ -24,9 +24,10 @@ LAYERS = (
     "reference discretise learnables oversampling",
     "simulate",
     "models",
-    "audio metrics losses rendering",
+    "condition",
+    "audio excitation metrics losses rendering",
     "fit fitting networks training",
-    "aliasing evaluation inspection",
+    "aliasing evaluation inspection session excitation_check",
     "report runs export comparison bench",
     "cli __main__",
 )

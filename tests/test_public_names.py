@@ -17,6 +17,8 @@ PUBLIC = [
     "CircuitModel",
     "CircuitState",
     "Recording",
+    "Session",
+    "read_session",
     "fit",
     "FitResult",
     "CircuitnnError",

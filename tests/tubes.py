@@ -121,7 +121,7 @@ FORMS = {
         f"G2 4 3 VALUE={{(EXP(EX*(LOG((V(4,3)/MU)+V(2,3)))))/KG2}}\nRCP 1 3 1G\n{KOREN_GRID}",
         lambda v_pk, v_gk: koren_pentode(v_gk, v_pk),
         leak=1e-9,
-        ports=6,
+        ports=4,
         steps=8,
         pentode=True,
     ),
@@ -134,7 +134,7 @@ FORMS = {
         "Gg\tG\tK\tVALUE={PWR(LIMIT{V(G,K)+1,0,1E6},1.5)*(1.25-V(at))*650E-6}\n"
         "Cg1\tG\tK\t7.5p\nCak\tA\tK\t9p\nCg1a\tG\tA\t0.7p\n.ENDS\n",
         munro,
-        ports=8,
+        ports=3,
         steps=21,
         pentode=True,
     ),
@@ -156,7 +156,7 @@ FORMS = {
         "BIAK  A    K I=URAMP(V(IK,IG)-URAMP(V(IK,IG)-(0.00058*URAMP(V(A,K))**1.5)))+1e-10*V(A,K)\n"
         "BIGK  G    K I=V(IG)\n* CAPS\nCGA   G    A 1.7p\nCGK   G    K 1.6p\nCAK   A    K 0.5p\n.ENDS\n",
         ayumi,
-        ports=4,
+        ports=2,
         steps=18,
     ),
     "spice3": Form(

@@ -39,7 +39,7 @@ def evaluate(run: Path, files: Sequence[Path], settings: Sequence[str], as_json:
     from circuitnn.audio import Recording
     from circuitnn.models.circuit_model import CircuitModel
 
-    recordings = [Recording.from_wav(dry, wet) for dry, wet in names]
+    recordings = [Recording.from_wav(dry, wet, sample_rate=round(loaded.sample_rate)) for dry, wet in names]
     for recording in recordings:
         _check_lengths(loaded, recording)
     with about(loaded.folder / "fitted.cir"):

@@ -11,22 +11,27 @@ from typing import TYPE_CHECKING
 import click
 
 from circuitnn.circuit import Circuit
+from circuitnn.cli.conditions import print_conditions, warn_of_clipping
 from circuitnn.cli.console import INTERRUPTED, about, plain, print_json, printer, progress, warn
 from circuitnn.cli.settings import nonzero, open_netlist, oversample_option, pairs, set_option
 from circuitnn.errors import CircuitnnError
 
 if TYPE_CHECKING:
-    from circuitnn.fitting.result import FitResult
+    from circuitnn.audio import Recording
+    from circuitnn.fitting.result import FitResult, Source
     from circuitnn.report.words import ValueRow
+    from circuitnn.session import Session
 
 
 @click.command()
 @click.argument("netlist", type=click.Path(path_type=Path))
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DRY.wav WET.wav ...")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="DRY.wav WET.wav ...")
+@click.option("--recordings", "session_file", type=click.Path(path_type=Path), help="A session file instead of files.")
 @click.option("--learn", default="marked", show_default=True, metavar="marked|all|R4,C3", help="What may change.")
 @set_option
 @oversample_option
 @click.option("--input-level", type=float, help="Volt at digital full scale of DRY.  [default: estimated]")
+@click.option("--input-level-dbu", type=float, help="The same as the level in dBu of a sine at full scale.")
 @click.option(
     "--output-gain", type=float, help="Digital full scale of WET per volt.  [default: estimated for each pair]"
 )
@@ -38,10 +43,12 @@ def fit(
     ctx: click.Context,
     netlist: Path,
     files: Sequence[Path],
+    session_file: Path | None,
     learn: str,
     settings: Sequence[str],
     oversample: int,
     input_level: float | None,
+    input_level_dbu: float | None,
     output_gain: float | None,
     max_iterations: int,
     out: Path | None,
@@ -49,50 +56,108 @@ def fit(
 ) -> None:
     """Fit the values that NETLIST marks to recordings of the device: what went in, what came out.
 
+    One file alone holds both: dry left, wet right. --recordings names a TOML file that says more about each recording.
     Values given by --set stay as they are. Ctrl-C ends the fit with the best values so far.
     """
-    from circuitnn.fitting.result import Settings, Source
+    from circuitnn.fitting.result import Settings
     from circuitnn.runs import check_target, free_folder, save_run, summary
 
     nonzero("--input-level", input_level, positive=True)
     nonzero("--output-gain", output_gain, positive=False)
-    names = pairs(files)
+    if bool(files) == (session_file is not None):
+        raise CircuitnnError("expected DRY.wav WET.wav ..., or --recordings SESSION.toml", "give one of them")
     folder = out if out is not None else free_folder(netlist.stem)
     check_target(folder)
     circuit, fixed = open_netlist(netlist, settings)
 
-    from circuitnn.audio import Recording
     from circuitnn.fitting import fit as fit_model
     from circuitnn.models.circuit_model import CircuitModel
+    from circuitnn.session import read_session
 
-    recordings = [Recording.from_wav(dry, wet) for dry, wet in names]
+    session = _of_files(files) if session_file is None else read_session(session_file)
+    input_level, output_gain = _calibration(session, input_level, input_level_dbu, output_gain)
+    recordings = session.recordings
+    warn_of_clipping((*recordings, *session.held_out))
+    rate = recordings[0].sample_rate
     with about(netlist):
-        model = CircuitModel(circuit, recordings[0].sample_rate, oversample, _learnables(circuit, learn, fixed))
+        model = CircuitModel(circuit, rate, oversample, _learnables(circuit, learn, fixed))
         with progress(max_iterations) as update:
             result = fit_model(
                 model,
                 recordings,
                 input_level=input_level,
                 output_gain=output_gain,
+                held_out=session.held_out,
                 max_iterations=max_iterations,
                 progress=lambda stage, iteration, error: update(iteration, _progress_text(stage, iteration, error)),
             )
     if result.failures:
         warn(f"{result.failures} steps of the last simulation did not converge and kept the last solution")
-    sources = tuple(
-        Source(str(dry), str(wet), len(recording.dry), len(recording.wet))
-        for (dry, wet), recording in zip(names, recordings, strict=True)
+    whole = session_file is None
+    sources = (
+        _sources(session.recordings, session.files, whole),
+        _sources(session.held_out, session.held_out_files, whole),
     )
     command = shlex.join(["circuitnn", *sys.argv[1:]])
     save_run(
-        result, folder, Settings(learn, tuple(settings), input_level, output_gain, sources, max_iterations, command)
+        result, folder, Settings(learn, tuple(settings), input_level, output_gain, *sources, max_iterations, command)
     )
     if as_json:
         print_json(summary(result) | {"run": str(folder)})
     else:
-        _print(result, folder)
+        _print(result, session, folder)
     if result.interrupted:
         ctx.exit(INTERRUPTED)
+
+
+def _of_files(files: Sequence[Path]) -> Session:
+    """The recordings of pairs of files, or of one file that holds both."""
+    from circuitnn.audio import Recording
+    from circuitnn.session import Session
+
+    names = [(files[0], None)] if len(files) == 1 else pairs(files)
+    recordings: list[Recording] = []
+    for dry, wet in names:
+        rate = recordings[0].sample_rate if recordings else None
+        recordings.append(Recording.from_wav(dry, wet, sample_rate=rate))
+    return Session(tuple(recordings), files=tuple((dry, wet or dry) for dry, wet in names))
+
+
+def _calibration(
+    session: Session, level: float | None, dbu: float | None, gain: float | None
+) -> tuple[float | None, float | None]:
+    """Input level and output gain, from the options or from the session. Raises CircuitnnError for both."""
+    from circuitnn.audio import volts_at_full_scale
+
+    if level is not None and dbu is not None:
+        raise CircuitnnError("--input-level and --input-level-dbu say the same", "leave one of them out")
+    if dbu is not None:
+        if not -60.0 <= dbu <= 60.0:
+            raise CircuitnnError(f"--input-level-dbu: expected a level from -60 to 60 dBu, found {dbu:g}")
+        level = volts_at_full_scale(dbu)
+    for option, given, known in (
+        ("--input-level", level, session.input_level),
+        ("--output-gain", gain, session.output_gain),
+    ):
+        if given is not None and known is not None:
+            raise CircuitnnError(f"{option}: the session file has it too", "leave one of them out")
+    return level if level is not None else session.input_level, gain if gain is not None else session.output_gain
+
+
+def _sources(recordings: Sequence[Recording], files: Sequence[tuple[Path, Path]], whole: bool) -> tuple[Source, ...]:
+    """For run.json; a session's recordings are parts of their files, whose lengths say nothing about the delay."""
+    from circuitnn.fitting.result import Source
+
+    return tuple(
+        Source(
+            str(dry),
+            str(wet),
+            len(recording.dry) if whole else None,
+            len(recording.wet) if whole else None,
+            recording.conditions,
+        )
+        for recording, (dry, wet) in zip(recordings, files, strict=True)
+    )
 
 
 def _learnables(circuit: Circuit, learn: str, fixed: Sequence[str]) -> list[str]:
@@ -121,7 +186,7 @@ def _progress_text(stage: str, iteration: int, error: float) -> str:
     return f"{stage}: iteration {iteration}, error {level(error)}"
 
 
-def _print(result: FitResult, folder: Path) -> None:
+def _print(result: FitResult, session: Session, folder: Path) -> None:
     from rich.box import SIMPLE
     from rich.table import Table
 
@@ -131,17 +196,17 @@ def _print(result: FitResult, folder: Path) -> None:
     console.print(plain(f"{judgement.verdict(result)} {judgement.course(result)}"))
 
     table = Table("value", "nominal", "fitted", "95 % interval", "change", "", box=SIMPLE)
-    for row in words.value_rows(result):
-        table.add_row(row.name, row.nominal, row.fitted, row.interval, row.change, _remark(row))
+    for value in words.value_rows(result):
+        table.add_row(value.name, value.nominal, value.fitted, value.interval, value.change, _remark(value))
     console.print(table)
 
-    table = Table("recording", "gain", "polarity", "delay", "alignment", "ESR", "with best gain", box=SIMPLE)
-    for recording in words.recording_rows(result):
-        table.add_row(
-            plain(recording.name), recording.gain, recording.polarity, recording.delay, recording.alignment,
-            recording.esr, recording.esr_gain_free,
-        )  # fmt: skip
-    console.print(table)
+    for title, recordings in (("recording", result.recordings), ("held-out recording", result.held_out)):
+        table = Table(title, "gain", "polarity", "delay", "alignment", "ESR", "with best gain", box=SIMPLE)
+        for row in words.recording_rows(recordings):
+            table.add_row(plain(row.name), row.gain, row.polarity, row.delay, row.alignment, row.esr, row.esr_gain_free)
+        if recordings:
+            console.print(table)
+    print_conditions(console, (*session.recordings, *session.held_out))
 
     console.print(words.input_level(result))
     for sentence in (*words.findings(result), *judgement.next_steps(result)):

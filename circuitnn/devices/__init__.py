@@ -1,6 +1,6 @@
 """Device laws, one file per family. Each is written once, in sympy (`law.Law`); `kinds` says which .model has which."""
 
-from circuitnn.devices.behavioural import BehaviouralDevice, behavioural_device
+from circuitnn.devices.behavioural import BehaviouralDevice, behavioural_device, bundled_sources
 from circuitnn.devices.bjt import BJT, GUMMEL_POON, GUMMEL_POON_NKF
 from circuitnn.devices.diode import BREAKDOWN_DIODE, COMPLETE_DIODE, DIODE, DIODE_PAIR
 from circuitnn.devices.jfet import JFET
@@ -45,5 +45,6 @@ __all__ = [
     "Parameter",
     "at_temperature",
     "behavioural_device",
+    "bundled_sources",
     "register",
 ]

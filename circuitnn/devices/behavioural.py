@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import sympy
 from sympy import Expr, Float, Integer, Symbol
 
-from circuitnn.circuit import Behaviour, current_element, is_signal, voltage_nodes
+from circuitnn.circuit import GROUND, Element, current_element, is_signal, voltage_nodes
 from circuitnn.devices.law import AMPERE_PER_VOLT, Law, Parameter
 from circuitnn.errors import CircuitError
 from circuitnn.symbolic import above_zero, limited_exp, softplus
@@ -44,24 +45,85 @@ class BehaviouralDevice:
     parameters: Mapping[str, str]
 
 
-def behavioural_device(name: str, nodes: Sequence[str], behaviour: Behaviour) -> BehaviouralDevice:
-    """The device of a source between nodes (+, -). Raises CircuitError for a formula that has no law.
+def bundled_sources(elements: Iterable[Element]) -> list[list[Element]]:
+    """Behavioural sources, those together that can be one device.
 
-    Port 1 is the source itself; the others sense voltages or currents and carry no current. Formulas that differ only
-    in the names of nodes, elements and parameters share one law.
+    A current source joins another one if both have a terminal in common and the other senses all that it needs: the
+    screen of a pentode joins the plate. One set of ports then does for both.
     """
-    own = (nodes[0], nodes[1])
+    found: dict[str, list[Element]] = {}
+    sensing = {element.name: _Sensed(element) for element in elements}
+    touching: dict[str, list[_Sensed]] = defaultdict(list)
+    # Those that sense most come first, and take in the others.
+    for source in sorted(sensing.values(), key=lambda source: -len(source.pairs)):
+        host = next((other for other in touching[source.place] if other.takes(source)), None)
+        if host is not None:
+            found[host.element.name].append(source.element)
+            continue
+        found[source.element.name] = [source.element]
+        for node in source.parts:
+            touching[node].append(source)
+    return [found[name] for name in sensing if name in found]
+
+
+class _Sensed:
+    """What a source needs to know. pairs: of nodes, its own first; parts: node -> a node that stands for all nodes
+    whose voltages over it follow from the pairs; place: a terminal that is not ground."""
+
+    def __init__(self, element: Element) -> None:
+        assert element.behaviour is not None
+        self.element = element
+        self.is_current = element.behaviour.quantity == "current"
+        signals = element.behaviour.formula.free_symbols
+        self.currents = {name for name in map(current_element, signals) if name is not None}
+        self.pairs = [element.nodes, *(pair for pair in map(voltage_nodes, signals) if pair is not None)]
+        self.place = next((node for node in element.nodes if node != GROUND), GROUND)
+        self.parts = {node: node for pair in self.pairs for node in pair}
+        for plus, minus in self.pairs:
+            old, new = self.parts[plus], self.parts[minus]
+            self.parts |= {node: new for node, part in self.parts.items() if part == old}
+
+    def takes(self, other: _Sensed) -> bool:
+        return (
+            self.is_current
+            and other.is_current
+            and not set(self.element.nodes).isdisjoint(other.element.nodes)
+            and other.currents <= self.currents
+            and all(
+                plus == minus or (plus in self.parts and self.parts[plus] == self.parts.get(minus))
+                for plus, minus in other.pairs
+            )
+        )
+
+
+def behavioural_device(elements: Sequence[Element]) -> BehaviouralDevice:
+    """The device of a source, or of several from `bundled_sources`. Raises CircuitError for a formula without a law.
+
+    Port 1 is the first source itself; the others sense voltages or currents, and carry what further sources drive.
+    Formulas that differ only in the names of nodes, elements and parameters share one law.
+    """
+    first = elements[0]
+    assert first.behaviour is not None
+    own = (first.nodes[0], first.nodes[1])
     # A current source's variable is the voltage across it, a voltage source's the current through it.
-    is_current = behaviour.quantity == "current"
+    is_current = first.behaviour.quantity == "current"
     ports = _Ports([own] if is_current else [])
-    rewriting = _Rewriting(name, ports)
-    formula = rewriting.formula(behaviour.formula)
+    rewriting = _Rewriting(ports)
+    formulas = [rewriting.formula(element) for element in elements]
     if len(ports.found) > MAX_SENSED:
         raise CircuitError(
-            f"{name} senses {len(ports.found)} voltages and currents, more than the limit of {MAX_SENSED}",
+            f"{first.name} senses {len(ports.found)} voltages and currents, more than the limit of {MAX_SENSED}",
             "add some of them up in a source of their own, which holds a node for this one to sense",
         )
-    law = _law(behaviour.quantity, formula, len(ports.found), tuple(rewriting.coefficients.items()))
+    sensed = tuple(_variable(k) for k in range(len(ports.found)))
+    if is_current:
+        across = [ports.voltage((element.nodes[0], element.nodes[1])) for element in elements]
+        # The same power: a source across v0 - v1 drives its current into port 0 and out of port 1.
+        law = _law(sensed, sensed, tuple(_driven(variable, across, formulas) for variable in sensed), rewriting.rules)
+    else:
+        through = Symbol("i", real=True)
+        nothing = (sympy.S.Zero,) * len(sensed)
+        law = _law((through, *sensed), (formulas[0], *sensed), (through, *nothing), rewriting.rules)
     found = ports.found if is_current else [own, *ports.found]
     return BehaviouralDevice(
         law, tuple(found), {inner.name: outer.name for outer, inner in rewriting.parameters.items()}
@@ -72,27 +134,27 @@ def _variable(index: int) -> Symbol:
     return Symbol(f"v{index}", real=True)
 
 
+def _driven(variable: Symbol, across: Sequence[Expr], currents: Sequence[Expr]) -> Expr:
+    """The current through a port, of sources across these sums of the ports' voltages."""
+    return sympy.Add(*(voltage.coeff(variable) * current for voltage, current in zip(across, currents, strict=True)))
+
+
 @lru_cache(maxsize=1024)
-def _law(quantity: str, formula: Expr, sensed: int, coefficients: tuple[tuple[Expr, Symbol], ...]) -> Law:
+def _law(
+    variables: tuple[Symbol, ...],
+    voltages: tuple[Expr, ...],
+    currents: tuple[Expr, ...],
+    coefficients: tuple[tuple[Symbol, Expr], ...],
+) -> Law:
     # The name tells the laws of one circuit apart and must be an identifier of C++.
-    text = sympy.srepr((formula, *(rule for rule, _ in coefficients)))
-    name = f"{quantity}_source_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    variables = tuple(_variable(k) for k in range(sensed))
-    voltages: tuple[Expr, ...]
-    currents: tuple[Expr, ...]
-    if quantity == "current":
-        voltages, currents = variables, (formula, *[sympy.S.Zero] * (sensed - 1))
-    else:
-        through = Symbol("i", real=True)
-        voltages, currents = (formula, *variables), (through, *[sympy.S.Zero] * sensed)
-        variables = (through, *variables)
-    parameters = sorted({symbol.name for rule, _ in coefficients for symbol in rule.free_symbols})
+    text = sympy.srepr((*voltages, *currents, *(rule for _, rule in coefficients)))
+    parameters = sorted({symbol.name for _, rule in coefficients for symbol in rule.free_symbols})
     return Law(
-        name=name,
+        name=f"behavioural_{hashlib.sha256(text.encode()).hexdigest()[:12]}",
         variables=variables,
         voltages=voltages,
         currents=currents,
-        coefficients={symbol: rule for rule, symbol in coefficients},
+        coefficients=dict(coefficients),
         parameters=dict.fromkeys(parameters, PARAMETER),
         source=SOURCE,
     )
@@ -135,25 +197,30 @@ class _Ports:
 
 
 class _Rewriting:
-    """One formula on its way from the netlist's symbols to a law's variables and coefficients."""
+    """Formulas of one device on their way from the netlist's symbols to a law's variables and coefficients."""
 
-    def __init__(self, name: str, ports: _Ports) -> None:
-        self.name = name
+    def __init__(self, ports: _Ports) -> None:
         self.ports = ports
         self.parameters: dict[Symbol, Symbol] = {}
         self.coefficients: dict[Expr, Symbol] = {}
 
-    def formula(self, node: Expr) -> Expr:
-        """The formula in variables and coefficients. Raises CircuitError."""
+    @property
+    def rules(self) -> tuple[tuple[Symbol, Expr], ...]:
+        """Each coefficient with what it is."""
+        return tuple((symbol, rule) for rule, symbol in self.coefficients.items())
+
+    def formula(self, element: Element) -> Expr:
+        """The formula of a source in variables and coefficients. Raises CircuitError."""
+        assert element.behaviour is not None
         try:
-            result = self._settled(self._visit(node))
+            result = self._settled(self._visit(element.behaviour.formula))
         except TypeError as error:
-            raise CircuitError(f"{self.name}: {error}", "docs/netlists.md lists what a formula may hold") from None
+            raise CircuitError(f"{element.name}: {error}", "docs/netlists.md lists what a formula may hold") from None
         for part in (result, *self.coefficients):
             if part.has(sympy.zoo, sympy.nan, sympy.I) or not all(
                 math.isfinite(float(constant)) for constant in part.atoms(sympy.Number)
             ):
-                raise CircuitError(f"{self.name}: its formula has no finite value", "look for a division by zero")
+                raise CircuitError(f"{element.name}: its formula has no finite value", "look for a division by zero")
         return result
 
     def _visit(self, node: sympy.Basic) -> Expr:

@@ -52,15 +52,15 @@ class Evaluation:
 
 
 class Problem:
-    """output_gain: full scale per volt; None: unknown, one per recording; "shared": unknown, one for all. windows:
-    which parts of a recording count (all of it)."""
+    """output_gain: full scale per volt; None: unknown, one per recording or gain group. windows: which parts of a
+    recording count (all of it)."""
 
     def __init__(
         self,
         unknowns: Unknowns,
         model: CircuitModel,
         observations: Sequence[Observation],
-        output_gain: float | str | None = None,
+        output_gain: float | None = None,
         windows: Windows = Observation.windows,
     ) -> None:
         self.unknowns = unknowns
@@ -158,12 +158,14 @@ class Problem:
         grams = [np.concatenate([normal.grams for normal in normals]) for normals in parts]
         if not all(np.isfinite(gram).all() for gram in grams):
             return None
-        groups = [range(len(grams))] if self.output_gain == "shared" else [[k] for k in range(len(grams))]
-        given = self.output_gain if isinstance(self.output_gain, int | float) else None
+        groups: dict[str | int, list[int]] = {}
+        for k, observation in enumerate(self.observations):
+            name = observation.recording.gain_group
+            groups.setdefault(k if name is None else name, []).append(k)
         reduced: dict[int, Reduced] = {}
-        for group in groups:
+        for group in groups.values():
             reductions = [Reduction(grams[k], len(self.unknowns)) for k in group]
-            reduced |= dict(zip(group, reduce_gains(reductions, given), strict=True))
+            reduced |= dict(zip(group, reduce_gains(reductions, self.output_gain), strict=True))
         own = tuple(reduced[k] for k in range(len(grams)))
         count = len(own)
         return Evaluation(

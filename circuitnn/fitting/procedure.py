@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import warnings
@@ -14,8 +15,9 @@ import torch
 from circuitnn import metrics
 from circuitnn.audio import Recording
 from circuitnn.errors import CircuitnnError, RecordingError
-from circuitnn.fitting.alignment import DOUBTFUL, align
+from circuitnn.fitting.alignment import DOUBTFUL, Alignment, align
 from circuitnn.fitting.checkpoint import Checkpoint, Progressed, fingerprint
+from circuitnn.fitting.held_out import judge
 from circuitnn.fitting.hum import mains_lines
 from circuitnn.fitting.least_squares import DAMPING, Descent, LeastSquares, descend
 from circuitnn.fitting.observation import Observation
@@ -41,7 +43,8 @@ def fit(
     recordings: Sequence[Recording],
     *,
     input_level: float | None = None,
-    output_gain: float | str | None = None,
+    output_gain: float | None = None,
+    held_out: Sequence[Recording] = (),
     max_iterations: int = 40,
     progress: Progress | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -50,15 +53,16 @@ def fit(
     """Fit the learnable values of `model` to recordings, and set the model to them.
 
     input_level: volt at digital full scale of the dry recordings; None: unknown, estimated through the nonlinearity.
-    output_gain: digital full scale per volt of the wet recordings; None: unknown, one per recording; "shared": unknown,
-    one for all. progress: called with (stage, iteration, relative squared error). Ctrl-C ends the fit with the best
-    values so far. checkpoint: a file that holds the state after every step, for as long as the fit runs; with resume,
-    a fit that was killed goes on from there, and ends with the same values.
+    output_gain: digital full scale per volt of the wet recordings; None: unknown, one per recording or gain group.
+    held_out: recordings that take no part and are judged afterwards, with one free gain each. progress: called with
+    (stage, iteration, relative squared error). Ctrl-C ends the fit with the best values so far. checkpoint: a file that
+    holds the state after every step, for as long as the fit runs; with resume, a fit that was killed goes on from
+    there, and ends with the same values.
 
     Raises RecordingError for recordings that do not go together, CircuitnnError for a model that cannot be fitted.
     """
     began = time.perf_counter()
-    _check(model, recordings)
+    _check(model, recordings, held_out)
     _check_levels(input_level, output_gain)
     recordings = [replace(r, dry=np.asarray(r.dry, float), wet=np.asarray(r.wet, float)) for r in recordings]
     unknowns = Unknowns(model, recordings, input_level)
@@ -66,16 +70,9 @@ def fit(
         checkpoint, fingerprint(model, recordings, (input_level, output_gain, max_iterations))
     )  # fmt: skip
     saved = file.read(len(unknowns), len(recordings)) if file and resume else None
-    alignments = [align(r.dry, r.wet, r.sample_rate) for r in recordings]
-    for recording, alignment in zip(recordings, alignments, strict=True):
-        if alignment.confidence < DOUBTFUL:
-            warnings.warn(
-                f"{recording.name}: the delay of {alignment.delay} samples is doubtful (confidence "
-                f"{alignment.confidence:.2f}); trim dry and wet to start together",
-                stacklevel=2,
-            )
+    alignments = [_align(r) for r in recordings]
     run = _Run(model, unknowns, recordings, output_gain, progress or (lambda stage, iteration, error: None), file)
-    delays = [float(alignment.delay) for alignment in alignments]
+    delays = [float(a.delay if r.delay is None else r.delay) for a, r in zip(alignments, recordings, strict=True)]
     if saved is None:
         point = race(model, unknowns, recordings, delays, output_gain, run.say)
         saved = Progressed(APPROACH, point, APPROACH_WEIGHT, DAMPING, (), ())
@@ -85,7 +82,9 @@ def fit(
         descent = run.descend(saved, max_iterations)
     if file is not None and descent.reason != INTERRUPTED:
         file.remove()
-    return run.result(descent, saved.hum, [alignment.confidence for alignment in alignments], began)
+    result = run.result(descent, saved.hum, [alignment.confidence for alignment in alignments], began)
+    judged = judge(model, run.settled(held_out, descent.found.point), [_align(r) for r in held_out], result.input_level)
+    return replace(result, held_out=judged, seconds=time.perf_counter() - began)
 
 
 class _Run:
@@ -96,7 +95,7 @@ class _Run:
         model: CircuitModel,
         unknowns: Unknowns,
         recordings: Sequence[Recording],
-        output_gain: float | str | None,
+        output_gain: float | None,
         say: Progress,
         file: Checkpoint | None,
     ) -> None:
@@ -213,6 +212,10 @@ class _Run:
             seconds=time.perf_counter() - began,
         )
 
+    def settled(self, recordings: Sequence[Recording], point: Point) -> list[Recording]:
+        """Recordings with numbers for the positions of their knobs."""
+        return [replace(r, knobs=self.unknowns.positions(point.shared, r)) for r in recordings]
+
     def _judge(
         self, observation: Observation, evaluation: Evaluation, position: int, confidence: float
     ) -> FittedRecording:
@@ -224,7 +227,7 @@ class _Run:
         waves = own.amplitudes[1:].reshape(-1, 2)
         return FittedRecording(
             name=observation.recording.name,
-            knobs=observation.recording.knobs,
+            knobs=self.unknowns.positions(evaluation.point.shared, observation.recording),
             gain=own.gain,
             delay=delay,
             confidence=confidence,
@@ -239,7 +242,21 @@ class _Run:
         )
 
 
-def _check(model: CircuitModel, recordings: Sequence[Recording]) -> None:
+def _align(recording: Recording) -> Alignment:
+    """A known delay needs no search; a doubtful one is reported."""
+    if recording.delay is not None:
+        return Alignment(round(recording.delay), recording.polarity or 1, math.inf)
+    alignment = align(recording.dry, recording.wet, recording.sample_rate)
+    if alignment.confidence < DOUBTFUL:
+        warnings.warn(
+            f"{recording.name}: the delay of {alignment.delay} samples is doubtful (confidence "
+            f"{alignment.confidence:.2f}); trim dry and wet to start together",
+            stacklevel=3,
+        )
+    return alignment
+
+
+def _check(model: CircuitModel, recordings: Sequence[Recording], held_out: Sequence[Recording]) -> None:
     if not recordings:
         raise RecordingError("there is no recording to fit to")
     if not model.coordinates:
@@ -247,7 +264,7 @@ def _check(model: CircuitModel, recordings: Sequence[Recording]) -> None:
     structure = model.discrete.structure
     if structure.n_u != 1 or structure.n_y != 1:
         raise CircuitnnError(f"a fit needs one input and one output, found {structure.n_u} and {structure.n_y}")
-    for recording in recordings:
+    for recording in (*recordings, *held_out):
         if recording.sample_rate != model.sample_rate:
             raise RecordingError(
                 f"{recording.name} has {recording.sample_rate} Hz, the model runs at {model.sample_rate:g} Hz",
@@ -255,10 +272,8 @@ def _check(model: CircuitModel, recordings: Sequence[Recording]) -> None:
             )
 
 
-def _check_levels(input_level: float | None, output_gain: float | str | None) -> None:
+def _check_levels(input_level: float | None, output_gain: float | None) -> None:
     if input_level is not None and not (np.isfinite(input_level) and input_level > 0.0):
         raise CircuitnnError(f"input_level is {input_level}; expected a number above 0")
-    if output_gain is None or output_gain == "shared":
-        return
-    if isinstance(output_gain, str) or not (np.isfinite(output_gain) and output_gain != 0.0):
-        raise CircuitnnError(f'output_gain is {output_gain!r}; expected a number other than 0, "shared" or None')
+    if output_gain is not None and not (np.isfinite(output_gain) and output_gain != 0.0):
+        raise CircuitnnError(f"output_gain is {output_gain}; expected a number other than 0")

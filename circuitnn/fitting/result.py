@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuitnn.circuit import Circuit
+from circuitnn.condition import Condition
 
 Signal = NDArray[np.float64]
 
@@ -29,7 +30,7 @@ class FittedRecording:
     """
 
     name: str
-    knobs: Mapping[str, float | str]
+    knobs: Mapping[str, float]
     gain: float
     delay: float
     confidence: float
@@ -82,6 +83,7 @@ class FitResult:
     scale, with its standard error (0 if it was given). esr, esr_gain_free: over all recordings, squared errors over
     squared targets, with the fitted gain and with the best one. errors: relative squared error after each step; reason:
     why the fit ended; failures: steps of the last simulation that did not converge. seconds: what the fit took.
+    held_out: recordings that took no part, each with the gain that suits it best.
     """
 
     circuit: Circuit = field(repr=False)
@@ -103,6 +105,7 @@ class FitResult:
     reason: str
     failures: int
     seconds: float
+    held_out: tuple[FittedRecording, ...] = ()
 
     @property
     def interrupted(self) -> bool:
@@ -119,24 +122,26 @@ class FitResult:
 
 @dataclass(frozen=True)
 class Source:
-    """The files of one recording, and their lengths in samples."""
+    """The files of one recording, their lengths in samples if all of them was used, and their condition."""
 
     dry: str
     wet: str
-    dry_samples: int
-    wet_samples: int
+    dry_samples: int | None = None
+    wet_samples: int | None = None
+    conditions: tuple[Condition, Condition] | None = None
 
 
 @dataclass(frozen=True)
 class Settings:
     """What it takes to repeat a fit. fixed: `--set` settings as written; input_level [V at digital full scale] and
-    output_gain [full scale per volt]: None where they were estimated; sources: one per recording; command: the command
-    line, "" for a fit that was called from Python."""
+    output_gain [full scale per volt]: None where they were estimated; sources, held_out: one per recording; command:
+    the command line, "" for a fit that was called from Python."""
 
     learn: str = "marked"
     fixed: tuple[str, ...] = ()
     input_level: float | None = None
     output_gain: float | None = None
     sources: tuple[Source, ...] = ()
+    held_out: tuple[Source, ...] = ()
     max_iterations: int = 40
     command: str = ""

@@ -41,7 +41,7 @@ WIDE = 0.2
 LAG_RANGE = 32
 # Independent samples that the recordings count as in the race and in the approach: so few that what they can hardly
 # tell stays where the netlist says, and a step is not led along a valley in which nothing is gained.
-RACE_WEIGHT, APPROACH_WEIGHT = 200.0, 1000.0
+RACE_WEIGHT, APPROACH_WEIGHT = 1000.0, 4000.0
 # The approach: audio looked at from where sound begins, over all recordings; length and period of the windows in it;
 # what warms their derivatives up. All in seconds. And its iterations, at most.
 APPROACH_AUDIO, APPROACH_WINDOW, APPROACH_PERIOD, APPROACH_WARM_UP = 24.0, 0.2, 0.8, 0.1
@@ -91,7 +91,7 @@ def race(
     unknowns: Unknowns,
     recordings: Sequence[Recording],
     delays: Sequence[float],
-    output_gain: float | str | None,
+    output_gain: float | None,
     say: Progress,
 ) -> Point:
     """A start for a fit: the best of many trials, without oversampling and on excerpts, by successive halving. Raises
@@ -117,9 +117,7 @@ def race(
                 raise ConvergenceError(NOWHERE, "check it by `circuitnn inspect`")
             say("search", number + 1, racers[0].found.error)
     best = racers[0].best.point if racers[0].best is not None else racers[0].proposal
-    # Values that are known well learned only to make up for the missing oversampling: they start anew.
-    shared = np.where(np.isin(np.arange(len(unknowns)), _searched(unknowns)), best.shared, 0.0)
-    return Point(shared, np.asarray(delays, dtype=float) + best.delays - begun)
+    return Point(best.shared, np.asarray(delays, dtype=float) + best.delays - begun)
 
 
 def _searched(unknowns: Unknowns) -> list[int]:

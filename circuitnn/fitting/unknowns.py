@@ -14,6 +14,7 @@ from circuitnn.audio import Recording
 from circuitnn.errors import RecordingError
 from circuitnn.learnables import KNOB_WIDTH, Coordinate
 from circuitnn.models.circuit_model import CircuitModel
+from circuitnn.tapers import position_at
 
 Vector = NDArray[np.float64]
 # Positions by knob: a number that somebody wrote down, or a label for one that nobody did.
@@ -73,6 +74,21 @@ class Unknowns:
             if (name, label) in setting:
                 values[name] = coordinate.value(shared[first + offset])
         return values
+
+    def positions(self, shared: Vector, recording: Recording) -> dict[str, float]:
+        """Positions of a recording's knobs, 0 to 1: as written, or as found for a label. Raises RecordingError for a
+        label that no recording of the fit has."""
+        tapers = {knob.name: knob.taper for knob in self.model.circuit.knobs}
+        values = self.values(shared)
+        found = {}
+        for name, position in recording.knobs.items():
+            if isinstance(position, str):
+                if f"{name}@{position}" not in values:
+                    raise RecordingError(f"{recording.name}: no fitted recording has {name} at {position!r}")
+                found[name] = float(position_at(tapers[name], values[f"{name}@{position}"]))
+            else:
+                found[name] = float(position)
+        return found
 
     def log_level(self, shared: Tensor) -> Tensor:
         """Logarithm of the input level [1]."""

@@ -24,11 +24,12 @@ Real = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ElementBias:
-    """An element, or a bundle of diodes that are one port ("D1|D2"), at rest.
+    """An element, or a bundle of diodes or behavioural sources that are one device ("D1|D2"), at rest.
 
     voltage: of the first node over the second, in volt; current: into the element at its first node, in ampere; power:
-    absorbed, in watt, negative where it delivers. terminals: current into each terminal, by its first letter, for
-    devices with more than two. controls: the voltages and currents that a nonlinear device follows, as "v(b1,e1)".
+    absorbed, in watt, negative where it delivers. terminals: current into each terminal of devices with more than two,
+    by its first letter, or by its node for a bundle of sources. controls: the voltages and currents that a nonlinear
+    device follows, as "v(b1,e1)".
     """
 
     name: str
@@ -42,7 +43,7 @@ class ElementBias:
 def bias(
     circuit: Circuit, equations: Equations, values: Mapping[str, float], point: OperatingPoint
 ) -> tuple[ElementBias, ...]:
-    """Every element with nodes at rest, in order of the netlist. A bundle of diodes stands where its first one does."""
+    """Every element with nodes at rest, in order of the netlist. A bundle stands where its first element does."""
     rows = _rows(circuit, equations)
     currents = _currents(circuit, equations, values, point, rows)
     devices = {device.name: device for device in equations.devices}
@@ -117,12 +118,14 @@ def _element_bias(
         voltages[first] - voltages[second],
         flowing.get(first, 0.0) if first != second else 0.0,
         sum(current * voltages[node] for node, current in flowing.items()),
-        _terminals(element, flowing) if device else {},
+        _terminals(device, element, flowing) if device else {},
         _controls(device, equations, point) if device else {},
     )
 
 
-def _terminals(element: Element, currents: Mapping[str, float]) -> dict[str, float]:
+def _terminals(device: Device, element: Element, currents: Mapping[str, float]) -> dict[str, float]:
+    if element.behaviour is not None and "|" in device.name:
+        return dict(currents)
     if len(element.nodes) < 3:
         return {}
     letters: dict[str, list[str]] = {}

@@ -190,5 +190,6 @@ def _unused_parameters(circuit: Circuit, equations: Equations) -> tuple[str, ...
     for device in equations.devices:
         symbols = {symbol.name for rule in device.law.coefficients.values() for symbol in rule.free_symbols}
         used |= {key for name, keys in device.sources.items() if name in symbols for key in keys}
-    given = [f"{model.name}.{name}" for model in circuit.models.values() for name in model.parameters]
+    # A parameter of 0 says itself that it has none.
+    given = [f"{m.name}.{name}" for m in circuit.models.values() for name, value in m.parameters.items() if value != 0]
     return tuple(name for name in given if name not in used)

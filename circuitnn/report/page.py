@@ -20,7 +20,6 @@ from circuitnn.netlist import format_netlist
 from circuitnn.report import figures, judgement, words
 from circuitnn.report.curves import level_sweep, small_signal_gain
 from circuitnn.report.sounds import Excerpt, excerpt
-from circuitnn.tapers import position_at
 
 if TYPE_CHECKING:
     from circuitnn.fitting.result import FitResult, FittedRecording, Settings
@@ -88,7 +87,8 @@ def render_report(result: FitResult, settings: Settings) -> str:
         behaviour=_behaviour(result, worst_first[0]),
         input_level=words.input_level(result),
         positions=words.positions(result),
-        recordings=words.recording_rows(result),
+        recordings=words.recording_rows(result.recordings),
+        held_out=words.recording_rows(result.held_out),
         shown=[_recording(recording, result.sample_rate, len(shown)) for recording in shown],
         hidden=len(result.recordings) - len(shown),
         convergence=figures.convergence(result.errors),
@@ -108,13 +108,13 @@ def _bar(row: words.ValueRow) -> _Bar:
 
 def _behaviour(result: FitResult, recording: FittedRecording) -> _Behaviour:
     """Figures of the netlist's and the fitted circuit, at the knobs and up to the level of a recording."""
-    frequencies = curve(*AUDIBLE)
+    knobs, frequencies = recording.knobs, curve(*AUDIBLE)
     highest = result.input_level * float(np.abs(recording.input).max())
     gains, sweeps = [], []
     try:
         # The same steps in time as in the fit, without rate conversion.
         model = CircuitModel(result.circuit, result.sample_rate * result.oversample, 1, list(result.values))
-        for values, knobs in ((result.nominal, _known(recording)), (result.values, _positions(result, recording))):
+        for values in (result.nominal, result.values):
             model.set_values(values)
             gains.append(small_signal_gain(model, knobs, frequencies))
             sweeps.append(level_sweep(model, knobs, highest))
@@ -124,29 +124,13 @@ def _behaviour(result: FitResult, recording: FittedRecording) -> _Behaviour:
     tone = f"{sweeps[1].frequency:.0f} Hz"
     failures = " ".join(dict.fromkeys(sweep.failures for sweep in sweeps if sweep.failures))
     return _Behaviour(
-        f"{_setting(_positions(result, recording))} {failures}".strip(),
+        f"{_setting(knobs)} {failures}".strip(),
         (
             _Figure("Frequency response, small signals", figures.response(frequencies, *gains)),
             _Figure(f"Harmonics of {tone} over level", figures.harmonics(*sweeps), tall=True),
             _Figure(f"Transfer curve: peaks at {tone}, up to the recording's peak", figures.transfer(*sweeps)),
         ),
     )
-
-
-def _known(recording: FittedRecording) -> dict[str, float]:
-    """The positions of knobs that somebody wrote down; the others stand where the netlist has them."""
-    return {name: position for name, position in recording.knobs.items() if not isinstance(position, str)}
-
-
-def _positions(result: FitResult, recording: FittedRecording) -> dict[str, float]:
-    """Those and the fitted ones of knobs whose positions only have a label."""
-    tapers = {knob.name: knob.taper for knob in result.circuit.knobs}
-    labelled = {
-        name: float(position_at(tapers[name], result.positions[f"{name}@{label}"]))
-        for name, label in recording.knobs.items()
-        if isinstance(label, str)
-    }
-    return _known(recording) | labelled
 
 
 def _setting(knobs: Mapping[str, float]) -> str:

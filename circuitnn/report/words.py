@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -96,7 +97,7 @@ def _value_row(result: FitResult, coordinate: Coordinate) -> ValueRow:
     )
 
 
-def recording_rows(result: FitResult) -> list[RecordingRow]:
+def recording_rows(recordings: Sequence[FittedRecording]) -> list[RecordingRow]:
     """Gain, polarity, delay, confidence and errors of every recording."""
     return [
         RecordingRow(
@@ -104,12 +105,12 @@ def recording_rows(result: FitResult) -> list[RecordingRow]:
             gain=f"{abs(recording.gain):.4g} per volt",
             polarity="inverted" if recording.polarity < 0 else "as played",
             delay=f"{round(recording.delay, 2) + 0.0:.2f} samples",
-            alignment=f"{'doubtful' if recording.confidence < DOUBTFUL else 'sure'} ({recording.confidence:.2f})",
+            alignment=_alignment(recording.confidence),
             disturbance=_disturbance(recording),
             esr=f"{recording.esr:.3g}",
             esr_gain_free=f"{recording.esr_gain_free:.3g}",
         )
-        for recording in result.recordings
+        for recording in recordings
     ]
 
 
@@ -136,6 +137,12 @@ def positions(result: FitResult) -> list[str]:
 def told_level(result: FitResult) -> bool:
     """Whether the input level is given, or told by the recordings."""
     return result.input_level_stderr <= GUESS * result.input_level
+
+
+def _alignment(confidence: float) -> str:
+    if math.isinf(confidence):
+        return "given"
+    return f"{'doubtful' if confidence < DOUBTFUL else 'sure'} ({confidence:.2f})"
 
 
 def input_level(result: FitResult) -> str:
