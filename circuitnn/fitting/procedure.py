@@ -34,6 +34,8 @@ Lines = tuple[tuple[float, ...], ...]
 
 # The stages of a fit, in order.
 APPROACH, FIT = "approach", "fit"
+# By how much less than the fit the approach is oversampled.
+APPROACH_COARSER = 2
 # The recordings are weighted anew if they turn out to count for that many times what they did.
 HEAVIER = 3.0
 
@@ -101,13 +103,17 @@ class _Run:
     ) -> None:
         self.model, self.unknowns, self.recordings, self.output_gain = model, unknowns, recordings, output_gain
         self.say, self.file = say, file
+        names = [coordinate.name for coordinate in model.coordinates]
+        factor = max(1, model.oversample // APPROACH_COARSER)
+        self.coarse = CircuitModel(model.circuit, model.sample_rate, factor, names, compiled=model.compiled)
 
     def problem(self, stage: str, point: Point, hum: Lines) -> Problem:
-        """The whole of the recordings, or the windows of the approach."""
-        observations = observe(self.model, self.recordings, list(point.delays), hum)
+        """The whole of the recordings, or the windows of the approach at a lower rate."""
         if stage == APPROACH:
+            observations = observe(self.coarse, self.recordings, list(point.delays), hum)
             windows = approach_windows(self.recordings)
-            return Problem(self.unknowns, self.model, observations, self.output_gain, windows)
+            return Problem(self.unknowns, self.coarse, observations, self.output_gain, windows)
+        observations = observe(self.model, self.recordings, list(point.delays), hum)
         return Problem(self.unknowns, self.model, observations, self.output_gain)
 
     def descend(self, start: Progressed, iterations: int) -> Descent:
