@@ -19,11 +19,11 @@ from circuitnn.fitting.alignment import DOUBTFUL, Alignment, align
 from circuitnn.fitting.checkpoint import Checkpoint, Progressed, fingerprint
 from circuitnn.fitting.held_out import judge
 from circuitnn.fitting.hum import mains_lines
-from circuitnn.fitting.least_squares import DAMPING, Descent, LeastSquares, descend
+from circuitnn.fitting.least_squares import DAMPING, SMALLEST_GAIN, Descent, LeastSquares, descend
 from circuitnn.fitting.observation import Observation
 from circuitnn.fitting.problem import Evaluation, Point, Problem, observe
 from circuitnn.fitting.result import INTERRUPTED, FitResult, FittedRecording
-from circuitnn.fitting.search import APPROACH_ITERATIONS, APPROACH_WEIGHT, approach_windows, race
+from circuitnn.fitting.search import APPROACH_GAIN, APPROACH_ITERATIONS, APPROACH_WEIGHT, approach_windows, race
 from circuitnn.fitting.uncertainty import covariance, identifiability, independent_samples
 from circuitnn.fitting.unknowns import Unknowns, setting
 from circuitnn.models.circuit_model import CircuitModel
@@ -119,7 +119,9 @@ class _Run:
     def descend(self, start: Progressed, iterations: int) -> Descent:
         """A stage, the state being written after each step. Ctrl-C ends it with the best point so far, if there is
         one."""
-        rule = LeastSquares(self.problem(start.stage, start.point, start.hum), start.samples, iterations)
+        problem = self.problem(start.stage, start.point, start.hum)
+        gain = APPROACH_GAIN if start.stage == APPROACH else SMALLEST_GAIN
+        rule = LeastSquares(problem, start.samples, iterations, gain)
         latest = Descent(start.point, damping=start.damping, errors=start.errors)
 
         def watch(descents: Sequence[Descent]) -> None:

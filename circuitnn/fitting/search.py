@@ -46,6 +46,8 @@ RACE_WEIGHT, APPROACH_WEIGHT = 1000.0, 4000.0
 # what warms their derivatives up. All in seconds. And its iterations, at most.
 APPROACH_AUDIO, APPROACH_WINDOW, APPROACH_PERIOD, APPROACH_WARM_UP = 24.0, 0.2, 0.8, 0.1
 APPROACH_ITERATIONS = 25
+# The approach ends with a step that gained less than this for each unknown; the fit goes on from there.
+APPROACH_GAIN = 1.0
 NOWHERE = "the circuit has no operating point at any of the values tried"
 
 
