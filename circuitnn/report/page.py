@@ -85,7 +85,7 @@ def render_report(result: FitResult, settings: Settings) -> str:
         bar_widths=BAR_WIDTHS,
         findings=words.findings(result),
         behaviour=_behaviour(result, worst_first[0]),
-        input_level=words.input_level(result),
+        levels=[words.input_level(result), *words.positions(result), *words.disturbances(result.recordings)],
         recordings=words.recording_rows(result.recordings),
         shown=[_recording(recording, result.sample_rate, len(shown)) for recording in shown],
         hidden=len(result.recordings) - len(shown),

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from circuitnn.inspection import show
-from circuitnn.learnables import Coordinate, coordinates
+from circuitnn.learnables import KNOB_WIDTH, Coordinate, coordinates
+from circuitnn.tapers import position_at
 
 if TYPE_CHECKING:
     from circuitnn.fitting.result import Combination, FitResult, FittedRecording
@@ -107,6 +109,37 @@ def recording_rows(recordings: Sequence[FittedRecording]) -> list[RecordingRow]:
         )
         for recording in recordings
     ]
+
+
+def positions(result: FitResult) -> list[str]:
+    """Where the knobs stood that recordings give by a label, in sentences."""
+    tapers = {knob.name: knob.taper for knob in result.circuit.knobs}
+    sentences = []
+    for name, value in result.positions.items():
+        knob, _, label = name.partition("@")
+        coordinate = Coordinate(name, value, "knob", KNOB_WIDTH)
+        reach = NORMAL_95 * result.positions_stderr[name] / coordinate.slope(value)
+        places = [
+            float(position_at(tapers[knob], float(coordinate.value(torch.tensor(side * reach, dtype=torch.float64)))))
+            for side in (0.0, -1.0, 1.0)
+        ]
+        middle, low, high = (f"{place:.3f}" for place in places)
+        sentences.append(f'{knob} at "{label}": position {middle} ({low} to {high} with 95 %).')
+    return sentences
+
+
+def disturbances(recordings: Sequence[FittedRecording]) -> list[str]:
+    """Mains hum in recordings, in sentences."""
+    sentences = []
+    for recording in recordings:
+        if recording.hum:
+            power = sum(0.5 * amplitude**2 for amplitude in recording.hum.values())
+            ratio = 10.0 * math.log10(max(power, 1e-300) / float(np.mean(recording.target**2)))
+            lines = ", ".join(f"{frequency:.2f}" for frequency in recording.hum)
+            sentences.append(
+                f"{recording.name}: mains hum of {ratio:.0f} dB against the sound, at {lines} Hz, was taken out."
+            )
+    return sentences
 
 
 def told_level(result: FitResult) -> bool:
