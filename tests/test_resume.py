@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,16 +14,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from circuitnn import CircuitModel, CircuitnnError, FitResult, Recording, fit, parse_netlist
 from circuitnn.audio import write_wav
+from circuitnn.cli import main
 from circuitnn.excitation import plucked_string
 from circuitnn.fitting.checkpoint import APPROACH, Checkpoint, Progressed, fingerprint
 from circuitnn.fitting.problem import Point
 from circuitnn.rendering import render
+from circuitnn.runs import free_folder, state_file
 
+NETLIST_FILE = Path(__file__).parents[1] / "netlists" / "rat.cir"
 RATE = 22050
 NETLIST = (
     "clipper\n*@ input Vin\n*@ output out\n*@ learn C1 D.n mix\n*@ knob mix 0.5\n.param mix=0.5\nVin in 0 0\n"
@@ -78,45 +83,54 @@ def test_a_fit_that_is_killed_at_every_step_ends_with_the_same_values(recording:
     assert result.errors == undisturbed.errors
 
 
-def test_kill_9_and_resume(recording: Recording, tmp_path: Path) -> None:
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+def test_kill_9_and_resume(recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "clipper.cir").write_text(NETLIST)
     write_wav(tmp_path / "dry.wav", recording.dry, RATE)
     write_wav(tmp_path / "wet.wav", recording.wet, RATE)
 
-    def command(out: str, *options: str) -> list[str]:
-        arguments = [
-            "fit",
-            "clipper.cir",
-            "dry.wav",
-            "wet.wav",
-            "--oversample",
-            "1",
-            "--input-level",
-            "2",
-            "--out",
-            out,
-        ]
-        return [sys.executable, "-m", "circuitnn.cli", *arguments, *options]
+    monkeypatch.chdir(tmp_path)
+    arguments = ["fit", "clipper.cir", "dry.wav", "wet.wav", "--oversample", "1", "--input-level", "2", "--out"]
 
     def values(out: str) -> dict[str, Any]:
         run = json.loads((tmp_path / out / "run.json").read_text())
         return {key: run[key] for key in ("values", "stderr", "errors", "input_level", "reason")}
 
-    subprocess.run(command("whole"), cwd=tmp_path, check=True, capture_output=True)
+    whole = CliRunner().invoke(main, [*arguments, "whole"])
+    assert whole.exit_code == 0, whole.output
     assert not (tmp_path / "whole.state.json").exists()
-    for moment in ("search", "fit: iteration 0"):
-        process = subprocess.Popen(command("cut", "--resume"), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-        assert process.stderr is not None
-        for line in process.stderr:
-            if moment in line:
-                process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, moment
-        process.stderr.close()
-        assert not (tmp_path / "cut").exists()
-        assert (tmp_path / "cut.state.json").exists() == (moment != "search")
-    subprocess.run(command("cut", "--resume"), cwd=tmp_path, check=True, capture_output=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "circuitnn.cli", *arguments, "cut"], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "fit: iteration 0" in line:
+            process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    process.stderr.close()
+    assert not (tmp_path / "cut").exists()
+    assert (tmp_path / "cut.state.json").exists()
+    resumed = CliRunner().invoke(main, [*arguments, "cut", "--resume"])
+    assert resumed.exit_code == 0, resumed.output
+    assert "search" not in resumed.stderr
     assert values("cut") == values("whole")
     assert not list(tmp_path.glob("cut.state*"))
+
+
+def test_resume_without_a_state_says_so(tmp_path: Path) -> None:
+    arguments = [NETLIST_FILE, tmp_path / "none.wav", tmp_path / "none.wav", "--resume", "--out", tmp_path / "new"]
+    done = CliRunner().invoke(main, ["fit", *map(str, arguments)])
+    assert done.exit_code == 2
+    assert "no new.state.json" in done.stderr
+
+
+def test_the_default_folder_is_that_of_the_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "rat").mkdir(parents=True)
+    (tmp_path / "runs" / "rat-2").mkdir()
+    state_file(Path("runs/rat-2")).touch()
+    assert free_folder("rat").name == "rat-3"
+    assert free_folder("rat", resume=True).name == "rat-2"
 
 
 def test_a_state_comes_back_as_it_was_written(tmp_path: Path) -> None:
