@@ -125,9 +125,10 @@ class Recording:
     """A device's input and output at one setting.
 
     dry, wet: samples [time], digital full scale at 1.0; wet may start later or end earlier than dry. knobs: positions 0
-    to 1 that somebody wrote down. name: for messages. delay: samples by which the wet is late against the dry, None if
-    nobody knows. polarity: +1 or -1 if known. gain_group: recordings of one group share their output gain; None: it has
-    its own.
+    to 1 that somebody wrote down, and labels for others: where two recordings have one label, the knob stood at one
+    place. name: for messages. delay: samples by which the wet is late against the dry, if somebody knows; a fit starts
+    there. polarity: +1 or -1 if known. gain_group: recordings of one group share their output gain; None: it has its
+    own.
     """
 
     dry: Signal
@@ -152,7 +153,7 @@ class Recording:
         cls,
         dry: str | os.PathLike[str],
         wet: str | os.PathLike[str] | None = None,
-        knobs: Mapping[str, float] | None = None,
+        knobs: Mapping[str, float | str] | None = None,
         *,
         sample_rate: int | None = None,
     ) -> Recording:

@@ -45,6 +45,8 @@ def summary(result: FitResult) -> dict[str, Any]:
         "values": _floats(result.values),
         "stderr": _floats(result.stderr),
         "prior_stderr": _floats(result.prior_stderr),
+        "positions": _floats(result.positions),
+        "positions_stderr": _floats(result.positions_stderr),
         "input_level": float(result.input_level),
         "input_level_stderr": float(result.input_level_stderr),
         "recordings": [_recording(recording) for recording in result.recordings],
@@ -68,12 +70,13 @@ def _floats(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def _recording(recording: FittedRecording) -> dict[str, Any]:
-    numbers = ("gain", "delay", "confidence", "esr", "esr_gain_free", "esr_preemphasis")
+    numbers = ("gain", "delay", "confidence", "offset", "esr", "esr_gain_free", "esr_preemphasis")
     return {
         "name": recording.name,
         "knobs": _floats(recording.knobs),
         "polarity": recording.polarity,
         "samples": len(recording.target),
+        "hum": [{"frequency": float(f), "amplitude": float(amplitude)} for f, amplitude in recording.hum.items()],
         **{name: float(getattr(recording, name)) for name in numbers},
     }
 
@@ -109,13 +112,20 @@ def check_target(folder: str | os.PathLike[str]) -> None:
         raise OutputError(f"{folder} cannot be written: {error.strerror}", "choose another one by --out") from None
 
 
-def free_folder(name: str) -> Path:
-    """runs/NAME, or runs/NAME-2, runs/NAME-3, ... where that is taken."""
+def free_folder(name: str, resume: bool = False) -> Path:
+    """runs/NAME, or runs/NAME-2, runs/NAME-3, ... where that is taken. With resume one that has a fit's state beside it
+    is not."""
     folder, count = Path("runs") / name, 1
-    while folder.exists():
+    while folder.exists() and not (resume and state_file(folder).exists()):
         count += 1
         folder = Path("runs") / f"{name}-{count}"
     return folder
+
+
+def state_file(folder: Path) -> Path:
+    """Where a fit that will be saved in `folder` keeps its state until then: beside it, because the folder is complete
+    or not there."""
+    return folder.absolute().with_name(f"{folder.absolute().name}.state.json")
 
 
 def save_run(result: FitResult, folder: str | os.PathLike[str], settings: Settings | None = None) -> None:

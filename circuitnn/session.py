@@ -20,6 +20,7 @@ MAX_BYTES, MAX_RECORDINGS = 1_000_000, 1000
 FIT, HELD_OUT = "fit", "held-out"
 OWN, SHARED = "own", "shared"
 # What a recording may say, and what may stand at the top for all of them.
+MAX_LABEL = 40
 COMMON = ("knobs", "gain", "delay", "polarity", "input_level", "input_level_dbu", "output_gain")
 KEYS = ("dry", "wet", "file", "name", "role", "start", "end", *COMMON)
 TOP = ("recording", "sample_rate", *COMMON)
@@ -225,18 +226,25 @@ class _Table:
             raise self.wrong(key, " or ".join(f'"{choice}"' for choice in choices))
         return choices[0] if value is None else str(value)
 
-    def knobs(self) -> dict[str, float]:
+    def knobs(self) -> dict[str, float | str]:
+        """Positions by name; a label stands for one that nobody wrote down."""
         value = self._get("knobs")
         if value is None:
             return {}
         if not isinstance(value, Mapping):
-            raise self.wrong("knobs", "a table such as { drive = 0.5 }")
+            raise self.wrong("knobs", 'a table such as { drive = 0.5 } or { drive = "a" }')
+        found: dict[str, float | str] = {}
         for name, position in value.items():
-            if isinstance(position, bool) or not isinstance(position, int | float) or not 0.0 <= position <= 1.0:
+            if isinstance(position, str) and 0 < len(position) <= MAX_LABEL and position.isprintable():
+                found[name] = position
+            elif isinstance(position, int | float) and not isinstance(position, bool) and 0.0 <= position <= 1.0:
+                found[name] = float(position)
+            else:
                 raise RecordingError(
-                    f"{self.where}: knobs.{name[:40]}: expected a position from 0 to 1, found {repr(position)[:60]}"
+                    f"{self.where}: knobs.{name[:40]}: expected a position from 0 to 1, or a label of at most "
+                    f"{MAX_LABEL} characters, found {repr(position)[:60]}"
                 )
-        return {name: float(position) for name, position in value.items()}
+        return found
 
     def tables(self, key: str) -> list[Mapping[str, Any]]:
         value = self.value.get(key)

@@ -96,7 +96,8 @@ def about(path: str | Path) -> Iterator[None]:
 
 @contextmanager
 def progress(total: float, every: float = 0.0, stream: TextIO | None = None) -> Iterator[Update]:
-    """Shows update(completed, text): a bar on a terminal, else a line each time at least `every` more is completed."""
+    """Shows update(completed, text): a bar on a terminal, else a line each time at least `every` more is completed, or
+    it begins again with less."""
     console = Console(file=stream or sys.stderr, markup=False, emoji=False, highlight=False)
     if console.is_terminal:
         columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
@@ -108,7 +109,7 @@ def progress(total: float, every: float = 0.0, stream: TextIO | None = None) -> 
 
     def line(completed: float, text: str) -> None:
         nonlocal shown
-        if completed >= shown + every:
+        if completed >= shown + every or completed < shown:
             shown = completed
             click.echo(text, err=True)
 

@@ -12,7 +12,7 @@ import click
 
 from circuitnn.circuit import Circuit
 from circuitnn.cli.conditions import print_conditions, warn_of_clipping
-from circuitnn.cli.console import INTERRUPTED, about, plain, print_json, printer, progress, warn
+from circuitnn.cli.console import INTERRUPTED, about, note, plain, print_json, printer, progress, warn
 from circuitnn.cli.settings import nonzero, open_netlist, oversample_option, pairs, set_option
 from circuitnn.errors import CircuitnnError
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     "--output-gain", type=float, help="Digital full scale of WET per volt.  [default: estimated for each pair]"
 )
 @click.option("--max-iterations", type=click.IntRange(1, 10_000), default=40, show_default=True)
+@click.option("--resume", is_flag=True, help="Go on where the same command was interrupted or killed.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [default: runs/<netlist name>]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.pass_context
@@ -51,23 +52,28 @@ def fit(
     input_level_dbu: float | None,
     output_gain: float | None,
     max_iterations: int,
+    resume: bool,
     out: Path | None,
     as_json: bool,
 ) -> None:
     """Fit the values that NETLIST marks to recordings of the device: what went in, what came out.
 
     One file alone holds both: dry left, wet right. --recordings names a TOML file that says more about each recording.
-    Values given by --set stay as they are. Ctrl-C ends the fit with the best values so far.
+    Values given by --set stay as they are. Ctrl-C ends the fit with the best values so far; until the fit has come to
+    its own end, its state lies beside the run directory, and --resume goes on from there.
     """
     from circuitnn.fitting.result import Settings
-    from circuitnn.runs import check_target, free_folder, save_run, summary
+    from circuitnn.runs import check_target, free_folder, save_run, state_file, summary
 
     nonzero("--input-level", input_level, positive=True)
     nonzero("--output-gain", output_gain, positive=False)
     if bool(files) == (session_file is not None):
         raise CircuitnnError("expected DRY.wav WET.wav ..., or --recordings SESSION.toml", "give one of them")
-    folder = out if out is not None else free_folder(netlist.stem)
+    folder = out if out is not None else free_folder(netlist.stem, resume)
     check_target(folder)
+    state = state_file(folder)
+    if resume and not state.exists():
+        note(f"there is no {state.name} of an interrupted fit: this one begins from the start")
     circuit, fixed = open_netlist(netlist, settings)
 
     from circuitnn.fitting import fit as fit_model
@@ -90,6 +96,8 @@ def fit(
                 held_out=session.held_out,
                 max_iterations=max_iterations,
                 progress=lambda stage, iteration, error: update(iteration, _progress_text(stage, iteration, error)),
+                checkpoint=state,
+                resume=resume,
             )
     if result.failures:
         warn(f"{result.failures} steps of the last simulation did not converge and kept the last solution")
@@ -107,7 +115,10 @@ def fit(
     else:
         _print(result, session, folder)
     if result.interrupted:
+        if state.exists():
+            note(f"{state.name} keeps where the fit stands: the same command with --resume goes on from there")
         ctx.exit(INTERRUPTED)
+    state.unlink(missing_ok=True)
 
 
 def _of_files(files: Sequence[Path]) -> Session:
@@ -201,15 +212,19 @@ def _print(result: FitResult, session: Session, folder: Path) -> None:
     console.print(table)
 
     for title, recordings in (("recording", result.recordings), ("held-out recording", result.held_out)):
-        table = Table(title, "gain", "polarity", "delay", "alignment", "ESR", "with best gain", box=SIMPLE)
+        table = Table(title, "gain", "polarity", "delay", "alignment", "also heard", "ESR", "best gain", box=SIMPLE)
         for row in words.recording_rows(recordings):
-            table.add_row(plain(row.name), row.gain, row.polarity, row.delay, row.alignment, row.esr, row.esr_gain_free)
+            table.add_row(
+                plain(row.name), row.gain, row.polarity, row.delay, row.alignment, row.disturbance, row.esr,
+                row.esr_gain_free,
+            )  # fmt: skip
         if recordings:
             console.print(table)
     print_conditions(console, (*session.recordings, *session.held_out))
 
     console.print(words.input_level(result))
-    for sentence in (*words.findings(result), *judgement.next_steps(result)):
+    told = (*words.positions(result), *words.findings(result))
+    for sentence in (*told, *judgement.next_steps(result)):
         console.print(plain(sentence))
     console.print(f"\nrun written to {plain(str(folder))} (report.html, fitted.cir, run.json)")
 

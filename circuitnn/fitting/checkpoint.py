@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,8 @@ from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import format_netlist
 
 FORMAT, VERSION = "circuitnn-fit-state", 1
+# The stages of a fit, in order: parts of the recordings, and all of them.
+APPROACH, FIT = "approach", "fit"
 # A state holds some kilobytes; one of this size was not written here.
 MAX_BYTES = 10_000_000
 
@@ -44,7 +45,9 @@ def fingerprint(model: CircuitModel, recordings: Sequence[Recording], settings: 
     digest.update(repr((model.sample_rate, model.oversample, [c.name for c in model.coordinates], *settings)).encode())
     for recording in recordings:
         digest.update(repr(sorted(recording.knobs.items())).encode())
-        digest.update(np.ascontiguousarray(recording.dry).tobytes() + np.ascontiguousarray(recording.wet).tobytes())
+        digest.update(repr((recording.delay, recording.gain_group)).encode())
+        for signal in (recording.dry, recording.wet):
+            digest.update(np.ascontiguousarray(signal).data)
     return digest.hexdigest()
 
 
@@ -73,10 +76,10 @@ class Checkpoint:
         )
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=".circuitnn-")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(temporary).replace(self.path)
+            # Always of the same name: a process that is killed while it writes leaves no more than one behind.
+            temporary = self.path.with_name(f"{self.path.name}.new")
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(self.path)
         except OSError as error:
             raise OutputError(f"{self.path} cannot be written: {error.strerror}") from None
 
@@ -91,31 +94,41 @@ class Checkpoint:
         except OSError as error:
             raise CircuitnnError(f"{self.path}: cannot be read: {error.strerror}") from None
         try:
-            data = json.loads(raw[:MAX_BYTES])
+            if len(raw) > MAX_BYTES:
+                raise ValueError(f"more than {MAX_BYTES // 1_000_000} MB")
+            data = json.loads(raw)
             if data["format"] != FORMAT or data["version"] != VERSION:
-                raise ValueError("not a state that this program wrote")
-            state = Progressed(
-                str(data["stage"]),
-                Point(_numbers(data["shared"], unknowns), _numbers(data["delays"], recordings)),
-                float(data["samples"]),
-                float(data["damping"]),
-                tuple(_numbers(data["errors"]).tolist()),
-                tuple(tuple(_numbers(lines).tolist()) for lines in data["hum"]),
-            )
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise ValueError("written by something else")
+            if data["of"] != self._of:
+                raise CircuitnnError(
+                    f"{self.path} belongs to a fit of another netlist, other recordings or other settings",
+                    "repeat the interrupted command with --resume added, or fit from the beginning without it",
+                )
+            return _state(data, unknowns, recordings)
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise CircuitnnError(
                 f"{self.path}: not a state of a fit that can be read ({error})", "delete it, and fit from the beginning"
             ) from None
-        if data["of"] != self._of:
-            raise CircuitnnError(
-                f"{self.path} belongs to a fit of another netlist, other recordings or other settings",
-                "repeat the command that was interrupted, with --resume added, or fit from the beginning without it",
-            )
-        return state
 
-    def remove(self) -> None:
-        """Delete the file, when the fit is complete."""
-        self.path.unlink(missing_ok=True)
+
+def _state(data: dict[str, Any], unknowns: int, recordings: int) -> Progressed:
+    """Raises ValueError, KeyError, TypeError or OverflowError for what was not written here."""
+    stage, hum = data["stage"], data["hum"]
+    if stage not in (APPROACH, FIT):
+        raise ValueError("unknown stage")
+    if not isinstance(hum, list) or len(hum) not in (0, recordings):
+        raise ValueError("hum of another number of recordings")
+    samples, damping = _numbers([data["samples"], data["damping"]]).tolist()
+    if min(samples, damping) <= 0.0:
+        raise ValueError("expected numbers above 0")
+    return Progressed(
+        stage,
+        Point(_numbers(data["shared"], unknowns), _numbers(data["delays"], recordings)),
+        samples,
+        damping,
+        tuple(_numbers(data["errors"]).tolist()),
+        tuple(tuple(_numbers(lines).tolist()) for lines in hum),
+    )
 
 
 def _numbers(data: Any, count: int | None = None) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -25,7 +25,7 @@ def judge(
 ) -> tuple[FittedRecording, ...]:
     """The recordings rendered by `model` as it is, each with the gain and the delay that fit it best.
 
-    level: volt at digital full scale. A delay that is known stays. Raises RecordingError if dry and wet do not overlap.
+    level: volt at digital full scale. Raises RecordingError if dry and wet do not overlap.
     """
     return tuple(_judge(model, r, a, level) for r, a in zip(recordings, alignments, strict=True))
 
@@ -35,7 +35,7 @@ def _judge(model: CircuitModel, recording: Recording, alignment: Alignment, leve
     observation = Observation(model, recording, float(alignment.delay))
     positions = {name: float(position) for name, position in recording.knobs.items()}
     output = render(model, recording.dry, level, overrides=model.overrides(positions)).output
-    delay = recording.delay if recording.delay is not None else _delay(observation, output, float(alignment.delay))
+    delay = _delay(observation, output, float(alignment.delay))
     begin, end = observation.span(delay)
     output, target = output[begin:end], observation.target(delay)
     gain = float(np.dot(output, target) / max(np.dot(output, output), 1e-300))

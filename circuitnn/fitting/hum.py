@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import scipy.optimize
 import scipy.signal
 from numpy.typing import NDArray
 
@@ -14,6 +17,8 @@ MAINS, STRAY, HARMONICS = (50.0, 60.0), 0.2, 12
 PROMINENCE, NEIGHBOURHOOD = 100.0, 20.0
 # A signal shorter than that, in seconds, cannot tell hum from a bass note.
 SHORTEST = 1.0
+# Hum is looked for at the lowest integer division of the sample rate that is not below this one, in Hz.
+RATE = 2000.0
 
 
 def mains_lines(residual: Signal, sample_rate: float) -> tuple[float, ...]:
@@ -21,11 +26,14 @@ def mains_lines(residual: Signal, sample_rate: float) -> tuple[float, ...]:
     none if its first three are not among them."""
     if len(residual) < SHORTEST * sample_rate:
         return ()
+    factor = max(1, int(sample_rate // RATE))
+    rate = sample_rate / factor
+    signal = scipy.signal.resample_poly(residual - residual.mean(), 1, factor)
     # The window's side lobes are below any hum; padding resolves the grid's frequency.
-    window = scipy.signal.windows.blackmanharris(len(residual), sym=False)
-    size = 4 << (len(residual) - 1).bit_length()
-    power = np.abs(np.fft.rfft((residual - residual.mean()) * window, size)) ** 2
-    per_hertz = size / sample_rate
+    windowed = signal * scipy.signal.windows.blackmanharris(len(signal), sym=False)
+    size = 4 << (len(signal) - 1).bit_length()
+    power = np.abs(np.fft.rfft(windowed, size)) ** 2
+    per_hertz = size / rate
 
     def at(frequency: float) -> float:
         return float(power[round(frequency * per_hertz)])
@@ -38,10 +46,25 @@ def mains_lines(residual: Signal, sample_rate: float) -> tuple[float, ...]:
     strongest = 0.0
     for mains in MAINS:
         candidates = np.arange(mains - STRAY, mains + STRAY, 0.25 / per_hertz)
-        reach = min(HARMONICS, int(0.45 * sample_rate / mains))
+        reach = min(HARMONICS, int(0.42 * rate / mains))
         sums = [sum(at(k * f) for k in range(1, min(reach, 3) + 1)) for f in candidates]
         fundamental = float(candidates[int(np.argmax(sums))])
-        lines = tuple(k * fundamental for k in range(1, reach + 1) if stands_out(k * fundamental))
-        if any(line < 3.5 * mains for line in lines) and max(sums) > strongest:
-            best, strongest = lines, max(sums)
+        orders = [k for k in range(1, reach + 1) if stands_out(k * fundamental)]
+        if any(k <= 3 for k in orders) and max(sums) > strongest:
+            exact = _refined(windowed, rate, fundamental, orders, 1.0 / per_hertz)
+            # The skirt of a note nearby rises beyond the range instead of having its top in it.
+            if abs(exact - mains) <= STRAY:
+                best, strongest = tuple(k * exact for k in orders), max(sums)
     return best
+
+
+def _refined(windowed: Signal, rate: float, fundamental: float, orders: Sequence[int], reach: float) -> float:
+    """The fundamental within `reach` [Hz] at which the harmonics of these orders have most power together."""
+    turns = -2j * np.pi * np.arange(len(windowed)) / rate
+
+    def lost(frequency: float) -> float:
+        return -sum(float(np.abs(windowed @ np.exp(turns * k * frequency))) ** 2 for k in orders)
+
+    bounds = (fundamental - reach, fundamental + reach)
+    found = scipy.optimize.minimize_scalar(lost, bounds=bounds, method="bounded", options={"xatol": 1e-3 * reach})
+    return float(found.x)

@@ -16,7 +16,7 @@ from circuitnn import metrics
 from circuitnn.audio import Recording
 from circuitnn.errors import CircuitnnError, RecordingError
 from circuitnn.fitting.alignment import DOUBTFUL, Alignment, align
-from circuitnn.fitting.checkpoint import Checkpoint, Progressed, fingerprint
+from circuitnn.fitting.checkpoint import APPROACH, FIT, Checkpoint, Progressed, fingerprint
 from circuitnn.fitting.held_out import judge
 from circuitnn.fitting.hum import mains_lines
 from circuitnn.fitting.least_squares import DAMPING, SMALLEST_GAIN, Descent, LeastSquares, descend
@@ -32,8 +32,6 @@ from circuitnn.rendering import render
 Progress = Callable[[str, int, float], None]
 Lines = tuple[tuple[float, ...], ...]
 
-# The stages of a fit, in order.
-APPROACH, FIT = "approach", "fit"
 # By how much less than the fit the approach is oversampled.
 APPROACH_COARSER = 2
 # The recordings are weighted anew if they turn out to count for that many times what they did.
@@ -58,8 +56,8 @@ def fit(
     output_gain: digital full scale per volt of the wet recordings; None: unknown, one per recording or gain group.
     held_out: recordings that take no part and are judged afterwards, with one free gain each. progress: called with
     (stage, iteration, relative squared error). Ctrl-C ends the fit with the best values so far. checkpoint: a file that
-    holds the state after every step, for as long as the fit runs; with resume, a fit that was killed goes on from
-    there, and ends with the same values.
+    holds the state after every step; with resume, a fit that was killed goes on from there, and ends with the same
+    values. The file stays: delete it once the result is safe.
 
     Raises RecordingError for recordings that do not go together, CircuitnnError for a model that cannot be fitted.
     """
@@ -68,6 +66,8 @@ def fit(
     _check_levels(input_level, output_gain)
     recordings = [replace(r, dry=np.asarray(r.dry, float), wet=np.asarray(r.wet, float)) for r in recordings]
     unknowns = Unknowns(model, recordings, input_level)
+    for recording in held_out:
+        unknowns.positions(np.zeros(len(unknowns)), recording)
     file = None if checkpoint is None else Checkpoint(
         checkpoint, fingerprint(model, recordings, (input_level, output_gain, max_iterations))
     )  # fmt: skip
@@ -82,8 +82,6 @@ def fit(
     while (following := run.following(saved, descent)) is not None:
         saved = following
         descent = run.descend(saved, max_iterations)
-    if file is not None and descent.reason != INTERRUPTED:
-        file.remove()
     result = run.result(descent, saved.hum, [alignment.confidence for alignment in alignments], began)
     judged = judge(model, run.settled(held_out, descent.found.point), [_align(r) for r in held_out], result.input_level)
     return replace(result, held_out=judged, seconds=time.perf_counter() - began)
@@ -129,11 +127,12 @@ class _Run:
             (latest,) = descents
             if latest.best is None:
                 return
-            self.say(start.stage, len(latest.errors) - 1, latest.best.error)
-            if self.file is not None:
+            # The last step of a stage is not written: taken again, it ends the stage again.
+            if self.file is not None and latest.reason is None:
                 self.file.write(
                     replace(start, point=latest.best.point, damping=latest.damping, errors=latest.errors)
                 )  # fmt: skip
+            self.say(start.stage, len(latest.errors) - 1, latest.best.error)
 
         try:
             (latest,) = descend(rule, [latest], watch=watch)
@@ -197,6 +196,13 @@ class _Run:
             self._judge(observation, evaluation, position, confidence)
             for position, (observation, confidence) in enumerate(zip(problem.observations, confidences, strict=True))
         )
+        for one, recording in zip(fitted, self.recordings, strict=True):
+            if recording.polarity not in (None, one.polarity):
+                warnings.warn(
+                    f"{one.name}: stated to have a polarity of {recording.polarity:+d}, but the fit found the "
+                    "opposite; check the wiring, or whether the netlist inverts",
+                    stacklevel=3,
+                )
         energy = sum(float(np.sum(f.target**2)) for f in fitted)
         return FitResult(
             circuit=model.circuit,

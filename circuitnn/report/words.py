@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from circuitnn.inspection import show
-from circuitnn.learnables import Coordinate, coordinates
+from circuitnn.learnables import KNOB_WIDTH, Coordinate, coordinates
 from circuitnn.tapers import position_at
 
 if TYPE_CHECKING:
@@ -122,15 +122,19 @@ def _disturbance(recording: FittedRecording) -> str:
 
 
 def positions(result: FitResult) -> list[str]:
-    """Where knobs stood whose positions have only a label, in sentences."""
+    """Where the knobs stood that recordings give by a label, in sentences."""
     tapers = {knob.name: knob.taper for knob in result.circuit.knobs}
     sentences = []
     for name, value in result.positions.items():
         knob, _, label = name.partition("@")
-        reach = NORMAL_95 * result.positions_stderr[name]
-        ends = (min(max(value + side * reach, 0.0), 1.0) for side in (-1.0, 0.0, 1.0))
-        low, middle, high = (float(position_at(tapers[knob], end)) for end in ends)
-        sentences.append(f"{knob} at {label!r}: {middle:.3g} of its travel ({low:.3g} to {high:.3g} with 95 %).")
+        coordinate = Coordinate(name, value, "knob", KNOB_WIDTH)
+        reach = NORMAL_95 * result.positions_stderr[name] / coordinate.slope(value)
+        places = [
+            float(position_at(tapers[knob], float(coordinate.value(torch.tensor(side * reach, dtype=torch.float64)))))
+            for side in (0.0, -1.0, 1.0)
+        ]
+        middle, low, high = (f"{place:.3f}" for place in places)
+        sentences.append(f'{knob} at "{label}": position {middle} ({low} to {high} with 95 %).')
     return sentences
 
 
