@@ -82,7 +82,7 @@ def fit(
         descent = run.descend(saved, max_iterations)
     if file is not None and descent.reason != INTERRUPTED:
         file.remove()
-    result = run.result(descent, saved.hum, [alignment.confidence for alignment in alignments], began)
+    result = run.result(descent, saved, [alignment.confidence for alignment in alignments], began)
     judged = judge(model, run.settled(held_out, descent.found.point), [_align(r) for r in held_out], result.input_level)
     return replace(result, held_out=judged, seconds=time.perf_counter() - began)
 
@@ -170,15 +170,15 @@ class _Run:
         overrides = self.unknowns.overrides(torch.as_tensor(point.shared), setting(recording))
         return render(self.model, recording.dry, self.unknowns.level(point.shared), overrides=overrides).output
 
-    def result(self, descent: Descent, hum: Lines, confidences: Sequence[float], began: float) -> FitResult:
+    def result(self, descent: Descent, last: Progressed, confidences: Sequence[float], began: float) -> FitResult:
         """Everything that is known at the end; the model is set to the values."""
         evaluation, model, unknowns = descent.found, self.model, self.unknowns
-        problem = self.problem(FIT, evaluation.point, hum)
+        problem = self.problem(FIT, evaluation.point, last.hum)
         count = len(model.coordinates)
         with torch.no_grad():
             model.free.copy_(torch.as_tensor(evaluation.point.shared[:count]))
         samples = problem.samples(evaluation.point.delays)
-        spread = covariance(evaluation, unknowns.widths, samples)
+        spread = covariance(evaluation, unknowns.widths, samples, last.samples)
         deviations = np.sqrt(np.diag(spread))
         level = unknowns.level(evaluation.point.shared)
         values = unknowns.values(evaluation.point.shared)
@@ -197,6 +197,7 @@ class _Run:
             nominal={c.name: c.nominal for c in model.coordinates},
             values={name: value for name, value in values.items() if name in learned},
             stderr={name: error for name, error in stderr.items() if name in learned},
+            covariance=spread,
             prior_stderr={c.name: c.slope(values[c.name]) * c.width for c in model.coordinates},
             positions={name: value for name, value in values.items() if name not in learned},
             positions_stderr={name: error for name, error in stderr.items() if name not in learned},

@@ -13,6 +13,7 @@ from circuitnn.circuit import Circuit
 from circuitnn.condition import Condition
 
 Signal = NDArray[np.float64]
+Matrix = NDArray[np.float64]
 
 # The reason of a fit that Ctrl-C ended.
 INTERRUPTED = "interrupted"
@@ -78,6 +79,8 @@ class Identifiability:
 @dataclass(frozen=True)
 class FitResult:
     """values, stderr, nominal: learnable values by name, their standard errors and the netlist's, in SI units;
+    covariance [p, p]: in the coordinates that are learned (see learnables.Coordinate), of the values, then of the
+    positions, then of the input level's logarithm if that was estimated;
     prior_stderr: the standard errors that the netlist's tolerances alone would give. positions, positions_stderr: the
     .param's values of knobs at labelled positions, as "drive@a". input_level: volt at digital full
     scale, with its standard error (0 if it was given). esr, esr_gain_free: over all recordings, squared errors over
@@ -92,6 +95,7 @@ class FitResult:
     nominal: Mapping[str, float]
     values: Mapping[str, float]
     stderr: Mapping[str, float]
+    covariance: Matrix = field(repr=False)
     prior_stderr: Mapping[str, float]
     positions: Mapping[str, float]
     positions_stderr: Mapping[str, float]
