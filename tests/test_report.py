@@ -209,6 +209,22 @@ def test_a_value_that_has_left_its_tolerance_is_marked() -> None:
         assert ("schematic" in judgement.next_steps(result)[0]) is outside
 
 
+def test_offset_hum_and_labelled_positions_are_told() -> None:
+    recording = replace(example_result().recordings[0], offset=-0.01, hum={50.0: 1e-3, 150.0: 1e-9})
+    result = example_result(
+        recordings=(replace(recording, knobs={"drive": 0.25}),),
+        positions={"drive@a": 0.25},
+        positions_stderr={"drive@a": 0.2},
+    )
+    assert words.recording_rows(result.recordings)[0].disturbance == "offset -40 dB, 50 Hz -60 dB"
+    assert words.recording_rows(example_result().recordings)[0].disturbance == "none"
+    assert words.positions(result) == ["drive at 'a': 0.25 of its travel (0 to 0.642 with 95 %)."]
+    page = render_report(replace(result, held_out=(replace(recording, name="unheard.wav"),)), Settings())
+    assert "Knobs: drive 0.25." in page
+    assert re.search(r"unheard\.wav <span[^>]*>held out", page)
+    assert "has not seen" not in page
+
+
 def test_intervals_stay_in_the_range_of_values() -> None:
     result = example_result(stderr={"R1": 20.0, "C1": 1e-8, "drive": 0.2})
     rows = {row.name: row for row in words.value_rows(result)}

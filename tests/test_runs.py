@@ -38,8 +38,8 @@ def example_result(**changes: Any) -> FitResult:
     time = np.arange(8820) / 44100.0
     target = 0.5 * np.sin(2 * np.pi * 440.0 * time)
     recording = FittedRecording(
-        name="<script>wet.wav", knobs={}, gain=-0.5, delay=3.25, confidence=2.0, esr=4e-4, esr_gain_free=3e-4,
-        esr_preemphasis=5e-4, input=target, target=target, output=0.98 * target,
+        name="<script>wet.wav", knobs={}, gain=-0.5, delay=3.25, confidence=2.0, offset=0.0, hum={}, esr=4e-4,
+        esr_gain_free=3e-4, esr_preemphasis=5e-4, input=target, target=target, output=0.98 * target,
     )  # fmt: skip
     result = FitResult(
         circuit=parse_netlist(NETLIST),
@@ -49,6 +49,8 @@ def example_result(**changes: Any) -> FitResult:
         values={"R1": 2345.6, "C1": 1.1e-8, "drive": 0.75},
         stderr={"R1": 20.0, "C1": 5e-10, "drive": 0.01},
         prior_stderr={"R1": 110.0, "C1": 1e-9, "drive": 0.3},
+        positions={},
+        positions_stderr={},
         input_level=2.0,
         input_level_stderr=0.1,
         recordings=(recording, replace(recording, name="second", delay=5.25, gain=-0.7)),

@@ -94,7 +94,7 @@ def next_steps(result: FitResult) -> list[str]:
             f"Measure {_listed(unknown)} if you need to know, or add a recording at another level or setting of the "
             "knobs: there the netlist and its tolerances speak, not the sound."
         )
-    if grade(result) != POOR:
+    if grade(result) != POOR and not result.held_out:
         steps.append(
             "Judge the fit on a recording that it has not seen: circuitnn evaluate RUN dry.wav wet.wav, with this "
             "folder as RUN."

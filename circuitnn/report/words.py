@@ -11,6 +11,7 @@ import torch
 
 from circuitnn.inspection import show
 from circuitnn.learnables import Coordinate, coordinates
+from circuitnn.tapers import position_at
 
 if TYPE_CHECKING:
     from circuitnn.fitting.result import Combination, FitResult, FittedRecording
@@ -21,6 +22,8 @@ DOUBTFUL = 1.15
 FACTORS, SHARP = 5, 0.05
 # Relative standard error beyond which an estimated input level is a guess.
 GUESS = 0.5
+# Offset and hum below this amplitude, of full scale, are not worth a word (-100 dB).
+INAUDIBLE = 1e-5
 # Standard deviations either way that hold 95 % of a normal distribution.
 NORMAL_95 = 1.96
 
@@ -53,6 +56,7 @@ class RecordingRow:
     polarity: str
     delay: str
     alignment: str
+    disturbance: str
     esr: str
     esr_gain_free: str
 
@@ -102,11 +106,32 @@ def recording_rows(recordings: Sequence[FittedRecording]) -> list[RecordingRow]:
             polarity="inverted" if recording.polarity < 0 else "as played",
             delay=f"{round(recording.delay, 2) + 0.0:.2f} samples",
             alignment=_alignment(recording.confidence),
+            disturbance=_disturbance(recording),
             esr=f"{recording.esr:.3g}",
             esr_gain_free=f"{recording.esr_gain_free:.3g}",
         )
         for recording in recordings
     ]
+
+
+def _disturbance(recording: FittedRecording) -> str:
+    """What the recording holds beside the device's output, in dB of full scale."""
+    parts = [("offset", abs(recording.offset))] + [(f"{f:.4g} Hz", size) for f, size in sorted(recording.hum.items())]
+    heard = [f"{name} {20.0 * math.log10(size):.0f} dB" for name, size in parts if size > INAUDIBLE]
+    return ", ".join(heard) or "none"
+
+
+def positions(result: FitResult) -> list[str]:
+    """Where knobs stood whose positions have only a label, in sentences."""
+    tapers = {knob.name: knob.taper for knob in result.circuit.knobs}
+    sentences = []
+    for name, value in result.positions.items():
+        knob, _, label = name.partition("@")
+        reach = NORMAL_95 * result.positions_stderr[name]
+        ends = (min(max(value + side * reach, 0.0), 1.0) for side in (-1.0, 0.0, 1.0))
+        low, middle, high = (float(position_at(tapers[knob], end)) for end in ends)
+        sentences.append(f"{knob} at {label!r}: {middle:.3g} of its travel ({low:.3g} to {high:.3g} with 95 %).")
+    return sentences
 
 
 def told_level(result: FitResult) -> bool:
