@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     "--output-gain", type=float, help="Digital full scale of WET per volt.  [default: estimated for each pair]"
 )
 @click.option("--max-iterations", type=click.IntRange(1, 10_000), default=40, show_default=True)
+@click.option("--suggest", is_flag=True, help="Say what else to learn: values that would explain the error.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [default: runs/<netlist name>]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.pass_context
@@ -51,6 +52,7 @@ def fit(
     input_level_dbu: float | None,
     output_gain: float | None,
     max_iterations: int,
+    suggest: bool,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -60,6 +62,7 @@ def fit(
     Values given by --set stay as they are. Ctrl-C ends the fit with the best values so far.
     """
     from circuitnn.fitting.result import Settings
+    from circuitnn.report.judgement import warning
     from circuitnn.runs import check_target, free_folder, save_run, summary
 
     nonzero("--input-level", input_level, positive=True)
@@ -89,10 +92,13 @@ def fit(
                 output_gain=output_gain,
                 held_out=session.held_out,
                 max_iterations=max_iterations,
+                suggest=suggest,
                 progress=lambda stage, iteration, error: update(iteration, _progress_text(stage, iteration, error)),
             )
     if result.failures:
         warn(f"{result.failures} steps of the last simulation did not converge and kept the last solution")
+    if (doubt := warning(result)) is not None:
+        warn(doubt)
     whole = session_file is None
     sources = (
         _sources(session.recordings, session.files, whole),
@@ -209,7 +215,7 @@ def _print(result: FitResult, session: Session, folder: Path) -> None:
     print_conditions(console, (*session.recordings, *session.held_out))
 
     console.print(words.input_level(result))
-    for sentence in (*words.findings(result), *judgement.next_steps(result)):
+    for sentence in (*words.findings(result), *words.where_it_fails(result), *judgement.next_steps(result)):
         console.print(plain(sentence))
     console.print(f"\nrun written to {plain(str(folder))} (report.html, fitted.cir, run.json)")
 

@@ -19,12 +19,14 @@ from circuitnn.fitting.alignment import DOUBTFUL, Alignment, align
 from circuitnn.fitting.checkpoint import Checkpoint, Progressed, fingerprint
 from circuitnn.fitting.held_out import judge
 from circuitnn.fitting.hum import mains_lines
+from circuitnn.fitting.identifiability import identifiability, scale_ambiguity
 from circuitnn.fitting.least_squares import DAMPING, Descent, LeastSquares, descend
+from circuitnn.fitting.model_check import suggestions
 from circuitnn.fitting.observation import Observation
 from circuitnn.fitting.problem import Evaluation, Point, Problem, observe
 from circuitnn.fitting.result import INTERRUPTED, FitResult, FittedRecording
 from circuitnn.fitting.search import APPROACH_ITERATIONS, APPROACH_WEIGHT, approach_windows, race
-from circuitnn.fitting.uncertainty import covariance, identifiability, independent_samples
+from circuitnn.fitting.uncertainty import covariance, independent_samples, information
 from circuitnn.fitting.unknowns import Unknowns, setting
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.rendering import render
@@ -49,6 +51,7 @@ def fit(
     progress: Progress | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    suggest: bool = False,
 ) -> FitResult:
     """Fit the learnable values of `model` to recordings, and set the model to them.
 
@@ -57,7 +60,8 @@ def fit(
     held_out: recordings that take no part and are judged afterwards, with one free gain each. progress: called with
     (stage, iteration, relative squared error). Ctrl-C ends the fit with the best values so far. checkpoint: a file that
     holds the state after every step, for as long as the fit runs; with resume, a fit that was killed goes on from
-    there, and ends with the same values.
+    there, and ends with the same values. suggest: look among the values that were not learned for what would explain
+    the error.
 
     Raises RecordingError for recordings that do not go together, CircuitnnError for a model that cannot be fitted.
     """
@@ -84,6 +88,9 @@ def fit(
         file.remove()
     result = run.result(descent, saved, [alignment.confidence for alignment in alignments], began)
     judged = judge(model, run.settled(held_out, descent.found.point), [_align(r) for r in held_out], result.input_level)
+    if suggest:
+        found = suggestions(model, unknowns, recordings, descent.found.point, saved.hum, output_gain)
+        result = replace(result, suggestions=found)
     return replace(result, held_out=judged, seconds=time.perf_counter() - began)
 
 
@@ -183,7 +190,9 @@ class _Run:
         level = unknowns.level(evaluation.point.shared)
         values = unknowns.values(evaluation.point.shared)
         stderr = {c.name: c.slope(values[c.name]) * d for c, d in zip(unknowns.coordinates, deviations, strict=False)}
-        named = len(unknowns.coordinates)
+        scale = () if unknowns.input_level is not None else scale_ambiguity(
+            unknowns.names, information(evaluation, samples), unknowns.widths
+        )  # fmt: skip
         learned = {c.name for c in model.coordinates}
         fitted = tuple(
             self._judge(observation, evaluation, position, confidence)
@@ -206,7 +215,7 @@ class _Run:
             recordings=fitted,
             esr=sum(f.esr * float(np.sum(f.target**2)) for f in fitted) / energy,
             esr_gain_free=sum(f.esr_gain_free * float(np.sum(f.target**2)) for f in fitted) / energy,
-            identifiability=identifiability(unknowns.names[:named], spread[:named, :named], unknowns.widths[:named]),
+            identifiability=identifiability(unknowns, spread, scale),
             errors=descent.errors,
             reason=descent.reason or "",
             failures=evaluation.failures,

@@ -1,14 +1,11 @@
-"""Error bars that allow for what the model gets wrong, and what the recordings cannot tell."""
+"""Error bars that allow for errors that are correlated in time, and for what the model gets wrong."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from circuitnn.fitting.problem import Evaluation
-from circuitnn.fitting.result import Combination, Identifiability
 
 Matrix = NDArray[np.float64]
 
@@ -16,10 +13,6 @@ Matrix = NDArray[np.float64]
 DISCRETISATION_ERROR = 1e-9
 # Lags in blocks over which a gradient's correlation is followed, for 100 blocks (Newey and West 1994).
 LAGS = 4.0
-# A value is told by the recordings if its standard error is below this part of its prior width.
-TOLD = 0.5
-# Combinations listed each way, and the part of the largest exponent below which a name is left out.
-LISTED, NEGLIGIBLE = 3, 0.15
 
 
 def covariance(evaluation: Evaluation, widths: NDArray[np.float64], samples: int, weight: float) -> Matrix:
@@ -27,16 +20,18 @@ def covariance(evaluation: Evaluation, widths: NDArray[np.float64], samples: int
     `widths`). samples: how many there are in all recordings; weight: as how many independent ones they counted in the
     fit.
 
-    Near its optimum the fit is off by A^-1 (g + q / widths^2), with g the gradient of the data's term at the truth q and
-    A the curvature of both terms. The variance of g is what blocks of time show (sandwich: Huber 1967, White 1982), not
-    what white errors would make, and that of the prior's part is the prior's information.
+    Its optimum is off by A^-1 (g + q / widths^2), with g the gradient of the data's term at the truth q and A the
+    curvature of both terms. The variance of g is what blocks of time show (sandwich: Huber 1967, White 1982), not what
+    white errors would make; that of the prior's part is the prior's information. The fit ends before the optimum where
+    little is to be gained: the step that it did not take counts as an error, too.
     """
     curvature = weight / max(evaluation.error, 1e-300)
     prior = np.diag(widths**-2.0)
     A = curvature * evaluation.H + prior
     spread = np.linalg.solve(A, curvature**2 * score_covariance(evaluation, samples) + prior)
     spread = np.linalg.solve(A, spread.T)
-    return np.asarray(0.5 * (spread + spread.T), dtype=float)
+    left = np.linalg.solve(A, curvature * evaluation.b + evaluation.point.shared / widths**2)
+    return np.asarray(0.5 * (spread + spread.T) + np.outer(left, left), dtype=float)
 
 
 def score_covariance(evaluation: Evaluation, samples: int) -> Matrix:
@@ -66,22 +61,11 @@ def independent_samples(evaluation: Evaluation, widths: NDArray[np.float64], sam
     return samples / max(1.0, shown / max(expected, 1e-300))
 
 
-def identifiability(names: Sequence[str], spread: Matrix, widths: NDArray[np.float64]) -> Identifiability:
-    """From the covariance in log coordinates: single values first, then the principal combinations."""
-    deviations = np.sqrt(np.diag(spread))
-    eigenvalues, vectors = np.linalg.eigh(spread)
-    combinations = []
-    for value, vector in zip(eigenvalues, vectors.T, strict=True):
-        largest = np.abs(vector).max()
-        kept = {
-            name: float(e)
-            for name, e in sorted(zip(names, vector, strict=True), key=lambda pair: -abs(pair[1]))
-            if abs(e) > NEGLIGIBLE * largest
-        }
-        sign = 1.0 if next(iter(kept.values())) > 0 else -1.0
-        combinations.append(Combination({name: sign * e for name, e in kept.items()}, float(np.sqrt(max(value, 0.0)))))
-    return Identifiability(
-        undetermined=tuple(name for name, d, width in zip(names, deviations, widths, strict=True) if d > TOLD * width),
-        determined=tuple(combinations[:LISTED]),
-        worst=tuple(reversed(combinations[-LISTED:])),
-    )
+def information(evaluation: Evaluation, samples: int) -> Matrix:
+    """What the recordings alone tell about the shared unknowns [p, p]: H S^-1 H, with H the curvature of the error and
+    S the covariance of its gradient (Godambe 1960)."""
+    S = score_covariance(evaluation, samples)
+    # Directions that the recordings cannot tell have neither curvature nor variance; the ridge keeps S regular there.
+    S += 1e-12 * np.trace(S) * np.eye(len(S))
+    found = evaluation.H @ np.linalg.solve(S, evaluation.H)
+    return np.asarray(0.5 * (found + found.T), dtype=float)
