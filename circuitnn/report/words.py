@@ -233,7 +233,7 @@ def suggested(result: FitResult) -> list[str]:
         return ["No value that was not learned would explain the error noticeably better."]
     listed = [
         f"{s.name} ({show(result.circuit, s.name, s.value)} to {show(result.circuit, s.name, s.promised)}, "
-        f"{abs(s.share):.2g} of its tolerance) would leave {percent(s.error)} of the error"
+        f"{abs(s.share):.2g} times its tolerance) would leave {percent(s.error)} of the error"
         for s in result.suggestions
     ]
     again = ",".join([*result.values, result.suggestions[0].name])
