@@ -48,6 +48,7 @@ def example_result(**changes: Any) -> FitResult:
         nominal={"R1": 2200.0, "C1": 1e-8, "drive": 0.5},
         values={"R1": 2345.6, "C1": 1.1e-8, "drive": 0.75},
         stderr={"R1": 20.0, "C1": 5e-10, "drive": 0.01},
+        covariance=np.diag([0.0085, 0.045, 0.053]) ** 2,
         prior_stderr={"R1": 110.0, "C1": 1e-9, "drive": 0.3},
         positions={},
         positions_stderr={},

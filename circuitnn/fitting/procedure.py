@@ -19,12 +19,14 @@ from circuitnn.fitting.alignment import DOUBTFUL, Alignment, align
 from circuitnn.fitting.checkpoint import APPROACH, FIT, Checkpoint, Progressed, fingerprint
 from circuitnn.fitting.held_out import judge
 from circuitnn.fitting.hum import mains_lines
+from circuitnn.fitting.identifiability import identifiability, scale_ambiguity
 from circuitnn.fitting.least_squares import DAMPING, SMALLEST_GAIN, Descent, LeastSquares, descend
+from circuitnn.fitting.model_check import suggestions
 from circuitnn.fitting.observation import Observation
 from circuitnn.fitting.problem import Evaluation, Point, Problem, observe
 from circuitnn.fitting.result import INTERRUPTED, FitResult, FittedRecording
 from circuitnn.fitting.search import APPROACH_GAIN, APPROACH_ITERATIONS, APPROACH_WEIGHT, approach_windows, race
-from circuitnn.fitting.uncertainty import covariance, identifiability, independent_samples
+from circuitnn.fitting.uncertainty import covariance, independent_samples, information
 from circuitnn.fitting.unknowns import Unknowns, setting
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.rendering import render
@@ -49,6 +51,7 @@ def fit(
     progress: Progress | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    suggest: bool = False,
 ) -> FitResult:
     """Fit the learnable values of `model` to recordings, and set the model to them.
 
@@ -57,7 +60,8 @@ def fit(
     held_out: recordings that take no part and are judged afterwards, with one free gain each. progress: called with
     (stage, iteration, relative squared error). Ctrl-C ends the fit with the best values so far. checkpoint: a file that
     holds the state after every step; with resume, a fit that was killed goes on from there, and ends with the same
-    values. The file stays: delete it once the result is safe.
+    values. The file stays: delete it once the result is safe. suggest: look among the values that were not learned for
+    what would explain the error.
 
     Raises RecordingError for recordings that do not go together, CircuitnnError for a model that cannot be fitted.
     """
@@ -82,8 +86,11 @@ def fit(
     while (following := run.following(saved, descent)) is not None:
         saved = following
         descent = run.descend(saved, max_iterations)
-    result = run.result(descent, saved.hum, [alignment.confidence for alignment in alignments], began)
+    result = run.result(descent, saved, [alignment.confidence for alignment in alignments], began)
     judged = judge(model, run.settled(held_out, descent.found.point), [_align(r) for r in held_out], result.input_level)
+    if suggest:
+        found = suggestions(model, unknowns, recordings, descent.found.point, saved.hum, output_gain)
+        result = replace(result, suggestions=found)
     return replace(result, held_out=judged, seconds=time.perf_counter() - began)
 
 
@@ -177,20 +184,22 @@ class _Run:
         overrides = self.unknowns.overrides(torch.as_tensor(point.shared), setting(recording))
         return render(self.model, recording.dry, self.unknowns.level(point.shared), overrides=overrides).output
 
-    def result(self, descent: Descent, hum: Lines, confidences: Sequence[float], began: float) -> FitResult:
+    def result(self, descent: Descent, last: Progressed, confidences: Sequence[float], began: float) -> FitResult:
         """Everything that is known at the end; the model is set to the values."""
         evaluation, model, unknowns = descent.found, self.model, self.unknowns
-        problem = self.problem(FIT, evaluation.point, hum)
+        problem = self.problem(FIT, evaluation.point, last.hum)
         count = len(model.coordinates)
         with torch.no_grad():
             model.free.copy_(torch.as_tensor(evaluation.point.shared[:count]))
         samples = problem.samples(evaluation.point.delays)
-        spread = covariance(evaluation, unknowns.widths, samples)
+        spread = covariance(evaluation, unknowns.widths, samples, last.samples)
         deviations = np.sqrt(np.diag(spread))
         level = unknowns.level(evaluation.point.shared)
         values = unknowns.values(evaluation.point.shared)
         stderr = {c.name: c.slope(values[c.name]) * d for c, d in zip(unknowns.coordinates, deviations, strict=False)}
-        named = len(unknowns.coordinates)
+        scale = () if unknowns.input_level is not None else scale_ambiguity(
+            unknowns.names, information(evaluation, samples), unknowns.widths
+        )  # fmt: skip
         learned = {c.name for c in model.coordinates}
         fitted = tuple(
             self._judge(observation, evaluation, position, confidence)
@@ -211,6 +220,7 @@ class _Run:
             nominal={c.name: c.nominal for c in model.coordinates},
             values={name: value for name, value in values.items() if name in learned},
             stderr={name: error for name, error in stderr.items() if name in learned},
+            covariance=spread,
             prior_stderr={c.name: c.slope(values[c.name]) * c.width for c in model.coordinates},
             positions={name: value for name, value in values.items() if name not in learned},
             positions_stderr={name: error for name, error in stderr.items() if name not in learned},
@@ -219,7 +229,7 @@ class _Run:
             recordings=fitted,
             esr=sum(f.esr * float(np.sum(f.target**2)) for f in fitted) / energy,
             esr_gain_free=sum(f.esr_gain_free * float(np.sum(f.target**2)) for f in fitted) / energy,
-            identifiability=identifiability(unknowns.names[:named], spread[:named, :named], unknowns.widths[:named]),
+            identifiability=identifiability(unknowns, spread, scale),
             errors=descent.errors,
             reason=descent.reason or "",
             failures=evaluation.failures,
