@@ -219,7 +219,8 @@ def test_offset_hum_and_labelled_positions_are_told() -> None:
     )
     assert words.recording_rows(result.recordings)[0].disturbance == "offset -40 dB, 50 Hz -60 dB"
     assert words.recording_rows(example_result().recordings)[0].disturbance == "none"
-    assert words.positions(result) == ["drive at 'a': 0.25 of its travel (0 to 0.642 with 95 %)."]
+    # The logistic of log(1/3) +- 1.96 * 0.2 / (0.75 * 0.25).
+    assert words.positions(result) == ['drive at "a": position 0.250 (0.040 to 0.729 with 95 %).']
     page = render_report(replace(result, held_out=(replace(recording, name="unheard.wav"),)), Settings())
     assert "Knobs: drive 0.25." in page
     assert re.search(r"unheard\.wav <span[^>]*>held out", page)
