@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from circuitnn import CircuitModel, CircuitnnError, Recording, RecordingError, f
 from circuitnn.evaluation import evaluate
 from circuitnn.fitting.alignment import align, best_lag, fractional_advance
 from circuitnn.netlist import format_netlist
+from circuitnn.rendering import render
 from circuitnn.runs import load_run
 
 ROOT = Path(__file__).parents[1]
@@ -100,6 +102,39 @@ def test_known_knob_positions_are_kept() -> None:
     known = fit(model, [recording], input_level=1.0, output_gain=1.0)
     wrong = fit(model, [replace(recording, knobs={"drive": 0.9})], input_level=1.0, output_gain=1.0)
     assert known.esr < 0.1 * wrong.esr
+
+
+def test_a_group_has_one_gain_and_the_others_have_their_own() -> None:
+    model, recording, _ = clipper()
+    half = len(recording.dry) // 2
+    first = replace(recording, dry=recording.dry[:half], wet=recording.wet[:half], name="first", gain_group="one")
+    second = replace(recording, dry=recording.dry[half:], wet=recording.wet[half:], name="second", gain_group="one")
+    third = replace(first, name="third", wet=0.5 * first.wet, gain_group=None)
+    result = fit(model, [first, second, third], input_level=1.0)
+    gains = [one.gain for one in result.recordings]
+    assert gains[0] == gains[1]
+    assert gains[2] == pytest.approx(0.5 * gains[0], rel=1e-3)
+    assert result.esr < 1e-4
+
+
+def test_a_known_delay_is_where_the_fit_starts() -> None:
+    """A tone's delay cannot be told by correlation; who knows it to a sample gets its fraction."""
+    model, _, _ = clipper()
+    time = np.arange(22050) / 44100.0
+    dry = 0.5 * np.sin(2.0 * np.pi * 441.0 * time)
+    wet = fractional_advance(np.roll(render(model, dry, 1.0).output, 300), -0.4)
+    result = fit(model, [Recording(dry, wet, 44100, delay=300.0)], input_level=1.0, output_gain=1.0)
+    assert result.recordings[0].delay == pytest.approx(300.4, abs=0.02)
+    assert math.isinf(result.recordings[0].confidence)
+
+
+def test_a_polarity_that_turns_out_otherwise_is_reported() -> None:
+    model, recording, _ = clipper()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(model, [replace(recording, polarity=1)], input_level=1.0)
+    with pytest.warns(UserWarning, match="stated to have a polarity of -1"):
+        fit(model, [replace(recording, polarity=-1)], input_level=1.0)
 
 
 def test_what_cannot_be_fitted_is_refused() -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from circuitnn import CircuitModel, FitResult, RecordingError, parse_netlist, read_session
+from circuitnn import CircuitModel, FitResult, RecordingError, fit, parse_netlist, read_session
 from circuitnn.cli import main
 from circuitnn.evaluation import render
 from circuitnn.excitation import plucked_string
@@ -141,6 +141,35 @@ def test_held_out_recordings_judge_the_fit(folder: Path) -> None:
     path.write_text(text.split('[[recording]]\ndry = "dry1')[0])
     again = CliRunner().invoke(main, [*arguments, "--json"])
     assert json.loads(again.stdout)["values"] == run["values"]
+
+
+def test_a_label_is_a_position_that_nobody_wrote_down(folder: Path) -> None:
+    """Two recordings at one unknown position, one at another, and one that judges."""
+    pair = '[[recording]]\ndry = "dry{0}.wav"\nwet = "wet{0}.wav"\nknobs = {{ mix = "{1}" }}\n'
+    text = "input_level = 2.0\n" + pair.format(0, "low") + "start = 0.2\nend = 0.8\n" + pair.format(0, "low")
+    text += "start = 0.8\n" + pair.format(1, "high") + pair.format(1, "high") + 'role = "held-out"\n'
+    path = write(folder, text)
+    arguments = ["fit", str(folder / "clipper.cir"), "--recordings", str(path), "--out", str(folder / "labels")]
+    done = CliRunner().invoke(main, [*arguments, "--oversample", "4"])
+    assert done.exit_code == 0, done.output
+    assert 'mix at "low": position 0.2' in done.stdout
+    run = json.loads((folder / "labels" / "run.json").read_text())
+    assert set(run["positions"]) == {"mix@low", "mix@high"}
+    for label, truth in (("mix@low", 0.2), ("mix@high", 0.8)):
+        assert abs(run["positions"][label] - truth) < 4.0 * run["positions_stderr"][label] + 0.002
+        assert run["positions_stderr"][label] < 0.05
+    first, second, third = run["recordings"]
+    assert first["knobs"] == second["knobs"] == {"mix": run["positions"]["mix@low"]}
+    assert third["knobs"] == run["held_out"][0]["knobs"] == {"mix": run["positions"]["mix@high"]}
+    assert run["held_out"][0]["esr_gain_free"] < 1e-3
+    assert "mix at &#34;low&#34;" in (folder / "labels" / "report.html").read_text()
+
+
+def test_a_label_that_only_a_held_out_recording_has_is_refused_before_the_fit(folder: Path) -> None:
+    session = read_session(write(folder, PAIR + PAIR + 'role = "held-out"\nknobs = { mix = "high" }\n'))
+    model = CircuitModel(parse_netlist(NETLIST), RATE)
+    with pytest.raises(RecordingError, match="no fitted recording has mix at 'high'"):
+        fit(model, session.recordings, held_out=session.held_out, progress=lambda *_: pytest.fail("the fit has begun"))
 
 
 PAIR = '[[recording]]\ndry = "dry0.wav"\nwet = "wet0.wav"\n'

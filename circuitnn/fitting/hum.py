@@ -15,6 +15,8 @@ Signal = NDArray[np.float64]
 MAINS, STRAY, HARMONICS = (50.0, 60.0), 0.2, 12
 # A line counts if it stands that far (as a ratio of power) above the median of its neighbourhood, in Hz either way.
 PROMINENCE, NEIGHBOURHOOD = 100.0, 20.0
+# One of the first three is the strongest line that far around, in Hz.
+NEARBY = 2.0
 # A signal shorter than that, in seconds, cannot tell hum from a bass note.
 SHORTEST = 1.0
 # Hum is looked for at the lowest integer division of the sample rate that is not below this one, in Hz.
@@ -42,6 +44,11 @@ def mains_lines(residual: Signal, sample_rate: float) -> tuple[float, ...]:
         low, high = (int((frequency + side * NEIGHBOURHOOD) * per_hertz) for side in (-1.0, 1.0))
         return at(frequency) > PROMINENCE * float(np.median(power[max(low, 0) : high]))
 
+    def summit(frequency: float) -> bool:
+        """Whether there is nothing stronger nearby: the skirts of a bass note are no hum."""
+        low, high = (int((frequency + side * NEARBY) * per_hertz) for side in (-1.0, 1.0))
+        return float(power[low:high].max()) <= at(frequency)
+
     best: tuple[float, ...] = ()
     strongest = 0.0
     for mains in MAINS:
@@ -50,11 +57,9 @@ def mains_lines(residual: Signal, sample_rate: float) -> tuple[float, ...]:
         sums = [sum(at(k * f) for k in range(1, min(reach, 3) + 1)) for f in candidates]
         fundamental = float(candidates[int(np.argmax(sums))])
         orders = [k for k in range(1, reach + 1) if stands_out(k * fundamental)]
-        if any(k <= 3 for k in orders) and max(sums) > strongest:
+        if any(k <= 3 and summit(k * fundamental) for k in orders) and max(sums) > strongest:
             exact = _refined(windowed, rate, fundamental, orders, 1.0 / per_hertz)
-            # The skirt of a note nearby rises beyond the range instead of having its top in it.
-            if abs(exact - mains) <= STRAY:
-                best, strongest = tuple(k * exact for k in orders), max(sums)
+            best, strongest = tuple(k * exact for k in orders), max(sums)
     return best
 
 

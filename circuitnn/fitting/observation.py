@@ -145,14 +145,15 @@ class Observation:
         return np.stack([np.ones(end - begin), *waves], 1)
 
     def windows(self, delay: float) -> tuple[Window, ...]:
-        """The whole span: in one piece, or in segments where it is long."""
+        """The whole span: in one piece, or in segments where it is long. A segment begins earlier by what the weighting
+        filter settles in, so that no sample is lost between two of them."""
         begin, end = self.span(delay)
         rate = self.model.sample_rate
         count = max(1, int((end - begin) / (SEGMENT_SECONDS * rate)))
         edges = np.linspace(begin, end, count + 1).astype(int)
         warm_up = int(DERIVATIVE_WARM_UP * rate)
         return tuple(
-            Window(0 if k == 0 else int(low) - warm_up, int(low), int(high))
+            Window(0, int(low), int(high)) if k == 0 else Window(int(low) - warm_up, int(low) - LOWPASS_TAPS, int(high))
             for k, (low, high) in enumerate(pairwise(edges))
         )
 

@@ -1,7 +1,7 @@
 """From inner products of columns to normal equations in the shared unknowns alone.
 
 The columns of a recording are the derivatives of the output by the shared unknowns [p], the output, the target, the
-target's derivative by delay, and linear nuisances [n]. The error is gain * output - target - nuisances @ amplitudes.
+target's derivative by delay, and linear nuisances [n]. The error is gain * output + nuisances @ amplitudes - target.
 """
 
 from __future__ import annotations
