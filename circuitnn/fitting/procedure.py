@@ -36,6 +36,8 @@ Lines = tuple[tuple[float, ...], ...]
 
 # By how much less than the fit the approach is oversampled.
 APPROACH_COARSER = 2
+# Lines of hum closer than this, in Hz, are one.
+SAME_LINE = 1.0
 # The recordings are weighted anew if they turn out to count for that many times what they did.
 HEAVIER = 3.0
 
@@ -161,7 +163,12 @@ class _Run:
         lines = self.hum(best.point)
         if done.stage == APPROACH:
             return Progressed(FIT, best.point, independent, DAMPING, (), lines)
-        new = any(set(line) - set(old) for line, old in zip(lines, done.hum, strict=True))
+        # A frequency that is merely estimated anew is not a new one.
+        new = any(
+            min((abs(f - known) for known in old), default=math.inf) > SAME_LINE
+            for line, old in zip(lines, done.hum, strict=True)
+            for f in line
+        )
         if not new and independent < HEAVIER * done.samples:
             return None
         return Progressed(
