@@ -22,7 +22,8 @@ LEAST_TURNS = 8
 
 def esr(output: Signal, target: Signal) -> float:
     """Error-to-signal ratio: sum (y - t)^2 / sum t^2 (Wright et al., DAFx-19)."""
-    return float(np.sum((output - target) ** 2) / np.sum(target**2))
+    error = output - target
+    return float(np.dot(error, error) / np.dot(target, target))
 
 
 def best_gain(output: Signal, target: Signal) -> float:
@@ -42,7 +43,8 @@ def preemphasise(signal: Signal, coefficient: float = PREEMPHASIS) -> Signal:
 
 def esr_preemphasis(output: Signal, target: Signal) -> float:
     """ESR of the pre-emphasised signals."""
-    return esr(preemphasise(output), preemphasise(target))
+    error, reference = preemphasise(output - target), preemphasise(target)
+    return float(np.dot(error, error) / np.dot(reference, reference))
 
 
 def mae(output: Signal, target: Signal) -> float:

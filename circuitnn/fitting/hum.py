@@ -30,7 +30,8 @@ def mains_lines(residual: Signal, sample_rate: float) -> tuple[float, ...]:
         return ()
     factor = max(1, int(sample_rate // RATE))
     rate = sample_rate / factor
-    signal = scipy.signal.resample_poly(residual - residual.mean(), 1, factor)
+    signal = scipy.signal.resample_poly(residual, 1, factor)
+    signal -= signal.mean()
     # The window's side lobes are below any hum; padding resolves the grid's frequency.
     windowed = signal * scipy.signal.windows.blackmanharris(len(signal), sym=False)
     size = 4 << (len(signal) - 1).bit_length()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -28,6 +28,8 @@ Vector = NDArray[np.float64]
 
 # Seconds simulated at a time: bounds the memory that derivatives take.
 CHUNK_SECONDS = 1.0
+# Samples of other signals that are computed at a time.
+CHUNK_SAMPLES = 2**18
 # Length of the blocks in which inner products are kept apart, for error bars that allow for correlated errors.
 BLOCK_SECONDS = 0.05
 # Length of the low-pass part of the weighting filter.
@@ -106,8 +108,7 @@ class Observation:
         self.model = model
         self.hum = tuple(hum)
         # The converters are late by `latency`: run on by as much, and read the output later.
-        padded = np.concatenate([recording.dry, np.zeros(model.latency)])
-        self.input = torch.as_tensor(padded)[None, :, None]
+        self.length = len(recording.dry) + model.latency
         begin, end = self.span(delay)
         if end - begin < MIN_OVERLAP * len(recording.wet):
             raise RecordingError(
@@ -123,10 +124,15 @@ class Observation:
         dry_end = len(self.recording.dry) - self.model.latency
         return max(0, -offset) + SHIFT_MARGIN, min(dry_end, len(self.recording.wet) - offset) - SHIFT_MARGIN
 
+    def input(self, begin: int, end: int) -> Tensor:
+        """Samples [begin, end) of the dry recording [1, end - begin, 1], with zeros behind it."""
+        part = self.recording.dry[begin:end]
+        return torch.as_tensor(np.pad(part, (0, end - begin - len(part))))[None, :, None]
+
     def target(self, delay: float) -> Vector:
         """The wet recording on the model's time axis, over `span(delay)`."""
         begin, end = self.span(delay)
-        return self._measured(delay, begin, end)
+        return _by_chunks(lambda low, high: self._measured(delay, low, high), begin, end)
 
     def _measured(self, delay: float, begin: int, end: int) -> Vector:
         """The wet recording on the model's time axis, samples [begin, end)."""
@@ -143,6 +149,10 @@ class Observation:
         time = np.arange(begin, end) / self.recording.sample_rate
         waves = [wave(2.0 * np.pi * f * time) for f in self.hum for wave in (np.cos, np.sin)]
         return np.stack([np.ones(end - begin), *waves], 1)
+
+    def disturbance(self, amplitudes: Vector, begin: int, end: int) -> Vector:
+        """What the wet recording holds beside the device's output, over samples [begin, end)."""
+        return _by_chunks(lambda low, high: self.nuisances(low, high) @ amplitudes, begin, end)
 
     def windows(self, delay: float) -> tuple[Window, ...]:
         """The whole span: in one piece, or in segments where it is long. A segment begins earlier by what the weighting
@@ -171,7 +181,7 @@ class Observation:
                 while here.time < start:
                     end = min(here.time + chunk, start)
                     run = simulate(
-                        self.input[:, here.time : end], here.x, here.w, point.theta[None], model.kernel, factor,
+                        self.input(here.time, end), here.x, here.w, point.theta[None], model.kernel, factor,
                         here.up, here.down,
                     )  # fmt: skip
                     zeros = torch.zeros(1, point.x.shape[0], directions, dtype=torch.float64)
@@ -189,10 +199,10 @@ class Observation:
         settling = weighting.shape[1] - weighting.shape[0]
         past: Tensor | None = None
         chunk = int(CHUNK_SECONDS * rate)
-        last = min(window.end + model.latency, self.input.shape[1])
+        last = min(window.end + model.latency, self.length)
         failures = 0
         for start in range(window.start, last, chunk):
-            u = self.input[:, start : min(start + chunk, last)]
+            u = self.input(start, min(start + chunk, last))
             run, dy, dx, ddown = tangent(
                 u, x, w, point.theta[None], dx, point.dtheta, model.kernel, factor, up, down, ddown
             )
@@ -216,3 +226,12 @@ class Observation:
             blocks = max(1, round(len(weighted) / (BLOCK_SECONDS * rate)))
             grams += [part.T @ part for part in np.array_split(weighted.numpy(), blocks)]
         return Normal(np.stack(grams), failures)
+
+
+def _by_chunks(part: Callable[[int, int], Vector], begin: int, end: int) -> Vector:
+    """A long signal from parts [low, high), so that what they take to compute does not grow with it."""
+    signal = np.empty(end - begin)
+    for low in range(begin, end, CHUNK_SAMPLES):
+        high = min(low + CHUNK_SAMPLES, end)
+        signal[low - begin : high - begin] = part(low, high)
+    return signal

@@ -181,10 +181,12 @@ class _Run:
         lines = []
         for position, observation in enumerate(observations):
             begin, end = observation.span(float(point.delays[position]))
-            target = observation.target(float(point.delays[position]))
+            residual = observation.target(float(point.delays[position]))
             output = self._output(observation.recording, point)[begin:end]
-            gain = float(output @ target) / max(float(output @ output), 1e-300)
-            lines.append(mains_lines(target - gain * output, self.model.sample_rate))
+            # In place: a long recording has room for few copies.
+            output *= float(output @ residual) / max(float(output @ output), 1e-300)
+            residual -= output
+            lines.append(mains_lines(residual, self.model.sample_rate))
         return tuple(lines)
 
     def _output(self, recording: Recording, point: Point) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -219,7 +221,7 @@ class _Run:
                     "opposite; check the wiring, or whether the netlist inverts",
                     stacklevel=3,
                 )
-        energy = sum(float(np.sum(f.target**2)) for f in fitted)
+        energies = np.array([np.dot(f.target, f.target) for f in fitted])
         return FitResult(
             circuit=model.circuit,
             sample_rate=model.sample_rate,
@@ -234,8 +236,8 @@ class _Run:
             input_level=level,
             input_level_stderr=0.0 if unknowns.input_level is not None else level * float(deviations[-1]),
             recordings=fitted,
-            esr=sum(f.esr * float(np.sum(f.target**2)) for f in fitted) / energy,
-            esr_gain_free=sum(f.esr_gain_free * float(np.sum(f.target**2)) for f in fitted) / energy,
+            esr=float(np.average([f.esr for f in fitted], weights=energies)),
+            esr_gain_free=float(np.average([f.esr_gain_free for f in fitted], weights=energies)),
             identifiability=identifiability(unknowns, spread, scale),
             errors=descent.errors,
             reason=descent.reason or "",
@@ -253,8 +255,9 @@ class _Run:
         own, delay = evaluation.own[position], float(evaluation.point.delays[position])
         begin, end = observation.span(delay)
         target = observation.target(delay)
-        rendered = self._output(observation.recording, evaluation.point)[begin:end]
-        output = own.gain * rendered + observation.nuisances(begin, end) @ own.amplitudes
+        output = self._output(observation.recording, evaluation.point)[begin:end]
+        output *= own.gain
+        output += observation.disturbance(own.amplitudes, begin, end)
         waves = own.amplitudes[1:].reshape(-1, 2)
         return FittedRecording(
             name=observation.recording.name,

@@ -160,7 +160,10 @@ def _errors(problem: Problem, trials: Sequence[Vector], delays: Vector) -> list[
         for position, observation in enumerate(observations):
             states = [state for k in alive if (state := models[setting(observation.recording)][k]) is not None]
             theta, x, w, rest = (torch.stack(part) for part in zip(*states, strict=True))
-            inputs, down = observation.input.expand(len(alive), -1, -1), history_at_rest(rest, model.oversample)
+            inputs, down = (
+                observation.input(0, observation.length).expand(len(alive), -1, -1),
+                history_at_rest(rest, model.oversample),
+            )
             outputs = simulate(inputs, x, w, theta, model.kernel, model.oversample, down=down).y
             for k, output in zip(alive, outputs[:, model.latency :, 0].numpy(), strict=True):
                 errors[k, position], lags[k, position] = _compare(observation, output, float(delays[position]))
