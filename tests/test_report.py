@@ -15,7 +15,7 @@ from markupsafe import escape
 from test_runs import SOURCES, example_result
 
 from circuitnn.errors import ConvergenceError
-from circuitnn.fitting.result import Identifiability, Settings
+from circuitnn.fitting.result import Identifiability, Measurement, Pair, Settings, Suggestion
 from circuitnn.report import figures, judgement, sounds, words
 from circuitnn.report.page import render_report
 
@@ -282,3 +282,38 @@ def test_what_could_not_be_told_is_said() -> None:
     doubtful = replace(example_result().recordings[0], confidence=1.01, name="late.wav")
     assert any("late.wav is doubtful" in s for s in judgement.next_steps(example_result(recordings=(doubtful,))))
     assert any(s.startswith("Measure C1 ") for s in judgement.next_steps(example_result()))
+
+
+def test_what_is_tied_together_is_said() -> None:
+    result = example_result()
+    found = replace(
+        result.identifiability,
+        pairs=(Pair(("R1", "C1"), 1, 0.003, (0.043, 0.0412)),),
+        measurement=Measurement("R1", 0.01, {"C1": 4.21}),
+        scale=("DS.n",),
+    )
+    result = replace(result, identifiability=found)
+    text = " ".join(words.findings(result))
+    assert "R1 * C1 is known to 0.3 %, but R1 singly only to 4.3 % and C1 to 4.1 %: measure one of them." in text
+    assert "The input level and DS.n can grow together" in text
+    (advice,) = [step for step in judgement.next_steps(result) if "One measurement" in step]
+    assert "R1 to 1 %" in advice
+    assert "C1 (4.2) times" in advice
+
+
+def test_a_value_far_outside_of_its_tolerance_is_warned_of() -> None:
+    result = example_result()
+    assert judgement.warning(result) is None
+    # The tolerance of R1 is 5 %; four times that, and known to 1 %, is far; not if it is hardly known.
+    far = replace(result, values={**result.values, "R1": 2200.0 * 1.22}, stderr={**result.stderr, "R1": 26.0})
+    assert "R1 moved by more than 3 times its tolerance" in (judgement.warning(far) or "")
+    assert judgement.warning(replace(far, stderr={**far.stderr, "R1": 260.0})) is None
+
+
+def test_suggestions_are_listed_with_the_option_that_frees_them() -> None:
+    result = example_result()
+    assert words.suggested(result) == []
+    listed, again = words.suggested(replace(result, suggestions=(Suggestion("R2", 1e3, 2e3, 14.2, 0.25, 40.0),)))
+    assert "would leave 25 % of the error" in listed
+    assert "14 times its tolerance" in listed
+    assert again.endswith("--learn R1,C1,drive,R2")
