@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sympy import Expr
 from torch import Tensor
 
 from circuitnn.circuit import Circuit
 from circuitnn.dk import Matrices, dense, derivative, reduce, retuning, select
+from circuitnn.dual import Dual
 from circuitnn.errors import CircuitError
 from circuitnn.kernel import Structure
 from circuitnn.mna import DIFFERENTIATED, RECIPROCAL, VALUE, build_equations
@@ -168,16 +170,48 @@ class DiscreteCircuit:
         q = dense(equations.G_q, numbers.c) @ z
         return self.scheme.at_rest(q), w, torch.as_tensor(equations.N_y) @ z
 
+    def rest_tangent(self, numbers: Numbers, moves: Numbers, point: OperatingPoint) -> tuple[Tensor, Tensor]:
+        """The derivatives of initial state [n_x, p] and output at rest [n_y, p] by p moves [..., p] of the numbers: the
+        implicit function theorem at the operating point, where only the laws' coefficients need to be differentiated
+        through formulas."""
+        equations = self.equations
+        N_n, N_s = torch.as_tensor(equations.N_n), torch.as_tensor(equations.N_s)
+        z, count = torch.as_tensor(point.z), moves.c.shape[-1]
+        coefficients = [
+            Dual(float(value), move.numpy()) if move.any() else float(value)
+            for value, move in zip(numbers.coefficients, moves.coefficients, strict=True)
+        ]
+        dv, di = (
+            torch.as_tensor(np.stack([_gradient(x, count) for x in part]) if part else np.zeros((0, count)))
+            for part in self._law_values(coefficients, point.w, NUMPY)
+        )
+        static = torch.tensor([rule != DIFFERENTIATED for rule, _ in equations.coefficients], dtype=torch.float64)
+        dMz = torch.stack([dense(equations.M, move * static) @ z for move in moves.c.T], 1)
+        residual = torch.cat([dMz + N_n @ di - N_s @ moves.sources, -dv])
+        scale = torch.as_tensor(1.0 / np.abs(point.jacobian).max(axis=1, initial=1e-300))
+        dz = -torch.linalg.solve(torch.as_tensor(point.jacobian) * scale[:, None], scale[:, None] * residual)[: len(z)]
+        dq = (
+            torch.stack([dense(equations.G_q, move) @ z for move in moves.c.T], 1)
+            + dense(equations.G_q, numbers.c) @ dz
+        )
+        return self.scheme.at_rest(dq), torch.as_tensor(equations.N_y) @ dz
+
     def _ports(self, coefficients: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        v, i = self._law_values(coefficients, w, _TORCH)
+        return _vector(v), _vector(i)
+
+    def _law_values(self, coefficients: Any, w: Any, operations: Operations) -> tuple[list[Any], list[Any]]:
         v, i, position = list[Any](), list[Any](), 0
         for device in self.equations.devices:
             law = device.law
             named = dict(zip(law.coefficients, coefficients[position : position + len(law.coefficients)], strict=True))
             position += len(law.coefficients)
-            voltages, currents = law_values(law, w[device.first_port : device.first_port + law.ports], named, _TORCH)
+            voltages, currents = law_values(
+                law, w[device.first_port : device.first_port + law.ports], named, operations
+            )
             v += voltages
             i += currents
-        return _vector(v), _vector(i)
+        return v, i
 
 
 def _check_size(n_x: int, n_n: int) -> None:
@@ -210,6 +244,10 @@ class Numbers(NamedTuple):
     c: Tensor
     sources: Tensor
     coefficients: Tensor
+
+
+def _gradient(x: Any, count: int) -> NDArray[np.float64]:
+    return x.gradient if isinstance(x, Dual) else np.zeros(count)
 
 
 def _vector(numbers: list[Any]) -> Tensor:

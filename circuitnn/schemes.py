@@ -41,8 +41,8 @@ class Scheme:
         return moved + torch.cat([carry, q.new_zeros(len(carry), q.shape[1] - len(carry))], 1)
 
     def at_rest(self, q: Tensor) -> Tensor:
-        """The history [memory n_x] of a circuit at rest with q [n_x]."""
-        return q.repeat(self.memory)
+        """The history [memory n_x, ...] of a circuit at rest with q [n_x, ...]."""
+        return torch.cat([q] * self.memory)
 
 
 # Second order, A-stable, keeps every frequency's magnitude: the choice for audio. What it does not damp may ring near

@@ -150,33 +150,41 @@ def compare(
 
 
 def _converged(ours: _Ours, deck: str, position: float, peak: float, factors: Sequence[int]) -> Comparison:
-    """Halves the step until both programs have converged, or to the last of the factors."""
-    for vntol in VOLTAGE_TOLERANCES:
-        try:
-            return _at_tolerance(ours, deck, position, peak, factors, vntol)
-        except AssertionError as error:
-            reason = _reason(error)
-    return Comparison(position, peak, factors[0], vntol, math.inf, math.inf, math.inf, reason=reason)
-
-
-def _at_tolerance(
-    ours: _Ours, deck: str, position: float, peak: float, factors: Sequence[int], vntol: float
-) -> Comparison:
-    coarse = None
+    """Halves the step until both programs have converged, or to the last of the factors. A step at which ngspice does
+    not reach the end is passed over."""
+    found, coarse, tolerances = None, None, VOLTAGE_TOLERANCES
+    reason = ""
     for factor in factors:
-        own, failed = ours.run(factor, position, peak)
         source = peak * chord(SAMPLE_RATE * factor, ours.performance)
-        theirs = _ngspice(ours.circuit, deck, position, source, SAMPLE_RATE * factor, vntol)
+        try:
+            theirs, tolerances = _ngspice_at(ours.circuit, deck, position, source, SAMPLE_RATE * factor, tolerances)
+        except AssertionError as error:
+            coarse, reason = None, _reason(error)
+            continue
+        own, failed = ours.run(factor, position, peak)
         if coarse is not None:
             third = 20.0 * math.log10(3.0)
             found = Comparison(
-                position, peak, factor, vntol, _level(own - theirs, theirs),
+                position, peak, factor, tolerances[0], _level(own - theirs, theirs),
                 _level(own - coarse[0], theirs) - third, _level(theirs - coarse[1], theirs) - third, failed,
             )  # fmt: skip
             if max(found.own_db, found.ngspice_db) < CONVERGED_DB:
                 break
         coarse = own, theirs
-    return found
+    infinite = (math.inf,) * 3
+    return found or Comparison(position, peak, factors[0], tolerances[0], *infinite, reason=reason)
+
+
+def _ngspice_at(
+    circuit: Circuit, deck: str, position: float, source: NDArray[np.float64], rate: float, tolerances: Sequence[float]
+) -> tuple[NDArray[np.float64], Sequence[float]]:
+    """ngspice's output with the first tolerance with which it reaches the end, and the tolerances from that one on."""
+    for k, vntol in enumerate(tolerances):
+        try:
+            return _ngspice(circuit, deck, position, source, rate, vntol), tolerances[k:]
+        except AssertionError as error:
+            last = error
+    raise last
 
 
 class _Ours:

@@ -67,8 +67,8 @@ def test_the_windows_of_a_recording_cover_its_span_once(monkeypatch: pytest.Monk
     windows = observation.windows(0.0)
     assert (windows[0].begin, windows[-1].end) == (begin, end)
     for before, after in pairwise(windows):
-        # The weighting filter settles in as many samples.
-        assert after.begin == before.end - module.LOWPASS_TAPS
+        # The filters settle in as many samples.
+        assert after.begin == before.end - module.SETTLING
 
 
 def test_offset_and_hum_are_found_and_taken_out() -> None:

@@ -43,7 +43,7 @@ def columns(rng: np.random.Generator, p: int, n: int) -> Columns:
     output = rng.standard_normal(TIME)
     scale = 10.0 ** rng.uniform(-2.0, 2.0)
     target = scale * (output + 0.3 * rng.standard_normal(TIME) + nuisances @ rng.standard_normal(n))
-    return Columns(rng.standard_normal((TIME, p)), output, target, scale * rng.standard_normal(TIME), nuisances)
+    return Columns(rng.standard_normal((TIME, p)), output, target, rng.standard_normal(TIME), nuisances)
 
 
 def whole(recordings: list[Columns], gains: list[float], free: list[int]) -> tuple[Signals, float]:
@@ -59,7 +59,7 @@ def whole(recordings: list[Columns], gains: list[float], free: list[int]) -> tup
         row[:, :p] = gains[k] * r.derivatives
         if free:
             row[:, p + free[k]] = r.output
-        row[:, at] = -r.slope
+        row[:, at] = -gains[k] * r.slope
         row[:, at + 1 : at + own[k]] = r.nuisances
         at += own[k]
         rows.append(row / r.scale)
@@ -138,7 +138,7 @@ def sum_of_squares(held: list[Columns], scales: list[Columns], gains: list[float
         row = np.zeros((TIME, width))
         if free:
             row[:, free[k]] = r.output
-        row[:, at] = -r.slope
+        row[:, at] = -gains[k] * r.slope
         row[:, at + 1 : at + 1 + r.nuisances.shape[1]] = r.nuisances
         at += 1 + r.nuisances.shape[1]
         rows.append(row / original.scale)

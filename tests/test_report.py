@@ -15,7 +15,7 @@ from markupsafe import escape
 from test_runs import SOURCES, example_result
 
 from circuitnn.errors import ConvergenceError
-from circuitnn.fitting.result import Identifiability, Settings
+from circuitnn.fitting.result import Identifiability, Measurement, Pair, Settings, Suggestion
 from circuitnn.report import figures, judgement, sounds, words
 from circuitnn.report.page import render_report
 
@@ -31,7 +31,8 @@ def test_the_verdict_comes_first_and_every_section_is_there(page: str) -> None:
     assert page.index("Very close") < page.index("<h2")
     headings = re.findall(r"<h2[^>]*>([^<]*)</h2>", page)
     assert headings == [
-        "What to do next", "Values", "What the recordings told", "The circuit, before and after", "Levels and delays",
+        "What to do next", "Values", "What the recordings told", "Where the fit fails",
+        "The circuit, before and after", "Levels and delays",
         "See and hear", "Convergence", "Settings",
     ]  # fmt: skip
     for text in ("2.346 kΩ", "2.2 kΩ", "+6.6 %", "inverted", "tone=0.3", "dry2.wav", "3.25 samples"):
@@ -209,6 +210,23 @@ def test_a_value_that_has_left_its_tolerance_is_marked() -> None:
         assert ("schematic" in judgement.next_steps(result)[0]) is outside
 
 
+def test_offset_hum_and_labelled_positions_are_told() -> None:
+    recording = replace(example_result().recordings[0], offset=-0.01, hum={50.0: 1e-3, 150.0: 1e-9})
+    result = example_result(
+        recordings=(replace(recording, knobs={"drive": 0.25}),),
+        positions={"drive@a": 0.25},
+        positions_stderr={"drive@a": 0.2},
+    )
+    assert words.recording_rows(result.recordings)[0].disturbance == "offset -40 dB, 50 Hz -60 dB"
+    assert words.recording_rows(example_result().recordings)[0].disturbance == "none"
+    # The logistic of log(1/3) +- 1.96 * 0.2 / (0.75 * 0.25).
+    assert words.positions(result) == ['drive at "a": position 0.250 (0.040 to 0.729 with 95 %).']
+    page = render_report(replace(result, held_out=(replace(recording, name="unheard.wav"),)), Settings())
+    assert "Knobs: drive 0.25." in page
+    assert re.search(r"unheard\.wav <span[^>]*>held out", page)
+    assert "has not seen" not in page
+
+
 def test_intervals_stay_in_the_range_of_values() -> None:
     result = example_result(stderr={"R1": 20.0, "C1": 1e-8, "drive": 0.2})
     rows = {row.name: row for row in words.value_rows(result)}
@@ -264,3 +282,38 @@ def test_what_could_not_be_told_is_said() -> None:
     doubtful = replace(example_result().recordings[0], confidence=1.01, name="late.wav")
     assert any("late.wav is doubtful" in s for s in judgement.next_steps(example_result(recordings=(doubtful,))))
     assert any(s.startswith("Measure C1 ") for s in judgement.next_steps(example_result()))
+
+
+def test_what_is_tied_together_is_said() -> None:
+    result = example_result()
+    found = replace(
+        result.identifiability,
+        pairs=(Pair(("R1", "C1"), 1, 0.003, (0.043, 0.0412)),),
+        measurement=Measurement("R1", 0.01, {"C1": 4.21}),
+        scale=("DS.n",),
+    )
+    result = replace(result, identifiability=found)
+    text = " ".join(words.findings(result))
+    assert "R1 * C1 is known to 0.3 %, but R1 singly only to 4.3 % and C1 to 4.1 %: measure one of them." in text
+    assert "The input level and DS.n can grow together" in text
+    (advice,) = [step for step in judgement.next_steps(result) if "One measurement" in step]
+    assert "R1 to 1 %" in advice
+    assert "C1 (4.2) times" in advice
+
+
+def test_a_value_far_outside_of_its_tolerance_is_warned_of() -> None:
+    result = example_result()
+    assert judgement.warning(result) is None
+    # The tolerance of R1 is 5 %; four times that, and known to 1 %, is far; not if it is hardly known.
+    far = replace(result, values={**result.values, "R1": 2200.0 * 1.22}, stderr={**result.stderr, "R1": 26.0})
+    assert "R1 moved by more than 3 times its tolerance" in (judgement.warning(far) or "")
+    assert judgement.warning(replace(far, stderr={**far.stderr, "R1": 260.0})) is None
+
+
+def test_suggestions_are_listed_with_the_option_that_frees_them() -> None:
+    result = example_result()
+    assert words.suggested(result) == []
+    listed, again = words.suggested(replace(result, suggestions=(Suggestion("R2", 1e3, 2e3, 14.2, 0.25, 40.0),)))
+    assert "would leave 25 % of the error" in listed
+    assert "14 times its tolerance" in listed
+    assert again.endswith("--learn R1,C1,drive,R2")

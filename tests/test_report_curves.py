@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import parse_netlist
-from circuitnn.report.curves import HARMONICS, LEVELS, level_sweep, small_signal_gain
+from circuitnn.report.curves import HARMONICS, LEVELS, level_band, level_sweep, small_signal_gain
 from circuitnn.report.residual import BLOCK, band_levels, block_powers, decibels, spectrogram, worst_stretch
 
 RATE = 44100.0
@@ -30,6 +30,21 @@ def test_the_small_signal_gain_of_a_low_pass_is_its_formula() -> None:
     gain = small_signal_gain(model("R1 in out 10k\nC1 out 0 1n"), {}, frequencies)
     expected = 1.0 / (1.0 + 2j * np.pi * np.array(frequencies) * 1e-5)
     np.testing.assert_allclose(gain, expected, rtol=1e-9)
+
+
+def test_the_band_of_a_low_pass_is_its_formula() -> None:
+    frequencies = np.array([10.0, 1e3, 15e3])
+    circuit = parse_netlist(f"{HEADER}R1 in out 10k\nC1 out 0 1n\n.end\n")
+    learned = CircuitModel(circuit, RATE, 1, learn=["R1", "C1"])
+    # |H|^2 = 1 / (1 + a), a = (2 pi f R C)^2: the level falls by 20 / ln 10 * a / (1 + a) dB for each e-fold of R or C.
+    a = (2.0 * np.pi * frequencies * 1e-5) ** 2
+    slope = 20.0 / np.log(10.0) * a / (1.0 + a)
+    apart = level_band(learned, {}, frequencies.tolist(), np.diag([0.05, 0.1]) ** 2)
+    np.testing.assert_allclose(apart, slope * np.hypot(0.05, 0.1), rtol=1e-5)
+    # Values that are only known as a product, and the product well.
+    tied = np.array([[1.0, -1.0], [-1.0, 1.0]]) * 0.3**2 + 0.001**2
+    np.testing.assert_allclose(level_band(learned, {}, frequencies.tolist(), tied), slope * 0.002, rtol=1e-5)
+    assert bool((learned.free == 0.0).all())
 
 
 def test_a_linear_circuit_has_one_gain_and_no_harmonics() -> None:

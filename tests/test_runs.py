@@ -38,9 +38,8 @@ def example_result(**changes: Any) -> FitResult:
     time = np.arange(8820) / 44100.0
     target = 0.5 * np.sin(2 * np.pi * 440.0 * time)
     recording = FittedRecording(
-        name="<script>wet.wav", knobs={}, gain=-0.5, delay=3.25, confidence=2.0, offset=0.01,
-        hum={50.0: 2e-3}, esr=4e-4, esr_gain_free=3e-4, esr_preemphasis=5e-4, input=target, target=target,
-        output=0.98 * target,
+        name="<script>wet.wav", knobs={}, gain=-0.5, delay=3.25, confidence=2.0, offset=0.0, hum={}, esr=4e-4,
+        esr_gain_free=3e-4, esr_preemphasis=5e-4, input=target, target=target, output=0.98 * target,
     )  # fmt: skip
     result = FitResult(
         circuit=parse_netlist(NETLIST),
@@ -49,9 +48,10 @@ def example_result(**changes: Any) -> FitResult:
         nominal={"R1": 2200.0, "C1": 1e-8, "drive": 0.5},
         values={"R1": 2345.6, "C1": 1.1e-8, "drive": 0.75},
         stderr={"R1": 20.0, "C1": 5e-10, "drive": 0.01},
+        covariance=np.diag([0.0085, 0.045, 0.053]) ** 2,
         prior_stderr={"R1": 110.0, "C1": 1e-9, "drive": 0.3},
-        positions={"drive@loud": 0.8},
-        positions_stderr={"drive@loud": 0.02},
+        positions={},
+        positions_stderr={},
         input_level=2.0,
         input_level_stderr=0.1,
         recordings=(recording, replace(recording, name="second", delay=5.25, gain=-0.7)),

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 )
 @click.option("--max-iterations", type=click.IntRange(1, 10_000), default=40, show_default=True)
 @click.option("--resume", is_flag=True, help="Go on where the same command was interrupted or killed.")
+@click.option("--suggest", is_flag=True, help="Say what else to learn: values that would explain the error.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [default: runs/<netlist name>]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.pass_context
@@ -53,6 +54,7 @@ def fit(
     output_gain: float | None,
     max_iterations: int,
     resume: bool,
+    suggest: bool,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -63,6 +65,7 @@ def fit(
     its own end, its state lies beside the run directory, and --resume goes on from there.
     """
     from circuitnn.fitting.result import Settings
+    from circuitnn.report.judgement import warning
     from circuitnn.runs import check_target, free_folder, save_run, state_file, summary
 
     nonzero("--input-level", input_level, positive=True)
@@ -95,12 +98,15 @@ def fit(
                 output_gain=output_gain,
                 held_out=session.held_out,
                 max_iterations=max_iterations,
+                suggest=suggest,
                 progress=lambda stage, iteration, error: update(iteration, _progress_text(stage, iteration, error)),
                 checkpoint=state,
                 resume=resume,
             )
     if result.failures:
         warn(f"{result.failures} steps of the last simulation did not converge and kept the last solution")
+    if (doubt := warning(result)) is not None:
+        warn(doubt)
     whole = session_file is None
     sources = (
         _sources(session.recordings, session.files, whole),
@@ -212,15 +218,18 @@ def _print(result: FitResult, session: Session, folder: Path) -> None:
     console.print(table)
 
     for title, recordings in (("recording", result.recordings), ("held-out recording", result.held_out)):
-        table = Table(title, "gain", "polarity", "delay", "alignment", "ESR", "with best gain", box=SIMPLE)
+        table = Table(title, "gain", "polarity", "delay", "alignment", "also heard", "ESR", "best gain", box=SIMPLE)
         for row in words.recording_rows(recordings):
-            table.add_row(plain(row.name), row.gain, row.polarity, row.delay, row.alignment, row.esr, row.esr_gain_free)
+            table.add_row(
+                plain(row.name), row.gain, row.polarity, row.delay, row.alignment, row.disturbance, row.esr,
+                row.esr_gain_free,
+            )  # fmt: skip
         if recordings:
             console.print(table)
     print_conditions(console, (*session.recordings, *session.held_out))
 
     console.print(words.input_level(result))
-    told = (*words.positions(result), *words.disturbances(result.recordings), *words.findings(result))
+    told = (*words.positions(result), *words.findings(result), *words.where_it_fails(result))
     for sentence in (*told, *judgement.next_steps(result)):
         console.print(plain(sentence))
     console.print(f"\nrun written to {plain(str(folder))} (report.html, fitted.cir, run.json)")

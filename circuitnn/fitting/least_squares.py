@@ -20,9 +20,9 @@ Vector = NDArray[np.float64]
 
 # No coordinate moves further than this in one step: a factor of e for a positive value.
 LARGEST_STEP = 1.0
-# The fit ends when a step promises to improve the objective (log posterior, natural units) by less than this for each
-# unknown, or does. Half a unit for each is how far from the optimum the posterior itself reaches.
-SMALLEST_GAIN = 0.1
+# The fit ends when a step promises to improve the objective (log posterior, natural units) by less than the first for
+# each unknown, or did by less than the second. Half a unit for each is how far from the optimum the posterior reaches.
+SMALLEST_PROMISE, SMALLEST_GAIN = 0.1, 0.25
 DAMPING, SMALLEST_DAMPING, LARGEST_DAMPING = 1e-2, 1e-12, 1e5
 # What damping is multiplied by, at least and at most, after a step that was taken, and after one that was not.
 DAMPING_DOWN, DAMPING_UP, DAMPING_BACK = 1.0 / 3.0, 3.0, 5.0
@@ -58,17 +58,19 @@ class Descent:
 
 class LeastSquares:
     """The rule by which a descent goes on; samples: how many independent samples the recordings count as; iterations:
-    accepted steps after which it ends in any case.
+    accepted steps after which it ends in any case; smallest_gain: of the objective for each unknown, below which a step
+    was the last one.
 
     Levenberg 1944, Marquardt 1963; damping scales the diagonal, and follows how well the quadratic model predicts
     (Nielsen 1999).
     """
 
-    def __init__(self, problem: Problem, samples: float, iterations: int) -> None:
+    def __init__(self, problem: Problem, samples: float, iterations: int, smallest_gain: float = SMALLEST_GAIN) -> None:
         self.problem = problem
         self.samples = samples
         self.iterations = iterations
-        self.smallest_gain = SMALLEST_GAIN * len(problem.widths)
+        self.unknowns = len(problem.widths)
+        self.smallest_gain = smallest_gain * self.unknowns
 
     def objective(self, evaluation: Evaluation) -> float:
         """Negative log posterior with the noise level maximised out: N/2 ln(error) + sum (q / width)^2 / 2."""
@@ -103,7 +105,7 @@ class LeastSquares:
         b = weight * here.b + here.point.shared / widths**2
         # The Newton decrement: what the whole undamped step would gain. Where the recording outweighs the priors by
         # 16 digits, directions that it cannot tell make H singular; they gain nothing.
-        if 0.5 * float(b @ np.linalg.lstsq(H, b, rcond=None)[0]) < self.smallest_gain:
+        if 0.5 * float(b @ np.linalg.lstsq(H, b, rcond=None)[0]) < SMALLEST_PROMISE * self.unknowns:
             return replace(descent, reason=CONVERGED)
         step = -np.linalg.solve(H + descent.damping * np.diag(np.diag(H)), b)
         step *= min(1.0, LARGEST_STEP / float(np.abs(step).max(initial=1e-300)))

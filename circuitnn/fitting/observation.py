@@ -36,8 +36,10 @@ BLOCK_SECONDS = 0.05
 LOWPASS_TAPS = 65
 # The wet recording must overlap the model's output by at least this part of itself.
 MIN_OVERLAP = 0.5
-# Step for the derivative with respect to delay, in samples.
-_DELAY_STEP = 1e-3
+# Half the length of the differentiator by which the derivative with respect to delay is found.
+SLOPE_REACH = 8
+# Samples at the begin of a window that the filters need and that do not count.
+SETTLING = LOWPASS_TAPS + 2 * SLOPE_REACH
 # A long recording is worked on in segments of this length, on all cores. At a segment's begin the state is that of the
 # whole simulation; only its derivatives start at zero, `DERIVATIVE_WARM_UP` seconds before.
 SEGMENT_SECONDS, DERIVATIVE_WARM_UP = 15.0, 1.0
@@ -82,7 +84,7 @@ class Window:
 @dataclass(frozen=True)
 class Normal:
     """grams [blocks, q, q]: for each block of time, inner products of the q = p + 3 + n columns: derivatives [p],
-    output, target, derivative of the target by delay, linear nuisances [n]; all seen through `weighting_filter`.
+    output, target, derivative of the output by time, linear nuisances [n]; all seen through `weighting_filter`.
     failures: steps not converged."""
 
     grams: Matrix
@@ -93,8 +95,20 @@ class Normal:
 def weighting_filter() -> Tensor:
     """The filter through which errors are seen, as a Toeplitz matrix: pre-emphasis, and a low-pass at 0.42 of the
     sample rate (60 dB down from 0.45), because beyond it the anti-alias filters of recorder and model differ."""
+    return toeplitz(torch.as_tensor(np.pad(_weighting(), (SLOPE_REACH, SLOPE_REACH))))
+
+
+@cache
+def slope_filter() -> Tensor:
+    """The same filter and the derivative by time in samples (that of a band-limited signal, windowed)."""
+    offsets = np.arange(-SLOPE_REACH, SLOPE_REACH + 1)
+    ideal = np.where(offsets == 0, 0.0, (-1.0) ** offsets / np.where(offsets == 0, 1, offsets))
+    return toeplitz(torch.as_tensor(np.convolve(_weighting(), ideal * np.hamming(len(offsets)))))
+
+
+def _weighting() -> Vector:
     lowpass = firwin(LOWPASS_TAPS, 2.0 * 0.42, window=("kaiser", kaiser_beta(60.0)))
-    return toeplitz(torch.as_tensor(np.convolve(lowpass, [1.0, -PREEMPHASIS])))
+    return np.convolve(lowpass, [1.0, -PREEMPHASIS])
 
 
 class Observation:
@@ -163,7 +177,7 @@ class Observation:
         edges = np.linspace(begin, end, count + 1).astype(int)
         warm_up = int(DERIVATIVE_WARM_UP * rate)
         return tuple(
-            Window(0, int(low), int(high)) if k == 0 else Window(int(low) - warm_up, int(low) - LOWPASS_TAPS, int(high))
+            Window(0, int(low), int(high)) if k == 0 else Window(int(low) - warm_up, int(low) - SETTLING, int(high))
             for k, (low, high) in enumerate(pairwise(edges))
         )
 
@@ -196,7 +210,7 @@ class Observation:
         grams = []
         x, w, up, down, dx, ddown = snapshot.x, snapshot.w, snapshot.up, snapshot.down, snapshot.dx, snapshot.ddown
         weighting = weighting_filter()
-        settling = weighting.shape[1] - weighting.shape[0]
+        settling = SETTLING
         past: Tensor | None = None
         chunk = int(CHUNK_SECONDS * rate)
         last = min(window.end + model.latency, self.length)
@@ -216,12 +230,15 @@ class Observation:
                 continue
             rows = columns[0, low - first : high - first]
             target = self._measured(delay, low, high)
-            slope = (self._measured(delay + _DELAY_STEP, low, high) - target) / _DELAY_STEP
-            measured = np.concatenate([np.stack([target, slope], 1), self.nuisances(low, high)], 1)
-            block = torch.cat([rows[:, 1:], rows[:, :1], torch.as_tensor(measured)], 1)
+            measured = torch.as_tensor(np.concatenate([target[:, None], self.nuisances(low, high)], 1))
+            output = rows[:, :1]
+            block = torch.cat([rows[:, 1:], output, measured[:, :1], output, measured[:, 1:]], 1)
+            slope = block.shape[1] - measured.shape[1]
             if past is None:
                 past = torch.zeros(1, settling, block.shape[1], dtype=torch.float64)
+            sloped, _ = filter_blocks(slope_filter(), output[None], past[..., [slope]])
             weighted, past = filter_blocks(weighting, block[None], past)
+            weighted[..., [slope]] = sloped
             weighted, settling = weighted[0, settling:], max(0, settling - len(block))
             blocks = max(1, round(len(weighted) / (BLOCK_SECONDS * rate)))
             grams += [part.T @ part for part in np.array_split(weighted.numpy(), blocks)]

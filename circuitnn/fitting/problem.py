@@ -145,13 +145,8 @@ class Problem:
         theta = model.discrete.theta_of(numbers, level)
         dtheta = model.discrete.theta_tangent(numbers, Numbers(*moves), level, level * log_level_moves[0])
 
-        def rest_of(*parts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-            return model.discrete.rest_of(Numbers(*parts), rest)
-
-        x, w, y = rest_of(*parts)
-        dx, _, dy = torch.func.vmap(
-            lambda *direction: torch.func.jvp(rest_of, tuple(parts), direction)[1], in_dims=1, out_dims=-1
-        )(*moves)
+        x, w, y = model.discrete.rest_of(numbers, rest)
+        dx, dy = model.discrete.rest_tangent(numbers, Numbers(*moves), rest)
         return Linearisation(theta, x, w, y, dtheta, dx, dy)
 
     def _reduce(self, point: Point, parts: Sequence[Sequence[Normal]]) -> Evaluation | None:

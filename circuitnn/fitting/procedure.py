@@ -19,12 +19,14 @@ from circuitnn.fitting.alignment import DOUBTFUL, Alignment, align
 from circuitnn.fitting.checkpoint import APPROACH, FIT, Checkpoint, Progressed, fingerprint
 from circuitnn.fitting.held_out import judge
 from circuitnn.fitting.hum import mains_lines
-from circuitnn.fitting.least_squares import DAMPING, Descent, LeastSquares, descend
+from circuitnn.fitting.identifiability import identifiability, scale_ambiguity
+from circuitnn.fitting.least_squares import DAMPING, SMALLEST_GAIN, Descent, LeastSquares, descend
+from circuitnn.fitting.model_check import suggestions
 from circuitnn.fitting.observation import Observation
 from circuitnn.fitting.problem import Evaluation, Point, Problem, observe
 from circuitnn.fitting.result import INTERRUPTED, FitResult, FittedRecording
-from circuitnn.fitting.search import APPROACH_ITERATIONS, APPROACH_WEIGHT, approach_windows, race
-from circuitnn.fitting.uncertainty import covariance, identifiability, independent_samples
+from circuitnn.fitting.search import APPROACH_GAIN, APPROACH_ITERATIONS, APPROACH_WEIGHT, approach_windows, race
+from circuitnn.fitting.uncertainty import covariance, independent_samples, information
 from circuitnn.fitting.unknowns import Unknowns, setting
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.rendering import render
@@ -32,6 +34,10 @@ from circuitnn.rendering import render
 Progress = Callable[[str, int, float], None]
 Lines = tuple[tuple[float, ...], ...]
 
+# By how much less than the fit the approach is oversampled.
+APPROACH_COARSER = 2
+# Lines of hum closer than this, in Hz, are one.
+SAME_LINE = 1.0
 # The recordings are weighted anew if they turn out to count for that many times what they did.
 HEAVIER = 3.0
 
@@ -47,6 +53,7 @@ def fit(
     progress: Progress | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    suggest: bool = False,
 ) -> FitResult:
     """Fit the learnable values of `model` to recordings, and set the model to them.
 
@@ -55,7 +62,8 @@ def fit(
     held_out: recordings that take no part and are judged afterwards, with one free gain each. progress: called with
     (stage, iteration, relative squared error). Ctrl-C ends the fit with the best values so far. checkpoint: a file that
     holds the state after every step; with resume, a fit that was killed goes on from there, and ends with the same
-    values. The file stays: delete it once the result is safe.
+    values. The file stays: delete it once the result is safe. suggest: look among the values that were not learned for
+    what would explain the error.
 
     Raises RecordingError for recordings that do not go together, CircuitnnError for a model that cannot be fitted.
     """
@@ -80,8 +88,11 @@ def fit(
     while (following := run.following(saved, descent)) is not None:
         saved = following
         descent = run.descend(saved, max_iterations)
-    result = run.result(descent, saved.hum, [alignment.confidence for alignment in alignments], began)
+    result = run.result(descent, saved, [alignment.confidence for alignment in alignments], began)
     judged = judge(model, run.settled(held_out, descent.found.point), [_align(r) for r in held_out], result.input_level)
+    if suggest:
+        found = suggestions(model, unknowns, recordings, descent.found.point, saved.hum, output_gain)
+        result = replace(result, suggestions=found)
     return replace(result, held_out=judged, seconds=time.perf_counter() - began)
 
 
@@ -99,19 +110,25 @@ class _Run:
     ) -> None:
         self.model, self.unknowns, self.recordings, self.output_gain = model, unknowns, recordings, output_gain
         self.say, self.file = say, file
+        names = [coordinate.name for coordinate in model.coordinates]
+        factor = max(1, model.oversample // APPROACH_COARSER)
+        self.coarse = CircuitModel(model.circuit, model.sample_rate, factor, names, compiled=model.compiled)
 
     def problem(self, stage: str, point: Point, hum: Lines) -> Problem:
-        """The whole of the recordings, or the windows of the approach."""
-        observations = observe(self.model, self.recordings, list(point.delays), hum)
+        """The whole of the recordings, or the windows of the approach at a lower rate."""
         if stage == APPROACH:
+            observations = observe(self.coarse, self.recordings, list(point.delays), hum)
             windows = approach_windows(self.recordings)
-            return Problem(self.unknowns, self.model, observations, self.output_gain, windows)
+            return Problem(self.unknowns, self.coarse, observations, self.output_gain, windows)
+        observations = observe(self.model, self.recordings, list(point.delays), hum)
         return Problem(self.unknowns, self.model, observations, self.output_gain)
 
     def descend(self, start: Progressed, iterations: int) -> Descent:
         """A stage, the state being written after each step. Ctrl-C ends it with the best point so far, if there is
         one."""
-        rule = LeastSquares(self.problem(start.stage, start.point, start.hum), start.samples, iterations)
+        problem = self.problem(start.stage, start.point, start.hum)
+        gain = APPROACH_GAIN if start.stage == APPROACH else SMALLEST_GAIN
+        rule = LeastSquares(problem, start.samples, iterations, gain)
         latest = Descent(start.point, damping=start.damping, errors=start.errors)
 
         def watch(descents: Sequence[Descent]) -> None:
@@ -146,7 +163,12 @@ class _Run:
         lines = self.hum(best.point)
         if done.stage == APPROACH:
             return Progressed(FIT, best.point, independent, DAMPING, (), lines)
-        new = any(set(line) - set(old) for line, old in zip(lines, done.hum, strict=True))
+        # A frequency that is merely estimated anew is not a new one.
+        new = any(
+            min((abs(f - known) for known in old), default=math.inf) > SAME_LINE
+            for line, old in zip(lines, done.hum, strict=True)
+            for f in line
+        )
         if not new and independent < HEAVIER * done.samples:
             return None
         return Progressed(
@@ -171,20 +193,22 @@ class _Run:
         overrides = self.unknowns.overrides(torch.as_tensor(point.shared), setting(recording))
         return render(self.model, recording.dry, self.unknowns.level(point.shared), overrides=overrides).output
 
-    def result(self, descent: Descent, hum: Lines, confidences: Sequence[float], began: float) -> FitResult:
+    def result(self, descent: Descent, last: Progressed, confidences: Sequence[float], began: float) -> FitResult:
         """Everything that is known at the end; the model is set to the values."""
         evaluation, model, unknowns = descent.found, self.model, self.unknowns
-        problem = self.problem(FIT, evaluation.point, hum)
+        problem = self.problem(FIT, evaluation.point, last.hum)
         count = len(model.coordinates)
         with torch.no_grad():
             model.free.copy_(torch.as_tensor(evaluation.point.shared[:count]))
         samples = problem.samples(evaluation.point.delays)
-        spread = covariance(evaluation, unknowns.widths, samples)
+        spread = covariance(evaluation, unknowns.widths, samples, last.samples)
         deviations = np.sqrt(np.diag(spread))
         level = unknowns.level(evaluation.point.shared)
         values = unknowns.values(evaluation.point.shared)
         stderr = {c.name: c.slope(values[c.name]) * d for c, d in zip(unknowns.coordinates, deviations, strict=False)}
-        named = len(unknowns.coordinates)
+        scale = () if unknowns.input_level is not None else scale_ambiguity(
+            unknowns.names, information(evaluation, samples), unknowns.widths
+        )  # fmt: skip
         learned = {c.name for c in model.coordinates}
         fitted = tuple(
             self._judge(observation, evaluation, position, confidence)
@@ -205,6 +229,7 @@ class _Run:
             nominal={c.name: c.nominal for c in model.coordinates},
             values={name: value for name, value in values.items() if name in learned},
             stderr={name: error for name, error in stderr.items() if name in learned},
+            covariance=spread,
             prior_stderr={c.name: c.slope(values[c.name]) * c.width for c in model.coordinates},
             positions={name: value for name, value in values.items() if name not in learned},
             positions_stderr={name: error for name, error in stderr.items() if name not in learned},
@@ -213,7 +238,7 @@ class _Run:
             recordings=fitted,
             esr=float(np.average([f.esr for f in fitted], weights=energies)),
             esr_gain_free=float(np.average([f.esr_gain_free for f in fitted], weights=energies)),
-            identifiability=identifiability(unknowns.names[:named], spread[:named, :named], unknowns.widths[:named]),
+            identifiability=identifiability(unknowns, spread, scale),
             errors=descent.errors,
             reason=descent.reason or "",
             failures=evaluation.failures,

@@ -1,7 +1,7 @@
 """From inner products of columns to normal equations in the shared unknowns alone.
 
 The columns of a recording are the derivatives of the output by the shared unknowns [p], the output, the target, the
-target's derivative by delay, and linear nuisances [n]. The error is gain * output + nuisances @ amplitudes - target.
+output's derivative by time, and linear nuisances [n]. The error is gain * output + nuisances @ amplitudes - target.
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ def reduce_gains(parts: Sequence[Reduction], given: float | None = None) -> list
         error = basis @ (gain * np.eye(q)[:, output] - np.eye(q)[:, target])
         shared = basis[:, : p + 1].copy()
         shared[:, :p] *= gain
-        delay = -basis[:, [slope]]
+        # The target is the output of a later time. Its own derivative would be that of its noise, too, and make the
+        # delay look better known than it is.
+        delay = -gain * basis[:, [slope]]
         stiffness = part.gram @ delay
         within = delay.T @ stiffness
         slopes = -_solve(within, stiffness.T @ shared)[0]

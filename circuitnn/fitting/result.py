@@ -13,6 +13,7 @@ from circuitnn.circuit import Circuit
 from circuitnn.condition import Condition
 
 Signal = NDArray[np.float64]
+Matrix = NDArray[np.float64]
 
 # The reason of a fit that Ctrl-C ended.
 INTERRUPTED = "interrupted"
@@ -65,25 +66,78 @@ class Combination:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """Two values whose product (exponent 1) or ratio (-1) is known to the relative standard error `stderr`, while they
+    themselves are known to `singles` only."""
+
+    names: tuple[str, str]
+    exponent: int
+    stderr: float
+    singles: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a measurement of one value, to the relative standard error `precision`, would do: narrowed: by what factor
+    the intervals of others would become narrower."""
+
+    name: str
+    precision: float
+    narrowed: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Identifiability:
     """What the recordings could tell. undetermined: values whose standard error is more than half their prior width, so
     that the netlist's tolerance speaks, not the recording; determined, worst: the best and worst determined
-    combinations."""
+    combinations; pairs: the tightest of those of two values that are not told singly; measurement: what would help most
+    to measure; scale: values that can grow with the input level while nothing is heard."""
 
     undetermined: tuple[str, ...]
     determined: tuple[Combination, ...]
     worst: tuple[Combination, ...]
+    pairs: tuple[Pair, ...] = ()
+    measurement: Measurement | None = None
+    scale: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of the recordings. kind: what divides them, "frequency", "level" or "time"; of_error: its part of the
+    squared error; error: squared error over squared target in it."""
+
+    kind: str
+    label: str
+    of_error: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A value that was not learned and might be. value, promised: the netlist's, and where one Gauss-Newton step would
+    put it; share: that step in prior widths; error: the part of the pre-emphasised squared error that would remain;
+    gain: of log posterior."""
+
+    name: str
+    value: float
+    promised: float
+    share: float
+    error: float
+    gain: float
 
 
 @dataclass(frozen=True)
 class FitResult:
     """values, stderr, nominal: learnable values by name, their standard errors and the netlist's, in SI units;
+    covariance [p, p]: in the coordinates that are learned (see learnables.Coordinate), of the values, then of the
+    positions, then of the input level's logarithm if that was estimated;
     prior_stderr: the standard errors that the netlist's tolerances alone would give. positions, positions_stderr: the
     .param's values of knobs at labelled positions, as "drive@a". input_level: volt at digital full
     scale, with its standard error (0 if it was given). esr, esr_gain_free: over all recordings, squared errors over
     squared targets, with the fitted gain and with the best one. errors: relative squared error after each step; reason:
     why the fit ended; failures: steps of the last simulation that did not converge. seconds: what the fit took.
-    held_out: recordings that took no part, each with the gain that suits it best.
+    held_out: recordings that took no part, each with the gain that suits it best. suggestions: what else to learn, the
+    best first; None if that was not asked for.
     """
 
     circuit: Circuit = field(repr=False)
@@ -92,6 +146,7 @@ class FitResult:
     nominal: Mapping[str, float]
     values: Mapping[str, float]
     stderr: Mapping[str, float]
+    covariance: Matrix = field(repr=False)
     prior_stderr: Mapping[str, float]
     positions: Mapping[str, float]
     positions_stderr: Mapping[str, float]
@@ -106,6 +161,7 @@ class FitResult:
     failures: int
     seconds: float
     held_out: tuple[FittedRecording, ...] = ()
+    suggestions: tuple[Suggestion, ...] | None = None
 
     @property
     def interrupted(self) -> bool:

@@ -1,7 +1,7 @@
 """Where to start: what nobody wrote down (input level, knob positions) is tried over its whole range first.
 
 Many trials on a short excerpt without oversampling, a race of the best ones, and then (as a stage of the fit) an
-approach with all values on parts of the recordings at the model's own rate: each stage starts the next near its end.
+approach with all values on parts of the recordings at half the model's rate: each stage starts the next near its end.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ EXCERPT, WARM_UP = 0.5, 0.1
 # Part of the peak level at which sound begins.
 ONSET = 0.05
 # Trials, and the rounds of the race: how many take part, and how many evaluations each of them gets.
-TRIALS, RACE = 128, ((12, 4), (5, 6), (2, 8))
+TRIALS, RACE = 128, ((10, 4), (4, 5), (2, 8))
 # Prior width, in the coordinate that is learned, from which a value is tried over its range, too.
 WIDE = 0.2
 # Samples by which the circuit's own phase may have moved the alignment of dry and wet.
@@ -46,6 +46,8 @@ RACE_WEIGHT, APPROACH_WEIGHT = 1000.0, 4000.0
 # what warms their derivatives up. All in seconds. And its iterations, at most.
 APPROACH_AUDIO, APPROACH_WINDOW, APPROACH_PERIOD, APPROACH_WARM_UP = 24.0, 0.2, 0.8, 0.1
 APPROACH_ITERATIONS = 25
+# The approach ends with a step that gained less than this for each unknown; the fit goes on from there.
+APPROACH_GAIN = 1.0
 NOWHERE = "the circuit has no operating point at any of the values tried"
 
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from circuitnn.errors import ConvergenceWarning
-from circuitnn.inspection.linearised import linearise
+from circuitnn.inspection.linearised import decibels, linearise
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.operating_point import operating_point
 from circuitnn.symbolic import NUMPY
@@ -25,6 +25,8 @@ FREQUENCY = 1000.0
 PERIODS, SETTLING = 20, 0.3
 # The fundamental counts as the first.
 HARMONICS = 7
+# Step in a coordinate that is learned, for derivatives of the response.
+BAND_STEP = 1e-4
 # Levels below the highest one, in dB.
 LEVELS = tuple(range(-48, 1, 2))
 
@@ -56,6 +58,31 @@ def small_signal_gain(
     values = resolve(circuit, {name: float(value.detach()) for name, value in model.overrides(knobs).items()}, NUMPY)
     point = operating_point(equations, values, circuit.temperature)
     return linearise(equations, values, point).response(frequencies).gain[:, 0, 0]
+
+
+def level_band(model: CircuitModel, knobs: Mapping[str, float], frequencies: Sequence[float], spread: Real) -> Real:
+    """Standard error [f] of the small-signal gain's level, in dB, at the model's present values: sqrt(g^T spread g),
+    with g the derivatives of the level by the model's coordinates and spread [p, p] the covariance of these.
+
+    Raises CircuitError and ConvergenceError.
+    """
+    centre = model.free.detach().clone()
+    slopes = []
+    try:
+        for k in range(len(centre)):
+            ends = []
+            for step in (-BAND_STEP, BAND_STEP):
+                with torch.no_grad():
+                    model.free.copy_(centre)
+                    model.free[k] += step
+                ends.append(decibels(small_signal_gain(model, knobs, frequencies)))
+            slopes.append((ends[1] - ends[0]) / (2.0 * BAND_STEP))
+    finally:
+        with torch.no_grad():
+            model.free.copy_(centre)
+    g = np.array(slopes)
+    variance: Real = np.einsum("kf,kl,lf->f", g, spread, g)
+    return np.sqrt(np.maximum(variance, 0.0))
 
 
 def level_sweep(model: CircuitModel, knobs: Mapping[str, float], highest: float) -> LevelSweep:

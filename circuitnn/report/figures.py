@@ -39,6 +39,8 @@ COLUMNS, CLOSE_LOOK = 500, 0.020
 WORST = 1.0
 # How far below its highest level a curve, a spectrum and a spectrogram are shown, in dB.
 RESPONSE_RANGE, SPECTRUM_RANGE, SPECTROGRAM_RANGE = 60.0, 120.0, 80.0
+# Reach in dB beyond which an uncertain response does not widen its axis.
+BAND_RANGE = 6.0
 # Steps by which a difference that is too quiet for its picture is lifted, in dB.
 LIFT = 20.0
 # How far below the fundamental at the highest level a harmonic is shown, in dB.
@@ -50,20 +52,24 @@ SILENCE = 70.0
 
 
 @inline_svg
-def response(frequencies: Sequence[float], nominal: NDArray[np.complex128], fitted: NDArray[np.complex128]) -> Figure:
-    """Gain of the netlist and of the fitted circuit, and what the fit changed."""
+def response(
+    frequencies: Sequence[float], nominal: NDArray[np.complex128], fitted: NDArray[np.complex128], reach: Signal
+) -> Figure:
+    """Gain of the netlist and of the fitted circuit, what the fit changed, and in dB how far that may be off."""
     figure, (upper, lower) = panels(3.6, (2.0, 1.0))
     levels = [gain_in_decibels(gain) for gain in (nominal, fitted)]
     upper.plot(frequencies, levels[0], color=NOMINAL, linestyle="--", zorder=3.0, label="netlist")
     upper.plot(frequencies, levels[1], color=FITTED, linewidth=2.2, label="fitted")
+    upper.fill_between(frequencies, levels[1] - reach, levels[1] + reach, color=FITTED, alpha=0.25, linewidth=0.0)
     top = max(float(level.max()) for level in levels)
     upper.set_ylim(bottom=max(upper.get_ylim()[0], top - RESPONSE_RANGE))
     upper.set_ylabel("gain [dB]")
     change = levels[1] - levels[0]
     lower.axhline(0.0, color=NOMINAL, linestyle="--", linewidth=1.0)
+    lower.fill_between(frequencies, change - reach, change + reach, color=FITTED, alpha=0.25, linewidth=0.0)
     lower.plot(frequencies, change, color=FITTED)
-    reach = max(1.0, 1.1 * float(np.abs(change).max()))
-    lower.set(ylabel="change [dB]", ylim=(-reach, reach))
+    top = max(1.0, 1.1 * float((np.abs(change) + np.minimum(reach, BAND_RANGE)).max()))
+    lower.set(ylabel="change [dB]", ylim=(-top, top))
     frequency_axis(lower, frequencies[0], frequencies[-1])
     legend(upper, 2)
     return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from circuitnn.report.words import DOUBTFUL, level, told_level, value_rows
+from circuitnn.report.words import DOUBTFUL, FAR, advice, level, told_level, value_rows
 
 if TYPE_CHECKING:
     from circuitnn.fitting.result import FitResult
@@ -34,6 +34,18 @@ def status(result: FitResult) -> str:
 def outside(result: FitResult) -> list[str]:
     """Names of the values that have left their tolerances, the farthest first."""
     return [row.name for row in sorted(value_rows(result), key=lambda row: -abs(row.share)) if row.outside]
+
+
+def warning(result: FitResult) -> str | None:
+    """Values that are so far from the netlist that its schematic is in doubt, in one sentence; None without any."""
+    names = [row.name for row in value_rows(result) if row.far]
+    if not names:
+        return None
+    tolerance = "its tolerance" if len(names) == 1 else "their tolerances"
+    return (
+        f"{_listed(names)} moved by more than {FAR:g} times {tolerance}, which usually means that the schematic is "
+        "wrong nearby"
+    )
 
 
 def verdict(result: FitResult) -> str:
@@ -89,12 +101,14 @@ def next_steps(result: FitResult) -> list[str]:
         )
     if not told_level(result):
         steps.append("Measure the level at the device's input, and give it by --input-level.")
+    if (measurement := result.identifiability.measurement) is not None:
+        steps.append(advice(measurement))
     if unknown := result.identifiability.undetermined:
         steps.append(
             f"Measure {_listed(unknown)} if you need to know, or add a recording at another level or setting of the "
             "knobs: there the netlist and its tolerances speak, not the sound."
         )
-    if grade(result) != POOR:
+    if grade(result) != POOR and not result.held_out:
         steps.append(
             "Judge the fit on a recording that it has not seen: circuitnn evaluate RUN dry.wav wet.wav, with this "
             "folder as RUN."

@@ -18,7 +18,7 @@ from circuitnn.inspection.frequencies import AUDIBLE, curve
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import format_netlist
 from circuitnn.report import figures, judgement, words
-from circuitnn.report.curves import level_sweep, small_signal_gain
+from circuitnn.report.curves import level_band, level_sweep, small_signal_gain
 from circuitnn.report.sounds import Excerpt, excerpt
 
 if TYPE_CHECKING:
@@ -84,9 +84,11 @@ def render_report(result: FitResult, settings: Settings) -> str:
         values=[(row, _bar(row)) for row in rows],
         bar_widths=BAR_WIDTHS,
         findings=words.findings(result),
+        failing=words.where_it_fails(result),
         behaviour=_behaviour(result, worst_first[0]),
-        levels=[words.input_level(result), *words.positions(result), *words.disturbances(result.recordings)],
+        levels=[words.input_level(result), *words.positions(result)],
         recordings=words.recording_rows(result.recordings),
+        held_out=words.recording_rows(result.held_out),
         shown=[_recording(recording, result.sample_rate, len(shown)) for recording in shown],
         hidden=len(result.recordings) - len(shown),
         convergence=figures.convergence(result.errors),
@@ -116,6 +118,8 @@ def _behaviour(result: FitResult, recording: FittedRecording) -> _Behaviour:
             model.set_values(values)
             gains.append(small_signal_gain(model, knobs, frequencies))
             sweeps.append(level_sweep(model, knobs, highest))
+        count = len(model.coordinates)
+        reach = words.NORMAL_95 * level_band(model, knobs, frequencies, result.covariance[:count, :count])
     except CircuitnnError as error:
         # A fit is worth more than these figures.
         return _Behaviour(f"No figures of the circuit's behaviour: {error.message}.")
@@ -124,7 +128,10 @@ def _behaviour(result: FitResult, recording: FittedRecording) -> _Behaviour:
     return _Behaviour(
         f"{_setting(knobs)} {failures}".strip(),
         (
-            _Figure("Frequency response, small signals", figures.response(frequencies, *gains)),
+            _Figure(
+                "Frequency response, small signals, with its 95 % band",
+                figures.response(frequencies, gains[0], gains[1], reach),
+            ),
             _Figure(f"Harmonics of {tone} over level", figures.harmonics(*sweeps), tall=True),
             _Figure(f"Transfer curve: peaks at {tone}, up to the recording's peak", figures.transfer(*sweeps)),
         ),

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
+from circuitnn.fitting.model_check import shares
 from circuitnn.inspection import show
 from circuitnn.learnables import KNOB_WIDTH, Coordinate, coordinates
 from circuitnn.tapers import position_at
 
 if TYPE_CHECKING:
-    from circuitnn.fitting.result import Combination, FitResult, FittedRecording
+    from circuitnn.fitting.result import Combination, FitResult, FittedRecording, Measurement
 
 # Alignments below this confidence are called doubtful.
 DOUBTFUL = 1.15
@@ -23,6 +23,12 @@ DOUBTFUL = 1.15
 FACTORS, SHARP = 5, 0.05
 # Relative standard error beyond which an estimated input level is a guess.
 GUESS = 0.5
+# Offset and hum below this amplitude, of full scale, are not worth a word (-100 dB).
+INAUDIBLE = 1e-5
+# Prior widths from which on a value that has left its tolerance is warned of.
+FAR = 3.0
+# By what the recordings are divided to say where the error is.
+KINDS = {"frequency": "Most error by frequency", "level": "By level of the input", "time": "By time"}
 # Standard deviations either way that hold 95 % of a normal distribution.
 NORMAL_95 = 1.96
 
@@ -31,7 +37,8 @@ NORMAL_95 = 1.96
 class ValueRow:
     """One learned value as text, with its 95 % interval. share: its change in units of the prior's width, in the
     coordinate that is learned; low, high: the ends of its interval there; told: whether the recordings determine it
-    better than the netlist's tolerance does; outside: whether its whole interval lies outside its tolerance."""
+    better than the netlist's tolerance does; outside: whether its whole interval lies outside its tolerance; far:
+    whether the value moreover is FAR widths away from the netlist's."""
 
     name: str
     nominal: str
@@ -44,6 +51,7 @@ class ValueRow:
     high: float
     told: bool
     outside: bool
+    far: bool
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,7 @@ class RecordingRow:
     polarity: str
     delay: str
     alignment: str
+    disturbance: str
     esr: str
     esr_gain_free: str
 
@@ -79,6 +88,8 @@ def _value_row(result: FitResult, coordinate: Coordinate) -> ValueRow:
     reach = NORMAL_95 * stderr / slope if slope > 0.0 and math.isfinite(stderr) else math.inf
     ends = [float(coordinate.value(torch.tensor(free + side * reach, dtype=torch.float64))) for side in (-1.0, 1.0)]
     told = name not in result.identifiability.undetermined
+    # A knob has no tolerance that it could leave.
+    outside = coordinate.kind != "knob" and abs(free) - reach > width
     return ValueRow(
         name=name,
         nominal=show(result.circuit, name, nominal),
@@ -90,8 +101,8 @@ def _value_row(result: FitResult, coordinate: Coordinate) -> ValueRow:
         low=(free - reach) / width,
         high=(free + reach) / width,
         told=told,
-        # A knob has no tolerance that it could leave.
-        outside=coordinate.kind != "knob" and abs(free) - reach > width,
+        outside=outside,
+        far=outside and abs(free) > FAR * width,
     )
 
 
@@ -104,11 +115,19 @@ def recording_rows(recordings: Sequence[FittedRecording]) -> list[RecordingRow]:
             polarity="inverted" if recording.polarity < 0 else "as played",
             delay=f"{round(recording.delay, 2) + 0.0:.2f} samples",
             alignment=_alignment(recording.confidence),
+            disturbance=_disturbance(recording),
             esr=f"{recording.esr:.3g}",
             esr_gain_free=f"{recording.esr_gain_free:.3g}",
         )
         for recording in recordings
     ]
+
+
+def _disturbance(recording: FittedRecording) -> str:
+    """What the recording holds beside the device's output, in dB of full scale."""
+    parts = [("offset", abs(recording.offset))] + [(f"{f:.4g} Hz", size) for f, size in sorted(recording.hum.items())]
+    heard = [f"{name} {20.0 * math.log10(size):.0f} dB" for name, size in parts if size > INAUDIBLE]
+    return ", ".join(heard) or "none"
 
 
 def positions(result: FitResult) -> list[str]:
@@ -125,20 +144,6 @@ def positions(result: FitResult) -> list[str]:
         ]
         middle, low, high = (f"{place:.3f}" for place in places)
         sentences.append(f'{knob} at "{label}": position {middle} ({low} to {high} with 95 %).')
-    return sentences
-
-
-def disturbances(recordings: Sequence[FittedRecording]) -> list[str]:
-    """Mains hum in recordings, in sentences."""
-    sentences = []
-    for recording in recordings:
-        if recording.hum:
-            power = sum(0.5 * amplitude**2 for amplitude in recording.hum.values())
-            ratio = 10.0 * math.log10(max(power, 1e-300) / float(np.mean(recording.target**2)))
-            lines = ", ".join(f"{frequency:.2f}" for frequency in recording.hum)
-            sentences.append(
-                f"{recording.name}: mains hum of {ratio:.0f} dB against the sound, at {lines} Hz, was taken out."
-            )
     return sentences
 
 
@@ -193,11 +198,67 @@ def findings(result: FitResult) -> list[str]:
     for heading, sharp in (("Known well", True), ("Known badly", False)):
         if texts := [c.text for c in combinations if (c.precision < SHARP) == sharp]:
             sentences.append(f"{heading}: {'; '.join(texts)}.")
+    for pair in found.pairs:
+        (a, b), (first, second) = pair.names, (f"{percent(single)}" for single in pair.singles)
+        sentences.append(
+            f"{a} {'*' if pair.exponent > 0 else '/'} {b} is known to {percent(pair.stderr)}, but {a} singly only to "
+            f"{first} and {b} to {second}: measure one of them."
+        )
+    if found.scale:
+        sentences.append(
+            f"The input level and {' and '.join(found.scale)} can grow together, the output gain getting smaller, and "
+            "nothing is heard: the netlist alone keeps the voltages where they are. If they matter, measure the level."
+        )
     if found.undetermined:
         sentences.append(f"What the recordings could not tell: {', '.join(found.undetermined)}.")
     else:
         sentences.append("The recordings tell every learned value better than the netlist's tolerances do.")
     return sentences
+
+
+def where_it_fails(result: FitResult) -> list[str]:
+    """The parts of the recordings that hold most of the error, and what else to learn, in sentences."""
+    found = shares(result.recordings, result.sample_rate)
+    sentences = []
+    for kind in dict.fromkeys(share.kind for share in found):
+        worst = max((share for share in found if share.kind == kind), key=lambda share: share.of_error)
+        sentences.append(
+            f"{KINDS[kind]}: {worst.label}, with {100.0 * worst.of_error:.0f} % of the error, {level(worst.error)} of "
+            "the sound there."
+        )
+    return [*sentences, *suggested(result)]
+
+
+def suggested(result: FitResult) -> list[str]:
+    """What else to learn, the best first, and how; nothing if nobody asked."""
+    if result.suggestions is None:
+        return []
+    if not result.suggestions:
+        return ["No value that was not learned would explain the error noticeably better."]
+    listed = [
+        f"{s.name} ({show(result.circuit, s.name, s.value)} to {show(result.circuit, s.name, s.promised)}, "
+        f"{abs(s.share):.2g} times its tolerance) would leave {percent(s.error)} of the error"
+        for s in result.suggestions
+    ]
+    again = ",".join([*result.values, result.suggestions[0].name])
+    return [
+        f"Not learned, but of influence where the fit fails, by one step each: {'; '.join(listed)}.",
+        f"To free the first as well: --learn {again}",
+    ]
+
+
+def advice(measurement: Measurement) -> str:
+    """What to measure, and what it would bring."""
+    factors = [f"{name} ({factor:.2g})" for name, factor in list(measurement.narrowed.items())[:FACTORS]]
+    what = f"{measurement.name} to {percent(measurement.precision)}"
+    return (
+        f"One measurement would help most: {what}. It would narrow the intervals of others: {', '.join(factors)} times."
+    )
+
+
+def percent(relative: float) -> str:
+    """A relative standard error, to two digits."""
+    return f"{float(f'{100.0 * relative:.2g}'):g} %"
 
 
 @dataclass(frozen=True)
