@@ -51,18 +51,19 @@ def measure(minutes: float, iterations: int) -> None:
     marked = [c.name for c in coordinates(nominal, "marked")]
     # One of them is the input level.
     learn = [*marked, *(name for name in literals if name not in marked)][: UNKNOWNS - 1]
-    stages: list[tuple[str, float]] = []
+    stages: list[tuple[str, float, float]] = []
     began = time.perf_counter()
     result = fit(
         CircuitModel(nominal, RATE, 4, learn=learn), [Recording(dry, wet, RATE)], max_iterations=iterations,
-        progress=lambda stage, *_: stages.append((stage, time.perf_counter())),
+        progress=lambda stage, *_: stages.append((stage, time.perf_counter(), time.process_time())),
     )  # fmt: skip
     seconds = time.perf_counter() - began
-    whole = [at for stage, at in stages if stage == "fit"]
-    each = (whole[-1] - whole[0]) / (len(whole) - 1) if len(whole) > 1 else float("nan")
+    whole = np.array([clocks for stage, *clocks in stages if stage == "fit"])
+    each, each_cpu = np.diff(whole, axis=0).min(0) if len(whole) > 1 else (float("nan"), float("nan"))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
-        f"{minutes:4g} min  {len(learn) + 1} unknowns  {seconds:6.0f} s in all  {each:6.1f} s an evaluation  "
+        f"{minutes:4g} min  {len(learn) + 1} unknowns  {seconds:6.0f} s in all  "
+        f"{each:6.1f} s an evaluation ({each_cpu:.1f} s of processor)  "
         f"{memory:5.2f} GiB  ESR {result.esr:.2g}  {result.reason}, {len(result.errors) - 1} steps"
     )
 
