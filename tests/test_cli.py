@@ -164,7 +164,7 @@ def test_chunks_make_no_difference(netlists: Path, oversample: int, monkeypatch:
     signal_in = soundfile.read(DRY)[0][:3000]
     whole = model.render(torch.as_tensor(2.0 * signal_in)[None, :, None])[0, :, 0].detach().numpy()
     for seconds in (0.001, 0.02, 5.0):
-        monkeypatch.setattr("circuitnn.evaluation.CHUNK_SECONDS", seconds)
+        monkeypatch.setattr("circuitnn.rendering.CHUNK_SECONDS", seconds)
         np.testing.assert_allclose(render(model, signal_in, 2.0).output, whole, atol=1e-9)
 
 

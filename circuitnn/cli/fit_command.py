@@ -218,14 +218,14 @@ def _print(result: FitResult, session: Session, folder: Path) -> None:
     console.print(table)
 
     for title, recordings in (("recording", result.recordings), ("held-out recording", result.held_out)):
-        table = Table(title, "gain", "polarity", "delay", "alignment", "also heard", "ESR", "best gain", box=SIMPLE)
+        table = Table(title, "gain", "polarity", "delay", "alignment", "ESR", "with best gain", box=SIMPLE)
         for row in words.recording_rows(recordings):
-            table.add_row(
-                plain(row.name), row.gain, row.polarity, row.delay, row.alignment, row.disturbance, row.esr,
-                row.esr_gain_free,
-            )  # fmt: skip
+            table.add_row(plain(row.name), row.gain, row.polarity, row.delay, row.alignment, row.esr, row.esr_gain_free)
         if recordings:
             console.print(table)
+    for row in words.recording_rows(result.recordings):
+        if row.disturbance != words.UNDISTURBED:
+            console.print(plain(f"{row.name}: taken out: {row.disturbance}"))
     print_conditions(console, (*session.recordings, *session.held_out))
 
     console.print(words.input_level(result))

@@ -44,7 +44,9 @@ DEFAULT_KP = 2e-5
 _bulk = Max(v_bs, v_bd, evaluate=False) * inverse_phi
 _forward = Min(Max(_bulk, 0, evaluate=False), 3, evaluate=False)
 _bend = Max(_forward - 1.0, 0, evaluate=False) ** 2 / 8.0
-_depletion = sqrt(1.0 - Min(_bulk, 0, evaluate=False)) - _forward / 2.0 + _bend
+# What is left of the bulk voltage below 0, as a difference: at exactly 0, where the bulk is tied to the source, one of
+# the two has the whole slope.
+_depletion = sqrt(1.0 - (_bulk - Max(_bulk, 0, evaluate=False))) - _forward / 2.0 + _bend
 _on = threshold + body * (_depletion - 1.0)
 _v_ds = v_bs - v_bd
 _source_end, _drain_end = (Max(v - _on, 0, evaluate=False) for v in (v_gs, v_gs - _v_ds))

@@ -23,6 +23,8 @@ LARGEST_STEP = 1.0
 # The fit ends when a step promises to improve the objective (log posterior, natural units) by less than the first for
 # each unknown, or did by less than the second. Half a unit for each is how far from the optimum the posterior reaches.
 SMALLEST_PROMISE, SMALLEST_GAIN = 0.1, 0.25
+# A last undamped step is tried if it promises more than this for each unknown.
+LAST_PROMISE = 0.005
 DAMPING, SMALLEST_DAMPING, LARGEST_DAMPING = 1e-2, 1e-12, 1e5
 # What damping is multiplied by, at least and at most, after a step that was taken, and after one that was not.
 DAMPING_DOWN, DAMPING_UP, DAMPING_BACK = 1.0 / 3.0, 3.0, 5.0
@@ -96,16 +98,38 @@ class LeastSquares:
         moved = replace(descent, best=there, errors=(*descent.errors, there.error), damping=damping)
         return replace(moved, reason=CONVERGED) if gain < self.smallest_gain else self._propose(moved)
 
+    def polished(self, descent: Descent) -> Descent:
+        """A descent that has ended, after one undamped step if that gains: damping holds back what hardly matters to
+        the error, such as a value that only its prior tells, until long after the error has settled."""
+        here = descent.found
+        if descent.reason not in (CONVERGED, STUCK) or self.decrement(here) < LAST_PROMISE * self.unknowns:
+            return descent
+        whole: Vector = -self._whole(here)
+        (there,) = self.problem.evaluate([self.problem.moved(here, whole)])
+        if there is None or not self.objective(there) < self.objective(here):
+            return descent
+        return replace(descent, best=there, errors=(*descent.errors, there.error))
+
+    def decrement(self, here: Evaluation) -> float:
+        """The Newton decrement: what the whole undamped step would gain."""
+        return 0.5 * float(self._system(here)[1] @ self._whole(here))
+
+    def _whole(self, here: Evaluation) -> Vector:
+        # Where the recording outweighs the priors by 16 digits, directions that it cannot tell make H singular; they
+        # gain nothing.
+        return np.asarray(np.linalg.lstsq(*self._system(here), rcond=None)[0], dtype=np.float64)
+
+    def _system(self, here: Evaluation) -> tuple[NDArray[np.float64], Vector]:
+        """Hessian and gradient of the objective."""
+        widths, weight = self.problem.widths, self.samples / max(here.error, ERROR_FLOOR)
+        return weight * here.H + np.diag(widths**-2.0), weight * here.b + here.point.shared / widths**2
+
     def _propose(self, descent: Descent) -> Descent:
         if len(descent.errors) > self.iterations:
             return replace(descent, reason=f"{self.iterations} iterations")
-        here, widths = descent.found, self.problem.widths
-        weight = self.samples / max(here.error, ERROR_FLOOR)
-        H = weight * here.H + np.diag(widths**-2.0)
-        b = weight * here.b + here.point.shared / widths**2
-        # The Newton decrement: what the whole undamped step would gain. Where the recording outweighs the priors by
-        # 16 digits, directions that it cannot tell make H singular; they gain nothing.
-        if 0.5 * float(b @ np.linalg.lstsq(H, b, rcond=None)[0]) < SMALLEST_PROMISE * self.unknowns:
+        here = descent.found
+        H, b = self._system(here)
+        if self.decrement(here) < SMALLEST_PROMISE * self.unknowns:
             return replace(descent, reason=CONVERGED)
         step = -np.linalg.solve(H + descent.damping * np.diag(np.diag(H)), b)
         step *= min(1.0, LARGEST_STEP / float(np.abs(step).max(initial=1e-300)))

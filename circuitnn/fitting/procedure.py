@@ -145,6 +145,8 @@ class _Run:
 
         try:
             (latest,) = descend(rule, [latest], watch=watch)
+            if start.stage == FIT:
+                latest = rule.polished(latest)
         except KeyboardInterrupt:
             if latest.best is None:
                 raise

@@ -25,6 +25,7 @@ FACTORS, SHARP = 5, 0.05
 GUESS = 0.5
 # Offset and hum below this amplitude, of full scale, are not worth a word (-100 dB).
 INAUDIBLE = 1e-5
+UNDISTURBED = "none"
 # Prior widths from which on a value that has left its tolerance is warned of.
 FAR = 3.0
 # By what the recordings are divided to say where the error is.
@@ -127,7 +128,7 @@ def _disturbance(recording: FittedRecording) -> str:
     """What the recording holds beside the device's output, in dB of full scale."""
     parts = [("offset", abs(recording.offset))] + [(f"{f:.4g} Hz", size) for f, size in sorted(recording.hum.items())]
     heard = [f"{name} {20.0 * math.log10(size):.0f} dB" for name, size in parts if size > INAUDIBLE]
-    return ", ".join(heard) or "none"
+    return ", ".join(heard) or UNDISTURBED
 
 
 def positions(result: FitResult) -> list[str]:
