@@ -104,20 +104,22 @@ class LeastSquares:
         here = descent.found
         if descent.reason not in (CONVERGED, STUCK) or self.decrement(here) < LAST_PROMISE * self.unknowns:
             return descent
-        whole: Vector = -self._whole(here)
-        (there,) = self.problem.evaluate([self.problem.moved(here, whole)])
+        (there,) = self.problem.evaluate([self.problem.moved(here, self._whole(here))])
         if there is None or not self.objective(there) < self.objective(here):
             return descent
         return replace(descent, best=there, errors=(*descent.errors, there.error))
 
     def decrement(self, here: Evaluation) -> float:
         """The Newton decrement: what the whole undamped step would gain."""
-        return 0.5 * float(self._system(here)[1] @ self._whole(here))
+        return -0.5 * float(self._system(here)[1] @ self._whole(here))
 
     def _whole(self, here: Evaluation) -> Vector:
+        """The undamped step."""
+        H, b = self._system(here)
         # Where the recording outweighs the priors by 16 digits, directions that it cannot tell make H singular; they
         # gain nothing.
-        return np.asarray(np.linalg.lstsq(*self._system(here), rcond=None)[0], dtype=np.float64)
+        step: Vector = np.array(np.linalg.lstsq(H, -b, rcond=None)[0], dtype=np.float64)
+        return step
 
     def _system(self, here: Evaluation) -> tuple[NDArray[np.float64], Vector]:
         """Hessian and gradient of the objective."""
@@ -131,7 +133,7 @@ class LeastSquares:
         H, b = self._system(here)
         if self.decrement(here) < SMALLEST_PROMISE * self.unknowns:
             return replace(descent, reason=CONVERGED)
-        step = -np.linalg.solve(H + descent.damping * np.diag(np.diag(H)), b)
+        step: Vector = np.array(np.linalg.solve(H + descent.damping * np.diag(np.diag(H)), -b), dtype=np.float64)
         step *= min(1.0, LARGEST_STEP / float(np.abs(step).max(initial=1e-300)))
         promised = -float(b @ step + 0.5 * step @ H @ step)
         return replace(descent, proposal=self.problem.moved(here, step), promised=promised)
