@@ -128,6 +128,19 @@ def test_a_known_delay_is_where_the_fit_starts() -> None:
     assert math.isinf(result.recordings[0].confidence)
 
 
+def test_a_stated_delay_longer_than_the_excerpt_of_the_search() -> None:
+    model, recording, _ = clipper()
+    late = replace(
+        recording,
+        dry=np.concatenate([recording.dry, np.zeros(30000)]),
+        wet=np.concatenate([np.zeros(30000), recording.wet]),
+    )
+    result = fit(model, [replace(late, delay=30000.0)], output_gain=1.0)
+    assert result.recordings[0].delay == pytest.approx(30000.0, abs=0.05)
+    with pytest.raises(RecordingError, match="wet samples have a dry counterpart"):
+        fit(model, [replace(late, delay=-70000.0)], output_gain=1.0)
+
+
 def test_a_polarity_that_turns_out_otherwise_is_reported() -> None:
     model, recording, _ = clipper()
     with warnings.catch_warnings():

@@ -38,6 +38,8 @@ WET_FADE, DRY_FADE = 0.1, 0.01
 PEAK_WIDTH = 0.001
 # Below this confidence an alignment is reported as doubtful.
 DOUBTFUL = 1.15
+# Samples by which a device's own phase may have moved the alignment of dry and wet.
+LAG_RANGE = 32
 # Half length of the fractional-delay filter, in samples, and its Kaiser beta.
 HALF_LENGTH = 32
 _BETA = 10.06

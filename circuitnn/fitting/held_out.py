@@ -10,14 +10,11 @@ import torch
 
 from circuitnn import metrics
 from circuitnn.audio import Recording
-from circuitnn.fitting.alignment import Alignment, best_lag
+from circuitnn.fitting.alignment import LAG_RANGE, Alignment, best_lag
 from circuitnn.fitting.observation import Observation
 from circuitnn.fitting.result import FittedRecording
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.rendering import render
-
-# Samples by which the device's own phase may have moved the alignment of dry and wet.
-LAG_RANGE = 32
 
 
 def judge(

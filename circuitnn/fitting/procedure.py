@@ -79,8 +79,10 @@ def fit(
     )  # fmt: skip
     saved = file.read(len(unknowns), len(recordings)) if file and resume else None
     alignments = [_align(r) for r in recordings]
-    run = _Run(model, unknowns, recordings, output_gain, progress or (lambda stage, iteration, error: None), file)
     delays = [float(a.delay if r.delay is None else r.delay) for a, r in zip(alignments, recordings, strict=True)]
+    # Recordings that do not overlap are told before the search, not by it.
+    observe(model, recordings, delays)
+    run = _Run(model, unknowns, recordings, output_gain, progress or (lambda stage, iteration, error: None), file)
     if saved is None:
         point = race(model, unknowns, recordings, delays, output_gain, run.say)
         saved = Progressed(APPROACH, point, APPROACH_WEIGHT, DAMPING, (), ())
@@ -88,12 +90,14 @@ def fit(
     while (following := run.following(saved, descent)) is not None:
         saved = following
         descent = run.descend(saved, max_iterations)
-    result = run.result(descent, saved, [alignment.confidence for alignment in alignments], began)
-    judged = judge(model, run.settled(held_out, descent.found.point), [_align(r) for r in held_out], result.input_level)
-    if suggest:
-        found = suggestions(model, unknowns, recordings, descent.found.point, saved.hum, output_gain)
-        result = replace(result, suggestions=found)
-    return replace(result, held_out=judged, seconds=time.perf_counter() - began)
+    best = descent.found.point
+    with torch.no_grad():
+        model.free.copy_(torch.as_tensor(best.shared[: len(model.coordinates)]))
+    level = unknowns.level(best.shared)
+    judged = judge(model, run.settled(held_out, best), [_align(r) for r in held_out], level)
+    found = suggestions(model, unknowns, recordings, best, saved.hum, output_gain) if suggest else None
+    result = run.result(descent, saved, [alignment.confidence for alignment in alignments])
+    return replace(result, held_out=judged, suggestions=found, seconds=time.perf_counter() - began)
 
 
 class _Run:
@@ -195,13 +199,10 @@ class _Run:
         overrides = self.unknowns.overrides(torch.as_tensor(point.shared), setting(recording))
         return render(self.model, recording.dry, self.unknowns.level(point.shared), overrides=overrides).output
 
-    def result(self, descent: Descent, last: Progressed, confidences: Sequence[float], began: float) -> FitResult:
-        """Everything that is known at the end; the model is set to the values."""
+    def result(self, descent: Descent, last: Progressed, confidences: Sequence[float]) -> FitResult:
+        """What follows from the recordings of the fit, at its end."""
         evaluation, model, unknowns = descent.found, self.model, self.unknowns
         problem = self.problem(FIT, evaluation.point, last.hum)
-        count = len(model.coordinates)
-        with torch.no_grad():
-            model.free.copy_(torch.as_tensor(evaluation.point.shared[:count]))
         samples = problem.samples(evaluation.point.delays)
         spread = covariance(evaluation, unknowns.widths, samples, last.samples)
         deviations = np.sqrt(np.diag(spread))
@@ -244,7 +245,6 @@ class _Run:
             errors=descent.errors,
             reason=descent.reason or "",
             failures=evaluation.failures,
-            seconds=time.perf_counter() - began,
         )
 
     def settled(self, recordings: Sequence[Recording], point: Point) -> list[Recording]:

@@ -159,7 +159,7 @@ class FitResult:
     errors: tuple[float, ...]
     reason: str
     failures: int
-    seconds: float
+    seconds: float = 0.0
     held_out: tuple[FittedRecording, ...] = ()
     suggestions: tuple[Suggestion, ...] | None = None
 

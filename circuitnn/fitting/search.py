@@ -17,7 +17,7 @@ from torch import Tensor
 
 from circuitnn.audio import Recording
 from circuitnn.errors import ConvergenceError
-from circuitnn.fitting.alignment import best_lag
+from circuitnn.fitting.alignment import LAG_RANGE, best_lag
 from circuitnn.fitting.least_squares import Descent, LeastSquares, descend
 from circuitnn.fitting.observation import Observation, Window
 from circuitnn.fitting.problem import Point, Problem, observe
@@ -37,8 +37,6 @@ ONSET = 0.05
 TRIALS, RACE = 128, ((10, 4), (4, 5), (2, 8))
 # Prior width, in the coordinate that is learned, from which a value is tried over its range, too.
 WIDE = 0.2
-# Samples by which the circuit's own phase may have moved the alignment of dry and wet.
-LAG_RANGE = 32
 # Independent samples that the recordings count as in the race and in the approach: so few that what they can hardly
 # tell stays where the netlist says, and a step is not led along a valley in which nothing is gained.
 RACE_WEIGHT, APPROACH_WEIGHT = 1000.0, 4000.0
@@ -65,7 +63,10 @@ def excerpt(recording: Recording, delay: float) -> tuple[Recording, float]:
     begin = max(max(0, -offset), sounding(recording, delay) - round(0.1 * WARM_UP * rate))
     dry_begin = max(0, begin - round(WARM_UP * rate))
     end = begin + round(EXCERPT * rate)
-    part = replace(recording, dry=recording.dry[dry_begin:end], wet=recording.wet[begin + offset : end + offset])
+    # A stated delay is that of the whole.
+    part = replace(
+        recording, dry=recording.dry[dry_begin:end], wet=recording.wet[begin + offset : end + offset], delay=None
+    )
     return part, delay - offset - (begin - dry_begin)
 
 
