@@ -47,6 +47,7 @@ def summary(result: FitResult) -> dict[str, Any]:
         "prior_stderr": _floats(result.prior_stderr),
         "positions": _floats(result.positions),
         "positions_stderr": _floats(result.positions_stderr),
+        "laws": [asdict(law) for law in result.laws],
         "input_level": float(result.input_level),
         "input_level_stderr": float(result.input_level_stderr),
         "recordings": [_recording(recording) for recording in result.recordings],
@@ -149,7 +150,8 @@ def save_run(result: FitResult, folder: str | os.PathLike[str], settings: Settin
     try:
         built = work / "new"
         built.mkdir()
-        (built / "fitted.cir").write_text(format_netlist(result.circuit, _floats(result.values)), encoding="utf-8")
+        fitted = format_netlist(result.fitted_circuit, _floats(result.values))
+        (built / "fitted.cir").write_text(fitted, encoding="utf-8")
         (built / "nominal.cir").write_text(format_netlist(result.circuit), encoding="utf-8")
         for k, recording in enumerate(result.recordings):
             write_wav(built / f"wet_{k}.wav", recording.output, round(result.sample_rate))

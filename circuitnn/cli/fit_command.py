@@ -217,6 +217,12 @@ def _print(result: FitResult, session: Session, folder: Path) -> None:
         table.add_row(value.name, value.nominal, value.fitted, value.interval, value.change, _remark(value))
     console.print(table)
 
+    if laws := words.law_rows(result):
+        table = Table("knob", "rotation", "value", "95 % interval", title="laws of the pots", box=SIMPLE)
+        for law in laws:
+            table.add_row(law.knob, law.rotation, law.value, law.interval)
+        console.print(table)
+
     for title, recordings in (("recording", result.recordings), ("held-out recording", result.held_out)):
         table = Table(title, "gain", "polarity", "delay", "alignment", "ESR", "with best gain", box=SIMPLE)
         for row in words.recording_rows(recordings):

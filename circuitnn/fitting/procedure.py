@@ -93,6 +93,7 @@ def fit(
     best = descent.found.point
     with torch.no_grad():
         model.free.copy_(torch.as_tensor(best.shared[: len(model.coordinates)]))
+    model.tapers = unknowns.tapers(best.shared)
     level = unknowns.level(best.shared)
     judged = judge(model, run.settled(held_out, best), [_align(r) for r in held_out], level)
     found = suggestions(model, unknowns, recordings, best, saved.hum, output_gain) if suggest else None
@@ -204,13 +205,15 @@ class _Run:
         evaluation, model, unknowns = descent.found, self.model, self.unknowns
         problem = self.problem(FIT, evaluation.point, last.hum)
         samples = problem.samples(evaluation.point.delays)
-        spread = covariance(evaluation, unknowns.widths, samples, last.samples)
+        told = unknowns.told(evaluation.point.shared)
+        spread = told.jacobian @ covariance(evaluation, unknowns.widths, samples, last.samples) @ told.jacobian.T
         deviations = np.sqrt(np.diag(spread))
         level = unknowns.level(evaluation.point.shared)
         values = unknowns.values(evaluation.point.shared)
         stderr = {c.name: c.slope(values[c.name]) * d for c, d in zip(unknowns.coordinates, deviations, strict=False)}
+        back = np.linalg.inv(told.jacobian)
         scale = () if unknowns.input_level is not None else scale_ambiguity(
-            unknowns.names, information(evaluation, samples), unknowns.widths
+            told.names, back.T @ information(evaluation, samples) @ back, told.widths
         )  # fmt: skip
         learned = {c.name for c in model.coordinates}
         fitted = tuple(
@@ -241,7 +244,8 @@ class _Run:
             recordings=fitted,
             esr=float(np.average([f.esr for f in fitted], weights=energies)),
             esr_gain_free=float(np.average([f.esr_gain_free for f in fitted], weights=energies)),
-            identifiability=identifiability(unknowns, spread, scale),
+            laws=unknowns.learned_laws(evaluation.point.shared, deviations),
+            identifiability=identifiability(told, spread, scale),
             errors=descent.errors,
             reason=descent.reason or "",
             failures=evaluation.failures,

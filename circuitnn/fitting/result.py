@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from circuitnn.circuit import Circuit
 from circuitnn.condition import Condition
+from circuitnn.fitting.pot_law import LearnedLaw
 
 Signal = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -130,10 +131,10 @@ class Suggestion:
 class FitResult:
     """values, stderr, nominal: learnable values by name, their standard errors and the netlist's, in SI units;
     covariance [p, p]: in the coordinates that are learned (see learnables.Coordinate), of the values, then of the
-    positions, then of the input level's logarithm if that was estimated;
+    positions, of the values of laws (as logits), and of the input level's logarithm if that was estimated;
     prior_stderr: the standard errors that the netlist's tolerances alone would give. positions, positions_stderr: the
-    .param's values of knobs at labelled positions, as "drive@a". input_level: volt at digital full
-    scale, with its standard error (0 if it was given). esr, esr_gain_free: over all recordings, squared errors over
+    .param's values of knobs at labelled positions, as "drive@a". laws: of pots, learned. input_level: volt at digital
+    full scale, with its standard error (0 if it was given). esr, esr_gain_free: over all recordings, squared errors over
     squared targets, with the fitted gain and with the best one. errors: relative squared error after each step; reason:
     why the fit ended; failures: steps of the last simulation that did not converge. seconds: what the fit took.
     held_out: recordings that took no part, each with the gain that suits it best. suggestions: what else to learn, the
@@ -162,6 +163,14 @@ class FitResult:
     seconds: float = 0.0
     held_out: tuple[FittedRecording, ...] = ()
     suggestions: tuple[Suggestion, ...] | None = None
+    laws: tuple[LearnedLaw, ...] = ()
+
+    @property
+    def fitted_circuit(self) -> Circuit:
+        """The circuit with the laws that were learned; `values` are apart."""
+        learned = {law.knob: law.taper for law in self.laws}
+        knobs = tuple(replace(k, taper=learned.get(k.name, k.taper)) for k in self.circuit.knobs)
+        return replace(self.circuit, knobs=knobs)
 
     @property
     def interrupted(self) -> bool:

@@ -86,6 +86,7 @@ def render_report(result: FitResult, settings: Settings) -> str:
         findings=words.findings(result),
         failing=words.where_it_fails(result),
         behaviour=_behaviour(result, worst_first[0]),
+        laws=words.law_rows(result),
         levels=[words.input_level(result), *words.positions(result)],
         recordings=words.recording_rows(result.recordings),
         held_out=words.recording_rows(result.held_out),
@@ -114,7 +115,8 @@ def _behaviour(result: FitResult, recording: FittedRecording) -> _Behaviour:
     try:
         # The same steps in time as in the fit, without rate conversion.
         model = CircuitModel(result.circuit, result.sample_rate * result.oversample, 1, list(result.values))
-        for values in (result.nominal, result.values):
+        for circuit, values in ((result.circuit, result.nominal), (result.fitted_circuit, result.values)):
+            model.tapers = {knob.name: knob.taper for knob in circuit.knobs}
             model.set_values(values)
             gains.append(small_signal_gain(model, knobs, frequencies))
             sweeps.append(level_sweep(model, knobs, highest))

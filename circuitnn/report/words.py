@@ -69,6 +69,16 @@ class RecordingRow:
     esr_gain_free: str
 
 
+@dataclass(frozen=True)
+class LawRow:
+    """What a learned law makes of one rotation, as text."""
+
+    knob: str
+    rotation: str
+    value: str
+    interval: str
+
+
 def level(error: float) -> str:
     """A ratio of energies as number and in dB."""
     return f"{error:.2g} ({10.0 * math.log10(error):.1f} dB)" if error > 0.0 else "0"
@@ -133,19 +143,39 @@ def _disturbance(recording: FittedRecording) -> str:
 
 def positions(result: FitResult) -> list[str]:
     """Where the knobs stood that recordings give by a label, in sentences."""
-    tapers = {knob.name: knob.taper for knob in result.circuit.knobs}
+    tapers = {knob.name: knob.taper for knob in result.fitted_circuit.knobs}
     sentences = []
     for name, value in result.positions.items():
         knob, _, label = name.partition("@")
         coordinate = Coordinate(name, value, "knob", KNOB_WIDTH)
         reach = NORMAL_95 * result.positions_stderr[name] / coordinate.slope(value)
         places = [
-            float(position_at(tapers[knob], float(coordinate.value(torch.tensor(side * reach, dtype=torch.float64)))))
+            position_at(tapers[knob], float(coordinate.value(torch.tensor(side * reach, dtype=torch.float64))))
             for side in (0.0, -1.0, 1.0)
         ]
         middle, low, high = (f"{place:.3f}" for place in places)
         sentences.append(f'{knob} at "{label}": position {middle} ({low} to {high} with 95 %).')
     return sentences
+
+
+def law_rows(result: FitResult) -> list[LawRow]:
+    """The laws of pots that were learned, at the rotations of the recordings."""
+    return [
+        LawRow(law.knob, f"{rotation:g}", f"{value:.4g}", " to ".join(f"{end:.4g}" for end in _interval(value, stderr)))
+        for law in result.laws
+        for rotation, value, stderr in zip(law.rotations, law.values, law.stderr, strict=True)
+    ]
+
+
+def _interval(value: float, stderr: float) -> tuple[float, float]:
+    """Of a number between 0 and 1, symmetric in its logit."""
+    coordinate = Coordinate("", value, "knob", KNOB_WIDTH)
+    reach = NORMAL_95 * stderr / coordinate.slope(value)
+    free = coordinate.free(value)
+    low, high = (
+        float(coordinate.value(torch.tensor(free + side * reach, dtype=torch.float64))) for side in (-1.0, 1.0)
+    )
+    return low, high
 
 
 def told_level(result: FitResult) -> bool:
@@ -178,7 +208,7 @@ def input_level(result: FitResult) -> str:
 
 def facts(result: FitResult) -> list[tuple[str, str]]:
     """What a reader looks for first, as (label, number)."""
-    told = len(result.values) - len(result.identifiability.undetermined)
+    told = len(result.values) - len(set(result.values) & set(result.identifiability.undetermined))
     rate = f"{result.sample_rate / 1000.0:g} kHz"
     seconds = sum(len(recording.target) for recording in result.recordings) / result.sample_rate
     return [
