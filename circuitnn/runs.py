@@ -81,6 +81,7 @@ def _recording(recording: FittedRecording) -> dict[str, Any]:
         "knobs": _floats(recording.knobs),
         "polarity": recording.polarity,
         "samples": len(recording.target),
+        "cut": recording.cut,
         "hum": [{"frequency": float(f), "amplitude": float(amplitude)} for f, amplitude in recording.hum.items()],
         **{name: float(getattr(recording, name)) for name in numbers},
     }

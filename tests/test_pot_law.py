@@ -20,7 +20,7 @@ from circuitnn.fitting.pot_law import PotLaw
 from circuitnn.rendering import render
 from circuitnn.tapers import table_points, value_at
 
-RATE, LEVEL = 22050, 2.0
+RATE, LEVEL = 22050, 20.0
 ROTATIONS, LEFT_OUT = (0.1, 0.3, 0.5, 0.7, 0.9), 0.6
 NETLIST = """clipper with a pot in front
 *@ input Vin
@@ -90,7 +90,7 @@ def test_what_is_told_follows_the_coordinates() -> None:
 def recorded(rotation: float) -> Recording:
     """What a device with an audio pot and another capacitor makes of two notes."""
     device = CircuitModel(parse_netlist(circuit("log", "2.6n")), RATE, 1, learn=[])
-    dry = np.concatenate([np.zeros(800), plucked_string(196.0, 0.25, RATE), 0.2 * plucked_string(523.0, 0.2, RATE)])
+    dry = np.concatenate([np.zeros(800), plucked_string(196.0, 0.2, RATE), 0.2 * plucked_string(523.0, 0.1, RATE)])
     dry = 0.5 * dry
     wet = 0.5 * render(device, dry, LEVEL, overrides=device.overrides({"gain": rotation})).output
     noise = 1e-4 * np.random.default_rng(round(100 * rotation)).standard_normal(len(wet))

@@ -235,7 +235,7 @@ def _print(result: FitResult, session: Session, folder: Path) -> None:
     print_conditions(console, (*session.recordings, *session.held_out))
 
     console.print(words.input_level(result))
-    told = (*words.positions(result), *words.findings(result), *words.where_it_fails(result))
+    told = (*words.positions(result), *words.remarks(result), *words.findings(result), *words.where_it_fails(result))
     for sentence in (*told, *judgement.next_steps(result)):
         console.print(plain(sentence))
     console.print(f"\nrun written to {plain(str(folder))} (report.html, fitted.cir, run.json)")

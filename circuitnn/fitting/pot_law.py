@@ -21,8 +21,8 @@ from circuitnn.tapers import table
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
 
-# Standard deviation of the slope of the logarithm of a law's slope: log(81) = 4.4 for an audio taper, 0 for a linear one,
-# -4.4 for an antilogarithmic one.
+# Standard deviation of the slope of the logarithm of a law's slope, which is log(81) = 4.4 for an audio taper, 0 for a
+# linear one.
 TILT = 3.0
 # Of the deviation from such a law, and over which part of the travel it is correlated; and of what is rough.
 BEND, REACH, ROUGH = 1.2, 0.25, 0.1

@@ -1,14 +1,15 @@
 """A model and its recordings as one nonlinear least-squares problem in unbounded coordinates.
 
 Shared unknowns: see unknowns.py. Own to each recording: its output gain (or one for all), a constant and mains hum,
-solved for exactly at every point (variable projection, Golub and Pereyra 1973), and its delay.
+solved for exactly at every point (variable projection, Golub and Pereyra 1973), its delay, and the state of the circuit
+where it begins in mid-sound.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from circuitnn.audio import Recording
 from circuitnn.discretise import Numbers
 from circuitnn.errors import ConvergenceError
-from circuitnn.fitting.observation import Linearisation, Matrix, Normal, Observation, Snapshot, Window
+from circuitnn.fitting.observation import AT_REST, Linearisation, Matrix, Normal, Observation, Snapshot, Window
 from circuitnn.fitting.reduction import Reduced, Reduction, reduce_gains
 from circuitnn.fitting.unknowns import Setting, Unknowns, setting
 from circuitnn.models.circuit_model import CircuitModel
@@ -28,10 +29,16 @@ Windows = Callable[[Observation, float], Sequence[Window]]
 
 @dataclass(frozen=True)
 class Point:
-    """Where the fit stands. shared [p]: the shared unknowns; delays [recordings], samples."""
+    """Where the fit stands. shared [p]: the shared unknowns; delays [recordings], samples; states: the initial state of
+    each recording, in the units of its observation, [0] where it is known; () if all are."""
 
     shared: Vector
     delays: Vector
+    states: tuple[Vector, ...] = ()
+
+    def state(self, position: int) -> Vector:
+        """The initial state of a recording."""
+        return self.states[position] if self.states else AT_REST
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ class Problem:
             models = linearised[k]
             assert models is not None
             model, windows = models[setting(observation.recording)], self.windows(observation, delay)
-            snapshots = observation.snapshots(model, windows)
+            snapshots = observation.snapshots(model, windows, points[k].state(position))
             return [(model, snapshot, window, delay) for snapshot, window in zip(snapshots, windows, strict=True)]
 
         def work(task: tuple[int, tuple[Linearisation, Snapshot, Window, float]]) -> Normal:
@@ -108,12 +115,14 @@ class Problem:
         return [self._reduce(point, parts) if parts else None for point, parts in zip(points, gathered, strict=True)]
 
     def moved(self, evaluation: Evaluation, step: Vector) -> Point:
-        """The point after a step of the shared unknowns, the delays following by their linear dependence."""
-        moves = np.array([own.delay_offset + own.delay_slope @ step for own in evaluation.own])
-        return replace(
-            evaluation.point,
-            shared=evaluation.point.shared + step,
-            delays=evaluation.point.delays + np.clip(moves, -0.5, 0.5),
+        """The point after a step of the shared unknowns, delays and initial states following by their linear
+        dependence."""
+        here = evaluation.point
+        moves = [own.offsets + own.slopes @ step for own in evaluation.own]
+        return Point(
+            shared=here.shared + step,
+            delays=here.delays + np.clip([move[0] for move in moves], -0.5, 0.5),
+            states=tuple(state + np.clip(move[1:], -1.0, 1.0) for state, move in zip(here.states, moves, strict=False)),
         )
 
     def _linearise_all(self, point: Point) -> dict[Setting, Linearisation] | None:
@@ -159,7 +168,7 @@ class Problem:
             groups.setdefault(k if name is None else name, []).append(k)
         reduced: dict[int, Reduced] = {}
         for group in groups.values():
-            reductions = [Reduction(grams[k], len(self.unknowns)) for k in group]
+            reductions = [Reduction(grams[k], len(self.unknowns), len(self.observations[k].usual_state)) for k in group]
             reduced |= dict(zip(group, reduce_gains(reductions, self.output_gain), strict=True))
         own = tuple(reduced[k] for k in range(len(grams)))
         count = len(own)
@@ -176,10 +185,15 @@ class Problem:
 
 
 def observe(
-    model: CircuitModel, recordings: Sequence[Recording], delays: Sequence[float], hum: Sequence[Sequence[float]] = ()
+    model: CircuitModel,
+    recordings: Sequence[Recording],
+    delays: Sequence[float],
+    hum: Sequence[Sequence[float]] = (),
+    usual_states: Sequence[Vector] = (),
 ) -> list[Observation]:
-    """Recordings prepared for a model. hum: frequencies for each of them. Raises RecordingError."""
+    """Recordings prepared for a model. hum: frequencies for each of them; usual_states: see Observation. Raises
+    RecordingError."""
     return [
-        Observation(model, recording, delay, hum[k] if hum else ())
+        Observation(model, recording, delay, hum[k] if hum else (), usual_states[k] if usual_states else AT_REST)
         for k, (recording, delay) in enumerate(zip(recordings, delays, strict=True))
     ]

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from circuitnn import metrics
 from circuitnn.audio import Recording
@@ -20,9 +21,10 @@ from circuitnn.fitting.checkpoint import APPROACH, FIT, Checkpoint, Progressed, 
 from circuitnn.fitting.held_out import judge
 from circuitnn.fitting.hum import mains_lines
 from circuitnn.fitting.identifiability import identifiability, scale_ambiguity
+from circuitnn.fitting.initial_state import begins_in_sound, usual_state
 from circuitnn.fitting.least_squares import DAMPING, SMALLEST_GAIN, Descent, LeastSquares, descend
 from circuitnn.fitting.model_check import suggestions
-from circuitnn.fitting.observation import Observation
+from circuitnn.fitting.observation import AT_REST, Observation
 from circuitnn.fitting.problem import Evaluation, Point, Problem, observe
 from circuitnn.fitting.result import INTERRUPTED, FitResult, FittedRecording
 from circuitnn.fitting.search import APPROACH_GAIN, APPROACH_ITERATIONS, APPROACH_WEIGHT, approach_windows, race
@@ -32,6 +34,7 @@ from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.rendering import render
 
 Progress = Callable[[str, int, float], None]
+Vector = NDArray[np.float64]
 Lines = tuple[tuple[float, ...], ...]
 
 # By how much less than the fit the approach is oversampled.
@@ -77,14 +80,15 @@ def fit(
     file = None if checkpoint is None else Checkpoint(
         checkpoint, fingerprint(model, recordings, (input_level, output_gain, max_iterations))
     )  # fmt: skip
-    saved = file.read(len(unknowns), len(recordings)) if file and resume else None
     alignments = [_align(r) for r in recordings]
     delays = [float(a.delay if r.delay is None else r.delay) for a, r in zip(alignments, recordings, strict=True)]
     # Recordings that do not overlap are told before the search, not by it.
     observe(model, recordings, delays)
-    run = _Run(model, unknowns, recordings, output_gain, progress or (lambda stage, iteration, error: None), file)
+    say = progress or (lambda stage, iteration, error: None)
+    run = _Run(model, unknowns, recordings, delays, output_gain, say, file)
+    saved = file.read(len(unknowns), len(recordings), [len(s) for s in run.resting]) if file and resume else None
     if saved is None:
-        point = race(model, unknowns, recordings, delays, output_gain, run.say)
+        point = replace(race(model, unknowns, recordings, delays, output_gain, run.say), states=run.resting)
         saved = Progressed(APPROACH, point, APPROACH_WEIGHT, DAMPING, (), ())
     descent = run.descend(saved, APPROACH_ITERATIONS if saved.stage == APPROACH else max_iterations)
     while (following := run.following(saved, descent)) is not None:
@@ -96,7 +100,7 @@ def fit(
     model.tapers = unknowns.tapers(best.shared)
     level = unknowns.level(best.shared)
     judged = judge(model, run.settled(held_out, best), [_align(r) for r in held_out], level)
-    found = suggestions(model, unknowns, recordings, best, saved.hum, output_gain) if suggest else None
+    found = suggestions(run.problem(FIT, best, saved.hum), best) if suggest else None
     result = run.result(descent, saved, [alignment.confidence for alignment in alignments])
     return replace(result, held_out=judged, suggestions=found, seconds=time.perf_counter() - began)
 
@@ -109,6 +113,7 @@ class _Run:
         model: CircuitModel,
         unknowns: Unknowns,
         recordings: Sequence[Recording],
+        delays: Sequence[float],
         output_gain: float | None,
         say: Progress,
         file: Checkpoint | None,
@@ -118,15 +123,36 @@ class _Run:
         names = [coordinate.name for coordinate in model.coordinates]
         factor = max(1, model.oversample // APPROACH_COARSER)
         self.coarse = CircuitModel(model.circuit, model.sample_rate, factor, names, compiled=model.compiled)
+        cut = [begins_in_sound(recording, delay) for recording, delay in zip(recordings, delays, strict=True)]
+        self._usual_states = {m: self._usual(m, cut) for m in (self.coarse, model)} if any(cut) else {}
+
+    def _usual(self, model: CircuitModel, cut: Sequence[bool]) -> list[Vector]:
+        """The units of the initial states that are unknown: those of recordings that begin in mid-sound."""
+        start = np.zeros(len(self.unknowns))
+        level = self.unknowns.level(start)
+        return [
+            usual_state(model, r.dry, self.unknowns.overrides(torch.as_tensor(start), setting(r)), level)
+            if unknown
+            else AT_REST
+            for r, unknown in zip(self.recordings, cut, strict=True)
+        ]
+
+    @property
+    def resting(self) -> tuple[Vector, ...]:
+        """Initial states to begin with; () if all are known."""
+        return tuple(np.zeros(len(unit)) for unit in self._usual_states.get(self.model, []))
+
+    def observe(self, model: CircuitModel, point: Point, hum: Lines = ()) -> list[Observation]:
+        """The recordings prepared for the model or the coarse one."""
+        return observe(model, self.recordings, list(point.delays), hum, self._usual_states.get(model, ()))
 
     def problem(self, stage: str, point: Point, hum: Lines) -> Problem:
         """The whole of the recordings, or the windows of the approach at a lower rate."""
         if stage == APPROACH:
-            observations = observe(self.coarse, self.recordings, list(point.delays), hum)
             windows = approach_windows(self.recordings)
+            observations = self.observe(self.coarse, point, hum)
             return Problem(self.unknowns, self.coarse, observations, self.output_gain, windows)
-        observations = observe(self.model, self.recordings, list(point.delays), hum)
-        return Problem(self.unknowns, self.model, observations, self.output_gain)
+        return Problem(self.unknowns, self.model, self.observe(self.model, point, hum), self.output_gain)
 
     def descend(self, start: Progressed, iterations: int) -> Descent:
         """A stage, the state being written after each step. Ctrl-C ends it with the best point so far, if there is
@@ -184,21 +210,22 @@ class _Run:
 
     def hum(self, point: Point) -> Lines:
         """Frequencies of mains hum in what the model at `point` leaves over, for each recording."""
-        observations = observe(self.model, self.recordings, list(point.delays))
         lines = []
-        for position, observation in enumerate(observations):
+        for position, observation in enumerate(self.observe(self.model, point)):
             begin, end = observation.span(float(point.delays[position]))
             residual = observation.target(float(point.delays[position]))
-            output = self._output(observation.recording, point)[begin:end]
+            output = self._output(observation, point, position)[begin:end]
             # In place: a long recording has room for few copies.
             output *= float(output @ residual) / max(float(output @ output), 1e-300)
             residual -= output
             lines.append(mains_lines(residual, self.model.sample_rate))
         return tuple(lines)
 
-    def _output(self, recording: Recording, point: Point) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    def _output(self, observation: Observation, point: Point, position: int) -> Vector:
+        recording, displacement = observation.recording, observation.displacement(point.state(position))
         overrides = self.unknowns.overrides(torch.as_tensor(point.shared), setting(recording))
-        return render(self.model, recording.dry, self.unknowns.level(point.shared), overrides=overrides).output
+        level = self.unknowns.level(point.shared)
+        return render(self.model, recording.dry, level, overrides=overrides, displacement=displacement).output
 
     def result(self, descent: Descent, last: Progressed, confidences: Sequence[float]) -> FitResult:
         """What follows from the recordings of the fit, at its end."""
@@ -261,7 +288,7 @@ class _Run:
         own, delay = evaluation.own[position], float(evaluation.point.delays[position])
         begin, end = observation.span(delay)
         target = observation.target(delay)
-        output = self._output(observation.recording, evaluation.point)[begin:end]
+        output = self._output(observation, evaluation.point, position)[begin:end]
         output *= own.gain
         output += observation.disturbance(own.amplitudes, begin, end)
         waves = own.amplitudes[1:].reshape(-1, 2)
@@ -273,6 +300,7 @@ class _Run:
             confidence=confidence,
             offset=float(own.amplitudes[0]),
             hum={f: float(np.hypot(*wave)) for f, wave in zip(observation.hum, waves, strict=True)},
+            cut=len(observation.usual_state) > 0,
             esr=metrics.esr(output, target),
             esr_gain_free=metrics.esr_gain_free(output, target),
             esr_preemphasis=metrics.esr_preemphasis(output, target),

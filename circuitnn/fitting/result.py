@@ -26,7 +26,8 @@ class FittedRecording:
 
     gain: digital full scale per volt of the model's output (negative: inverted polarity); delay: samples by which the
     wet is late; confidence: of the alignment (1: a guess); offset: constant in the wet recording; hum: amplitudes of
-    mains hum in it by frequency [Hz]; target, output [time]: the wet recording on the model's time axis, and the
+    mains hum in it by frequency [Hz]; cut: whether it begins in mid-sound, and the state of the circuit there was
+    estimated; target, output [time]: the wet recording on the model's time axis, and the
     model's output times gain with offset and hum, over the samples that both cover; input [time]: the dry signal
     there.
     """
@@ -44,6 +45,7 @@ class FittedRecording:
     input: Signal = field(repr=False)
     target: Signal = field(repr=False)
     output: Signal = field(repr=False)
+    cut: bool = False
 
     @property
     def polarity(self) -> int:
@@ -134,9 +136,9 @@ class FitResult:
     positions, of the values of laws (as logits), and of the input level's logarithm if that was estimated;
     prior_stderr: the standard errors that the netlist's tolerances alone would give. positions, positions_stderr: the
     .param's values of knobs at labelled positions, as "drive@a". laws: of pots, learned. input_level: volt at digital
-    full scale, with its standard error (0 if it was given). esr, esr_gain_free: over all recordings, squared errors over
-    squared targets, with the fitted gain and with the best one. errors: relative squared error after each step; reason:
-    why the fit ended; failures: steps of the last simulation that did not converge. seconds: what the fit took.
+    full scale, with its standard error (0 if it was given). esr, esr_gain_free: over all recordings, squared errors
+    over squared targets, with the fitted gain and with the best one. errors: relative squared error after each step;
+    reason: why the fit ended; failures: steps of the last simulation that did not converge. seconds: what the fit took.
     held_out: recordings that took no part, each with the gain that suits it best. suggestions: what else to learn, the
     best first; None if that was not asked for.
     """

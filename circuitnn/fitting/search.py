@@ -139,7 +139,7 @@ def _trials(unknowns: Unknowns) -> list[Vector]:
         for position, u in zip(spread, row, strict=True):
             if unknowns.names[position] == LEVEL_NAME:
                 trial[position] = LEVEL_WIDTH * (2.0 * u - 1.0) * 1.5
-            elif position < len(unknowns.coordinates) and unknowns.coordinates[position].kind == "knob":
+            elif position in unknowns.searched:
                 trial[position] = unknowns.coordinates[position].free(0.03 + 0.94 * float(u))
             else:
                 trial[position] = unknowns.widths[position] * norm.ppf(0.02 + 0.96 * u)

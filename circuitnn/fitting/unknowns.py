@@ -81,9 +81,9 @@ class Unknowns:
 
     @property
     def searched(self) -> list[int]:
-        """Indices of what has no trustworthy start: knob positions, laws and input level."""
+        """Indices of what has no trustworthy start: knob positions and input level."""
         return [k for k, c in enumerate(self.coordinates) if c.kind == "knob"] + list(
-            range(len(self.coordinates), len(self))
+            range(self._laws_end, len(self))
         )
 
     def overrides(self, shared: Tensor, setting: Setting) -> dict[str, Tensor]:

@@ -87,7 +87,7 @@ def render_report(result: FitResult, settings: Settings) -> str:
         failing=words.where_it_fails(result),
         behaviour=_behaviour(result, worst_first[0]),
         laws=words.law_rows(result),
-        levels=[words.input_level(result), *words.positions(result)],
+        levels=[words.input_level(result), *words.positions(result), *words.remarks(result)],
         recordings=words.recording_rows(result.recordings),
         held_out=words.recording_rows(result.held_out),
         shown=[_recording(recording, result.sample_rate, len(shown)) for recording in shown],

@@ -141,6 +141,15 @@ def _disturbance(recording: FittedRecording) -> str:
     return ", ".join(heard) or UNDISTURBED
 
 
+def remarks(result: FitResult) -> list[str]:
+    """What is special about single recordings, in sentences."""
+    return [
+        f"{recording.name} begins in mid-sound: what the circuit held there was estimated."
+        for recording in result.recordings
+        if recording.cut
+    ]
+
+
 def positions(result: FitResult) -> list[str]:
     """Where the knobs stood that recordings give by a label, in sentences."""
     tapers = {knob.name: knob.taper for knob in result.fitted_circuit.knobs}
