@@ -82,6 +82,7 @@ def _recording(recording: FittedRecording) -> dict[str, Any]:
         "polarity": recording.polarity,
         "samples": len(recording.target),
         "cut": recording.cut,
+        "doubted": [list(part) for part in recording.doubted],
         "hum": [{"frequency": float(f), "amplitude": float(amplitude)} for f, amplitude in recording.hum.items()],
         **{name: float(getattr(recording, name)) for name in numbers},
     }
@@ -195,6 +196,7 @@ def _document(result: FitResult, settings: Settings) -> dict[str, Any]:
             "input_level": settings.input_level,
             "output_gain": settings.output_gain,
             "max_iterations": settings.max_iterations,
+            "robust": settings.robust,
             "command": settings.command,
         },
     }

@@ -55,8 +55,16 @@ def fitted(recording: Recording, **options: Any) -> FitResult:
     return fit(CircuitModel(parse_netlist(NETLIST), RATE, oversample=1), [recording], input_level=2.0, **options)
 
 
-def test_a_fit_that_is_killed_at_every_step_ends_with_the_same_values(recording: Recording, tmp_path: Path) -> None:
-    undisturbed = fitted(recording)
+@pytest.mark.parametrize("case", ["from rest", "in mid-sound", "robust"])
+def test_a_fit_that_is_killed_at_every_step_ends_with_the_same_values(
+    recording: Recording, tmp_path: Path, case: str
+) -> None:
+    if case == "from rest":
+        silence = np.zeros(RATE // 10)
+        recording = replace(recording, dry=np.append(silence, recording.dry), wet=np.append(silence, recording.wet))
+    robust = case == "robust"
+    undisturbed = fitted(recording, robust=robust)
+    assert undisturbed.recordings[0].cut == (case != "from rest")
     state, killed_in = tmp_path / "state.json", []
 
     def killed() -> FitResult | None:
@@ -66,12 +74,12 @@ def test_a_fit_that_is_killed_at_every_step_ends_with_the_same_values(recording:
             nonlocal calls
             calls += stage != "search"
             # The first step of a resumed fit only finds out where it stood, and the last one of a stage is not written.
-            if calls == 2 + len(killed_in) % 2:
+            if calls == 2 + len(killed_in) % 3:
                 killed_in.append(stage)
                 raise Killed
 
         try:
-            return fitted(recording, checkpoint=state, resume=True, progress=progress)
+            return fitted(recording, checkpoint=state, resume=True, progress=progress, robust=robust)
         except Killed:
             return None
 

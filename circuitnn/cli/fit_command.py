@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 @click.option("--max-iterations", type=click.IntRange(1, 10_000), default=40, show_default=True)
 @click.option("--resume", is_flag=True, help="Go on where the same command was interrupted or killed.")
 @click.option("--suggest", is_flag=True, help="Say what else to learn: values that would explain the error.")
+@click.option("--robust", is_flag=True, help="Clicks, coughs and dropouts in the recordings count less.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [default: runs/<netlist name>]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.pass_context
@@ -55,6 +56,7 @@ def fit(
     max_iterations: int,
     resume: bool,
     suggest: bool,
+    robust: bool,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -99,6 +101,7 @@ def fit(
                 held_out=session.held_out,
                 max_iterations=max_iterations,
                 suggest=suggest,
+                robust=robust,
                 progress=lambda stage, iteration, error: update(iteration, _progress_text(stage, iteration, error)),
                 checkpoint=state,
                 resume=resume,
@@ -113,9 +116,8 @@ def fit(
         _sources(session.held_out, session.held_out_files, whole),
     )
     command = shlex.join(["circuitnn", *sys.argv[1:]])
-    save_run(
-        result, folder, Settings(learn, tuple(settings), input_level, output_gain, *sources, max_iterations, command)
-    )
+    fixed_settings = (learn, tuple(settings), input_level, output_gain)
+    save_run(result, folder, Settings(*fixed_settings, *sources, max_iterations, command, robust))
     if as_json:
         print_json(summary(result) | {"run": str(folder)})
     else:

@@ -142,7 +142,7 @@ def suggestions(fitted: Problem, point: Point) -> tuple[Suggestion, ...]:
     shared[kept] = point.shared
     hum, units = ([getattr(o, name) for o in fitted.observations] for name in ("hum", "usual_state"))
     observations = observe(wide, recordings, list(point.delays), hum, units)
-    problem = Problem(wider, wide, observations, fitted.output_gain, approach_windows(recordings))
+    problem = Problem(wider, wide, observations, fitted.output_gain, approach_windows(recordings), fitted.robust)
     (there,) = problem.evaluate([replace(point, shared=shared)])
     if there is None:
         raise CircuitnnError("the fitted circuit has no finite derivatives by the values that were not learned")

@@ -88,9 +88,10 @@ class Normal:
     """grams [blocks, q, q]: for each block of time, inner products of the q = p + 3 + s + n columns: derivatives [p],
     output, target, derivative of the output by time, derivatives by the initial state [s], linear nuisances [n]; all
     seen through `weighting_filter`.
-    failures: steps not converged."""
+    ends [blocks]: samples of the model's output where the blocks end. failures: steps not converged."""
 
     grams: Matrix
+    ends: NDArray[np.int64]
     failures: int
 
 
@@ -229,7 +230,8 @@ class Observation:
         """Simulate a window with derivatives, chunk by chunk, and accumulate the inner products."""
         model, factor = self.model, self.model.oversample
         rate, p, s = model.sample_rate, point.dx.shape[-1], len(self.usual_state)
-        grams = []
+        grams: list[Matrix] = []
+        ends: list[NDArray[np.int64]] = []
         x, w, up, down, dx, ddown = snapshot.x, snapshot.w, snapshot.up, snapshot.down, snapshot.dx, snapshot.ddown
         weighting = weighting_filter()
         settling = SETTLING
@@ -268,8 +270,11 @@ class Observation:
             weighted[..., [slope]] = sloped
             weighted, settling = weighted[0, settling:], max(0, settling - len(block))
             blocks = max(1, round(len(weighted) / (BLOCK_SECONDS * rate)))
-            grams += [part.T @ part for part in np.array_split(weighted.numpy(), blocks)]
-        return Normal(np.stack(grams), failures)
+            parts = np.array_split(weighted.numpy(), blocks)
+            grams += [part.T @ part for part in parts]
+            # The filters are late by half of what they need.
+            ends.append(high - SETTLING // 2 - len(weighted) + np.cumsum([len(part) for part in parts]))
+        return Normal(np.stack(grams), np.concatenate(ends), failures)
 
 
 def _by_chunks(part: Callable[[int, int], Vector], begin: int, end: int) -> Vector:

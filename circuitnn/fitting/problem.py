@@ -20,6 +20,7 @@ from circuitnn.discretise import Numbers
 from circuitnn.errors import ConvergenceError
 from circuitnn.fitting.observation import AT_REST, Linearisation, Matrix, Normal, Observation, Snapshot, Window
 from circuitnn.fitting.reduction import Reduced, Reduction, reduce_gains
+from circuitnn.fitting.robust import block_weights
 from circuitnn.fitting.unknowns import Setting, Unknowns, setting
 from circuitnn.models.circuit_model import CircuitModel
 
@@ -46,7 +47,7 @@ class Evaluation:
     """The problem at a point. error: mean over the recordings of squared error over squared target (weighted, best
     gain); gains: volt -> full scale; H, b: half Hessian and half gradient of the error in `shared`, the
     recordings' own unknowns eliminated; scores [blocks, p]: b by blocks of time; own: how the delays follow a step;
-    failures: steps not converged."""
+    ends: for each recording, the samples where its blocks end; failures: steps not converged."""
 
     point: Point
     error: float
@@ -56,11 +57,12 @@ class Evaluation:
     scores: Matrix
     own: tuple[Reduced, ...]
     failures: int
+    ends: tuple[NDArray[np.int64], ...] = ()
 
 
 class Problem:
     """output_gain: full scale per volt; None: unknown, one per recording or gain group. windows: which parts of a
-    recording count (all of it)."""
+    recording count (all of it). robust: whether what is no sound of the device counts less (robust.py)."""
 
     def __init__(
         self,
@@ -69,12 +71,14 @@ class Problem:
         observations: Sequence[Observation],
         output_gain: float | None = None,
         windows: Windows = Observation.windows,
+        robust: bool = False,
     ) -> None:
         self.unknowns = unknowns
         self.model = model
         self.observations = tuple(observations)
         self.output_gain = output_gain
         self.windows = windows
+        self.robust = robust
         self.widths = unknowns.widths
 
     def samples(self, delays: Vector) -> int:
@@ -162,13 +166,18 @@ class Problem:
         grams = [np.concatenate([normal.grams for normal in normals]) for normals in parts]
         if not all(np.isfinite(gram).all() for gram in grams):
             return None
+        p = len(self.unknowns)
         groups: dict[str | int, list[int]] = {}
         for k, observation in enumerate(self.observations):
             name = observation.recording.gain_group
             groups.setdefault(k if name is None else name, []).append(k)
         reduced: dict[int, Reduced] = {}
         for group in groups.values():
-            reductions = [Reduction(grams[k], len(self.unknowns), len(self.observations[k].usual_state)) for k in group]
+            states = [len(self.observations[k].usual_state) for k in group]
+            weights: Sequence[Vector | None] = [None] * len(group)
+            if self.robust:
+                weights = block_weights([grams[k][:, p:, p:] for k in group], states, self.output_gain)
+            reductions = [Reduction(grams[k], p, s, w) for k, s, w in zip(group, states, weights, strict=True)]
             reduced |= dict(zip(group, reduce_gains(reductions, self.output_gain), strict=True))
         own = tuple(reduced[k] for k in range(len(grams)))
         count = len(own)
@@ -181,6 +190,7 @@ class Problem:
             scores=np.concatenate([part.scores for part in own]) / count,
             own=own,
             failures=sum(normal.failures for normals in parts for normal in normals),
+            ends=tuple(np.concatenate([normal.ends for normal in normals]) for normals in parts),
         )
 
 

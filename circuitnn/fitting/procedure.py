@@ -27,6 +27,7 @@ from circuitnn.fitting.model_check import suggestions
 from circuitnn.fitting.observation import AT_REST, Observation
 from circuitnn.fitting.problem import Evaluation, Point, Problem, observe
 from circuitnn.fitting.result import INTERRUPTED, FitResult, FittedRecording
+from circuitnn.fitting.robust import counting_little
 from circuitnn.fitting.search import APPROACH_GAIN, APPROACH_ITERATIONS, APPROACH_WEIGHT, approach_windows, race
 from circuitnn.fitting.uncertainty import covariance, independent_samples, information
 from circuitnn.fitting.unknowns import Unknowns, setting
@@ -43,6 +44,7 @@ APPROACH_COARSER = 2
 SAME_LINE = 1.0
 # The recordings are weighted anew if they turn out to count for that many times what they did.
 HEAVIER = 3.0
+ESRS = (metrics.esr, metrics.esr_gain_free, metrics.esr_preemphasis)
 
 
 def fit(
@@ -57,6 +59,7 @@ def fit(
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
     suggest: bool = False,
+    robust: bool = False,
 ) -> FitResult:
     """Fit the learnable values of `model` to recordings, and set the model to them.
 
@@ -66,7 +69,8 @@ def fit(
     (stage, iteration, relative squared error). Ctrl-C ends the fit with the best values so far. checkpoint: a file that
     holds the state after every step; with resume, a fit that was killed goes on from there, and ends with the same
     values. The file stays: delete it once the result is safe. suggest: look among the values that were not learned for
-    what would explain the error.
+    what would explain the error. robust: parts of the recordings that no other part is like (clicks, coughs, dropouts)
+    count less.
 
     Raises RecordingError for recordings that do not go together, CircuitnnError for a model that cannot be fitted.
     """
@@ -78,17 +82,18 @@ def fit(
     for recording in held_out:
         unknowns.positions(np.zeros(len(unknowns)), recording)
     file = None if checkpoint is None else Checkpoint(
-        checkpoint, fingerprint(model, recordings, (input_level, output_gain, max_iterations))
+        checkpoint, fingerprint(model, recordings, (input_level, output_gain, max_iterations, robust))
     )  # fmt: skip
     alignments = [_align(r) for r in recordings]
     delays = [float(a.delay if r.delay is None else r.delay) for a, r in zip(alignments, recordings, strict=True)]
     # Recordings that do not overlap are told before the search, not by it.
     observe(model, recordings, delays)
     say = progress or (lambda stage, iteration, error: None)
-    run = _Run(model, unknowns, recordings, delays, output_gain, say, file)
+    run = _Run(model, unknowns, recordings, delays, output_gain, robust, say, file)
     saved = file.read(len(unknowns), len(recordings), [len(s) for s in run.resting]) if file and resume else None
     if saved is None:
-        point = replace(race(model, unknowns, recordings, delays, output_gain, run.say), states=run.resting)
+        start = race(model, unknowns, recordings, delays, output_gain, robust, run.say)
+        point = replace(start, states=run.resting)
         saved = Progressed(APPROACH, point, APPROACH_WEIGHT, DAMPING, (), ())
     descent = run.descend(saved, APPROACH_ITERATIONS if saved.stage == APPROACH else max_iterations)
     while (following := run.following(saved, descent)) is not None:
@@ -115,11 +120,12 @@ class _Run:
         recordings: Sequence[Recording],
         delays: Sequence[float],
         output_gain: float | None,
+        robust: bool,
         say: Progress,
         file: Checkpoint | None,
     ) -> None:
         self.model, self.unknowns, self.recordings, self.output_gain = model, unknowns, recordings, output_gain
-        self.say, self.file = say, file
+        self.robust, self.say, self.file = robust, say, file
         names = [coordinate.name for coordinate in model.coordinates]
         factor = max(1, model.oversample // APPROACH_COARSER)
         self.coarse = CircuitModel(model.circuit, model.sample_rate, factor, names, compiled=model.compiled)
@@ -151,8 +157,9 @@ class _Run:
         if stage == APPROACH:
             windows = approach_windows(self.recordings)
             observations = self.observe(self.coarse, point, hum)
-            return Problem(self.unknowns, self.coarse, observations, self.output_gain, windows)
-        return Problem(self.unknowns, self.model, self.observe(self.model, point, hum), self.output_gain)
+            return Problem(self.unknowns, self.coarse, observations, self.output_gain, windows, self.robust)
+        observations = self.observe(self.model, point, hum)
+        return Problem(self.unknowns, self.model, observations, self.output_gain, robust=self.robust)
 
     def descend(self, start: Progressed, iterations: int) -> Descent:
         """A stage, the state being written after each step. Ctrl-C ends it with the best point so far, if there is
@@ -292,6 +299,11 @@ class _Run:
         output *= own.gain
         output += observation.disturbance(own.amplitudes, begin, end)
         waves = own.amplitudes[1:].reshape(-1, 2)
+        doubted = [] if own.weights is None else counting_little(own.weights, evaluation.ends[position])
+        counted = np.ones(len(target), bool)
+        for low, high in doubted:
+            counted[max(low - begin, 0) : high - begin] = False
+        esrs = [error(output[counted], target[counted]) for error in ESRS]
         return FittedRecording(
             name=observation.recording.name,
             knobs=self.unknowns.positions(evaluation.point.shared, observation.recording),
@@ -301,9 +313,10 @@ class _Run:
             offset=float(own.amplitudes[0]),
             hum={f: float(np.hypot(*wave)) for f, wave in zip(observation.hum, waves, strict=True)},
             cut=len(observation.usual_state) > 0,
-            esr=metrics.esr(output, target),
-            esr_gain_free=metrics.esr_gain_free(output, target),
-            esr_preemphasis=metrics.esr_preemphasis(output, target),
+            esr=esrs[0],
+            esr_gain_free=esrs[1],
+            esr_preemphasis=esrs[2],
+            doubted=tuple((low / self.model.sample_rate, high / self.model.sample_rate) for low, high in doubted),
             input=observation.recording.dry[begin:end],
             target=target,
             output=output,

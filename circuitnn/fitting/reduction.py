@@ -28,7 +28,7 @@ class Reduced:
     """One recording's part of the normal equations, relative to its target's energy. error: squared; H [p, p], b [p]:
     half Hessian and half gradient; scores [blocks, p]: b by blocks of time, and errors [blocks]: error by them;
     amplitudes [n]: of the linear nuisances; offsets [1 + s], slopes [1 + s, p]: how its delay and its initial state
-    follow a step."""
+    follow a step; weights [blocks]: how much each block counts, None: all alike."""
 
     error: float
     gain: float
@@ -39,20 +39,24 @@ class Reduced:
     errors: Vector
     offsets: Vector
     slopes: Matrix
+    weights: Vector | None = None
 
 
 class Reduction:
     """One recording's inner products grams [blocks, q, q] and what follows from them before its gain is known. p, s:
-    how many columns are derivatives by the shared unknowns and by the initial state."""
+    how many columns are derivatives by the shared unknowns and by the initial state. weights [blocks]: how much each
+    block of time counts; None: all alike."""
 
-    def __init__(self, grams: Matrix, p: int, s: int = 0) -> None:
-        total = grams.sum(0)
-        self.energy = max(float(total[p + 1, p + 1]), 1e-300)
+    def __init__(self, grams: Matrix, p: int, s: int = 0, weights: Vector | None = None) -> None:
+        self.energy = max(float(grams[:, p + 1, p + 1].sum()), 1e-300)
+        self.weights = weights
+        if weights is not None:
+            grams = weights[:, None, None] * grams
         self.p = p
         self.blocks = grams / self.energy
-        self.gram = total / self.energy
+        self.gram = self.blocks.sum(0)
         self.states = s
-        self.linear = list(range(p + 3 + s, total.shape[0]))
+        self.linear = list(range(p + 3 + s, grams.shape[1]))
         self.amplitudes = -_solve(self.gram[np.ix_(self.linear, self.linear)], self.gram[self.linear])
 
     def without_nuisances(self, columns: Matrix) -> Matrix:
@@ -114,6 +118,7 @@ def reduce_gains(parts: Sequence[Reduction], given: float | None = None) -> list
             errors=np.einsum("i,bij,j->b", error, part.blocks, error),
             offsets=offsets + slopes[:, output] * gain_offset,
             slopes=slopes @ follow,
+            weights=part.weights,
         )
         for part, (error, followed, a, h, offsets, slopes) in zip(parts, eliminated, strict=True)
     ]

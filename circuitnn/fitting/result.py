@@ -27,7 +27,8 @@ class FittedRecording:
     gain: digital full scale per volt of the model's output (negative: inverted polarity); delay: samples by which the
     wet is late; confidence: of the alignment (1: a guess); offset: constant in the wet recording; hum: amplitudes of
     mains hum in it by frequency [Hz]; cut: whether it begins in mid-sound, and the state of the circuit there was
-    estimated; target, output [time]: the wet recording on the model's time axis, and the
+    estimated; doubted: parts of it that count little (begin, end) in seconds of the dry, which the errors leave out;
+    target, output [time]: the wet recording on the model's time axis, and the
     model's output times gain with offset and hum, over the samples that both cover; input [time]: the dry signal
     there.
     """
@@ -46,6 +47,7 @@ class FittedRecording:
     target: Signal = field(repr=False)
     output: Signal = field(repr=False)
     cut: bool = False
+    doubted: tuple[tuple[float, float], ...] = ()
 
     @property
     def polarity(self) -> int:
@@ -202,7 +204,7 @@ class Source:
 class Settings:
     """What it takes to repeat a fit. fixed: `--set` settings as written; input_level [V at digital full scale] and
     output_gain [full scale per volt]: None where they were estimated; sources, held_out: one per recording; command:
-    the command line, "" for a fit that was called from Python."""
+    the command line, "" for a fit that was called from Python; robust: as in `fit`."""
 
     learn: str = "marked"
     fixed: tuple[str, ...] = ()
@@ -212,3 +214,4 @@ class Settings:
     held_out: tuple[Source, ...] = ()
     max_iterations: int = 40
     command: str = ""
+    robust: bool = False

@@ -82,9 +82,7 @@ class Unknowns:
     @property
     def searched(self) -> list[int]:
         """Indices of what has no trustworthy start: knob positions and input level."""
-        return [k for k, c in enumerate(self.coordinates) if c.kind == "knob"] + list(
-            range(self._laws_end, len(self))
-        )
+        return [k for k, c in enumerate(self.coordinates) if c.kind == "knob"] + list(range(self._laws_end, len(self)))
 
     def overrides(self, shared: Tensor, setting: Setting) -> dict[str, Tensor]:
         """The circuit's values for recordings made at `setting`, differentiable in shared [p]."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 DOUBTFUL = 1.15
 # Factors of a combination that are spelled out, and the relative standard error up to which it is known well.
 FACTORS, SHARP = 5, 0.05
+# Places in a recording that are listed.
+PLACES = 8
 # Relative standard error beyond which an estimated input level is a guess.
 GUESS = 0.5
 # Offset and hum below this amplitude, of full scale, are not worth a word (-100 dB).
@@ -143,11 +145,22 @@ def _disturbance(recording: FittedRecording) -> str:
 
 def remarks(result: FitResult) -> list[str]:
     """What is special about single recordings, in sentences."""
-    return [
+    cut = [
         f"{recording.name} begins in mid-sound: what the circuit held there was estimated."
         for recording in result.recordings
         if recording.cut
     ]
+    return cut + [_doubted(recording) for recording in result.recordings if recording.doubted]
+
+
+def _doubted(recording: FittedRecording) -> str:
+    seconds = sum(end - begin for begin, end in recording.doubted)
+    listed = [f"{begin:.2f}" for begin, _ in recording.doubted[:PLACES]]
+    more = ", ..." if len(recording.doubted) > PLACES else ""
+    return (
+        f"{recording.name}: {seconds:.2g} s counted little and are left out of its errors, because nothing else in the "
+        f"recording is like them: from {', '.join(listed)}{more} s of the dry."
+    )
 
 
 def positions(result: FitResult) -> list[str]:
