@@ -8,7 +8,6 @@ where it begins in mid-sound.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +18,7 @@ from circuitnn.audio import Recording
 from circuitnn.discretise import Numbers
 from circuitnn.errors import ConvergenceError
 from circuitnn.fitting.observation import AT_REST, Linearisation, Matrix, Normal, Observation, Snapshot, Window
+from circuitnn.fitting.parallel import side_by_side
 from circuitnn.fitting.reduction import Reduced, Reduction, reduce_gains
 from circuitnn.fitting.robust import block_weights
 from circuitnn.fitting.unknowns import Setting, Unknowns, setting
@@ -81,6 +81,15 @@ class Problem:
         self.robust = robust
         self.widths = unknowns.widths
 
+    @property
+    def gain_groups(self) -> list[list[int]]:
+        """The recordings that have one output gain."""
+        groups: dict[str | int, list[int]] = {}
+        for k, observation in enumerate(self.observations):
+            name = observation.recording.gain_group
+            groups.setdefault(k if name is None else name, []).append(k)
+        return list(groups.values())
+
     def samples(self, delays: Vector) -> int:
         """How many samples count."""
         return sum(
@@ -109,10 +118,9 @@ class Problem:
             position, arguments = task
             return self.observations[position].normal(*arguments)
 
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            begun = list(pool.map(begin, jobs))
-            tasks = [(position, part) for (_, position), parts in zip(jobs, begun, strict=True) for part in parts]
-            normals = iter(list(pool.map(work, tasks)))
+        begun = side_by_side(begin, jobs)
+        tasks = [(position, part) for (_, position), parts in zip(jobs, begun, strict=True) for part in parts]
+        normals = iter(side_by_side(work, tasks))
         gathered: list[list[list[Normal]]] = [[] for _ in points]
         for (k, _), parts in zip(jobs, begun, strict=True):
             gathered[k].append([next(normals) for _ in parts])
@@ -167,12 +175,8 @@ class Problem:
         if not all(np.isfinite(gram).all() for gram in grams):
             return None
         p = len(self.unknowns)
-        groups: dict[str | int, list[int]] = {}
-        for k, observation in enumerate(self.observations):
-            name = observation.recording.gain_group
-            groups.setdefault(k if name is None else name, []).append(k)
         reduced: dict[int, Reduced] = {}
-        for group in groups.values():
+        for group in self.gain_groups:
             states = [len(self.observations[k].usual_state) for k in group]
             weights: Sequence[Vector | None] = [None] * len(group)
             if self.robust:
