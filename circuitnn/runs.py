@@ -83,6 +83,7 @@ def _recording(recording: FittedRecording) -> dict[str, Any]:
         "polarity": recording.polarity,
         "samples": len(recording.target),
         "cut": recording.cut,
+        "drift": None if recording.drift is None else float(recording.drift),
         "doubted": [list(part) for part in recording.doubted],
         "hum": [{"frequency": float(f), "amplitude": float(amplitude)} for f, amplitude in recording.hum.items()],
         **{name: float(getattr(recording, name)) for name in numbers},

@@ -46,7 +46,7 @@ def weights(errors: Signal, levels: Signal) -> Signal:
     return found
 
 
-positive = st.floats(1e-3, 1e3)
+positive = st.floats(0.05, 20.0)
 blocks = st.lists(st.tuples(positive, positive), min_size=4, max_size=20).map(lambda rows: np.array(rows).T)
 
 

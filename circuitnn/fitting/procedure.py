@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from circuitnn import metrics
 from circuitnn.audio import Recording
 from circuitnn.errors import CircuitnnError, RecordingError
-from circuitnn.fitting.alignment import DOUBTFUL, Alignment, align
+from circuitnn.fitting.alignment import DOUBTFUL, Alignment
+from circuitnn.fitting.blips import aligned
 from circuitnn.fitting.checkpoint import APPROACH, FIT, Checkpoint, Progressed, fingerprint
 from circuitnn.fitting.gradient_descent import OPTIMIZERS
 from circuitnn.fitting.held_out import judge
@@ -47,6 +48,8 @@ APPROACH_COARSER = 2
 SAME_LINE = 1.0
 # The recordings are weighted anew if they turn out to count for that many times what they did.
 HEAVIER = 3.0
+# Clocks that ran apart by more than this, relative, are reported: half a sample in 4 s at 44.1 kHz.
+DRIFTING = 3e-6
 ESRS = (metrics.esr, metrics.esr_gain_free, metrics.esr_preemphasis)
 
 
@@ -118,7 +121,7 @@ def fit(
     level = unknowns.level(best.shared)
     judged = judge(model, run.settled(held_out, best), _aligned(held_out), level)
     found = suggestions(run.problem(FIT, best, saved.hum), best) if suggest else None
-    result = run.result(descent, saved, [alignment.confidence for alignment in alignments])
+    result = run.result(descent, saved, alignments)
     return replace(
         result, held_out=judged, suggestions=found, refinement=refinement, seconds=time.perf_counter() - began
     )
@@ -279,7 +282,7 @@ class _Run:
         level = self.unknowns.level(point.shared)
         return render(self.model, recording.dry, level, overrides=overrides, displacement=displacement).output
 
-    def result(self, descent: Descent, last: Progressed, confidences: Sequence[float]) -> FitResult:
+    def result(self, descent: Descent, last: Progressed, alignments: Sequence[Alignment]) -> FitResult:
         """What follows from the recordings of the fit, at its end."""
         evaluation, model, unknowns = descent.found, self.model, self.unknowns
         problem = self.problem(FIT, evaluation.point, last.hum)
@@ -298,8 +301,8 @@ class _Run:
         positions = range(len(self.recordings))
         fitted = tuple(
             side_by_side(
-                lambda observation, position, confidence: self._judge(observation, evaluation, position, confidence),
-                problem.observations, positions, confidences,
+                lambda observation, position, alignment: self._judge(observation, evaluation, position, alignment),
+                problem.observations, positions, alignments,
             )
         )  # fmt: skip
         for one, recording in zip(fitted, self.recordings, strict=True):
@@ -338,7 +341,7 @@ class _Run:
         return [replace(r, knobs=self.unknowns.positions(point.shared, r)) for r in recordings]
 
     def _judge(
-        self, observation: Observation, evaluation: Evaluation, position: int, confidence: float
+        self, observation: Observation, evaluation: Evaluation, position: int, alignment: Alignment
     ) -> FittedRecording:
         own, delay = evaluation.own[position], float(evaluation.point.delays[position])
         begin, end = observation.span(delay)
@@ -357,7 +360,8 @@ class _Run:
             knobs=self.unknowns.positions(evaluation.point.shared, observation.recording),
             gain=own.gain,
             delay=delay,
-            confidence=confidence,
+            confidence=alignment.confidence,
+            drift=alignment.drift,
             offset=float(own.amplitudes[0]),
             hum={f: float(np.hypot(*wave)) for f, wave in zip(observation.hum, waves, strict=True)},
             cut=len(observation.usual_state) > 0,
@@ -372,13 +376,20 @@ class _Run:
 
 
 def _aligned(recordings: Sequence[Recording]) -> list[Alignment]:
-    """All recordings at once; a doubtful delay is reported."""
+    """All recordings at once; a doubtful delay is reported, and clocks that ran apart."""
     alignments = side_by_side(_align, recordings)
     for recording, alignment in zip(recordings, alignments, strict=True):
         if alignment.confidence < DOUBTFUL:
             warnings.warn(
                 f"{recording.name}: the delay of {alignment.delay} samples is doubtful (confidence "
                 f"{alignment.confidence:.2f}); trim dry and wet to start together",
+                stacklevel=3,
+            )
+        if alignment.drift is not None and abs(alignment.drift) > DRIFTING:
+            warnings.warn(
+                f"{recording.name}: the clocks of player and recorder ran apart by {1e6 * alignment.drift:.1f} parts "
+                f"per million, {alignment.drift * len(recording.wet):+.1f} samples at its end; play and record on one "
+                "interface",
                 stacklevel=3,
             )
     return alignments
@@ -388,7 +399,7 @@ def _align(recording: Recording) -> Alignment:
     """A known delay needs no search."""
     if recording.delay is not None:
         return Alignment(round(recording.delay), recording.polarity or 1, math.inf)
-    return align(recording.dry, recording.wet, recording.sample_rate)
+    return aligned(recording.dry, recording.wet, recording.sample_rate)
 
 
 def _check(model: CircuitModel, recordings: Sequence[Recording], held_out: Sequence[Recording]) -> None:
