@@ -80,8 +80,9 @@ def circuit_header(subject: Subject) -> str:
     sections = [
         _constants(
             ("n_x", structure.n_x), ("n_u", structure.n_u), ("n_y", structure.n_y),
-            ("unknowns", len(equations.unknowns)), ("branches", len(equations.states)), ("values", len(numbers.c)), ("sources", len(numbers.sources)),
-            ("knobs", len(numbers.knobs)), ("memory", scheme.memory), ("moving", len(numbers.moving)),
+            ("unknowns", len(equations.unknowns)), ("branches", len(equations.states)),
+            ("values", len(numbers.c)), ("sources", len(numbers.sources)), ("knobs", len(numbers.knobs)),
+            ("memory", scheme.memory), ("moving", len(numbers.moving)),
             ("moving_sources", len(numbers.moving_sources)),
         ),
         f"static constexpr bool plain = {str(structure.plain).lower()};",

@@ -78,7 +78,7 @@ class Processor {
 
     // Comes to rest with the knobs where they are wanted, also those that cannot move while the circuit runs.
     bool reset() {
-        double positions[at_least_one(knobs)];
+        double positions[at_least_one(knobs)] = {};
         for (int k = 0; k < knobs; ++k) positions[k] = position(k);
         bool found = equations.prepare(positions, sample_rate * oversampling);
         found = equations.rest(positions, rest.x, rest.w, rest.y) && found;
