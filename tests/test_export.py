@@ -29,7 +29,7 @@ from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import read_netlist
 from circuitnn.runs import save_run
 from circuitnn.schemes import BDF2
-from circuitnn.symbolic import NUMPY, evaluate
+from circuitnn.symbolic import NUMPY
 from circuitnn.tapers import TAPERS, value_at
 
 NETLISTS = Path(__file__).parents[1] / "netlists"
@@ -85,16 +85,14 @@ def test_a_model_file_gives_back_the_model(name: str, tmp_path: Path) -> None:
     assert torch.equal(back.discrete.theta({}), model.discrete.theta({}))
     # And a file of what was read is the same file.
     export(tmp_path / "model.json", "json", tmp_path / "again.json")
-    assert (tmp_path / "again.json").read_text() == (tmp_path / "model.json").read_text().replace(
-        '"name": "' + name, '"name": "' + name
-    )
+    assert (tmp_path / "again.json").read_text() == (tmp_path / "model.json").read_text()
 
 
 def test_a_model_at_learned_values_is_exported_with_them(tmp_path: Path) -> None:
     model = CircuitModel(read_netlist(NETLISTS / "ts808_clipper.cir"))
     model.set_values({"R4": 5123.4567890123})
     export(model, "json", tmp_path / "model.json")
-    assert read_model(tmp_path / "model.json").component_values()["R4"] == float(model.learned()["R4"])
+    assert read_model(tmp_path / "model.json").component_values()["R4"] == float(model.learned()["R4"].detach())
 
 
 class Interpreter:
@@ -225,7 +223,18 @@ def test_an_earlier_export_is_replaced_whole(tmp_path: Path) -> None:
 
 def test_the_command_takes_settings(run_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "model.json"
-    options = ("--set", "R1=1k", "--set", "drive=0.1", "--input-level", "3", "--oversample", "8", "--sample-rate", "96000")
+    options = (
+        "--set",
+        "R1=1k",
+        "--set",
+        "drive=0.1",
+        "--input-level",
+        "3",
+        "--oversample",
+        "8",
+        "--sample-rate",
+        "96000",
+    )
     assert command(run_folder, "--to", "json", "--out", out, *options).exit_code == 0
     subject = read_model_file(out)
     assert float(subject.circuit.element("R1").value) == 1000.0
@@ -248,23 +257,19 @@ def test_there_is_no_other_target(tmp_path: Path) -> None:
 
 @given(st.floats(0.0, 1.0), st.sampled_from(sorted(TAPERS)))
 def test_a_traced_computation_is_the_computation(position: float, taper: str) -> None:
-    """The text, evaluated as Python for want of C, gives what the numbers give."""
+    """Its text, which Python can read as well but for C's choices, gives what the numbers give."""
     program = Program()
     x = program.variable("x", ["x"])
 
     def compute(p: Any) -> Any:
         value = value_at(taper, p, NUMPY)
-        return NUMPY.where(value > 0.3, 1.5 * value**2, 1.0 / (1.0 + value)) + np.maximum(0.2, -value) ** 0.5
+        choice = 1.5 * value**2 * (value > 0.3) + 1.0 / (1.0 + value)
+        return choice + np.maximum(0.2, -value) ** 0.5 + np.clip(value, 0.1, 0.6)
 
     traced = compute(x)
     assert depends(traced, ["x"])
-    names = {"pow": pow, "exp": math.exp, "log": math.log, "cos": math.cos, "fmax": max, "x": position}
+    names = {"pow": pow, "exp": math.exp, "log": math.log, "cos": math.cos, "fmax": max, "fmin": min, "x": position}
     for statement in program.statements:
         name, formula = statement.removeprefix("const double ").removesuffix(";").split(" = ")
-        names[name] = eval(_python(formula), {}, names)
-    assert eval(_python(text_of(traced)), {}, names) == pytest.approx(float(compute(position)), rel=1e-14)
-
-
-def _python(formula: str) -> str:
-    """C's choice as Python writes it; the tests have one level of it."""
-    return re.sub(r"\(([^?]*) \? ([^:]*) : (.*?)\)(?= \+|$)", r"((\2) if (\1) else (\3))", formula)
+        names[name] = eval(formula, {}, names)
+    assert eval(text_of(traced), {}, names) == pytest.approx(float(compute(position)), rel=1e-14)

@@ -54,12 +54,14 @@ class Traced(NDArrayOperatorsMixin):
         return self._made(_FORMULAS[ufunc], inputs)
 
     def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
+        if function is np.clip:
+            return arguments[0].clip(*arguments[1:], **options)
         if function is not np.where:
             return NotImplemented
         return self._made(lambda condition, yes, no: f"({condition} ? {yes} : {no})", arguments)
 
-    def clip(self, low: float | None, high: float | None, out: None = None) -> Traced:
-        """What np.clip calls, which is no function of the table."""
+    def clip(self, low: float | None, high: float | None) -> Traced:
+        """The number between two limits, either of which may be absent."""
         raised = self if low is None else np.maximum(self, low)
         return raised if high is None else np.minimum(raised, high)
 
