@@ -102,8 +102,9 @@ class Interpreter:
         numbers = {name: np.array(value, dtype=float) for name, value in data["numbers"].items()}
         structure = data["structure"]
         n_x, n_n, n_u, n_y = (structure[key] for key in ("states", "ports", "inputs", "outputs"))
-        shapes = {"A": (n_x, n_x), "B": (n_x, n_u + 1), "C": (n_x, n_n), "D": (n_y, n_x), "E": (n_y, n_u + 1),
-                  "F": (n_y, n_n), "R_x": (n_n, n_x), "R_u": (n_n, n_u + 1), "P": (n_n, n_n), "Q": (n_n, n_n)}  # fmt: skip
+        rows = dict.fromkeys("ABC", n_x) | dict.fromkeys("DEF", n_y) | dict.fromkeys(("R_x", "R_u", "P", "Q"), n_n)
+        columns = {"A": n_x, "D": n_x, "R_x": n_x, "B": n_u + 1, "E": n_u + 1, "R_u": n_u + 1}
+        shapes = {name: (rows[name], columns.get(name, n_n)) for name in rows}
         self.m = {name: numbers[name].reshape(shape) for name, shape in shapes.items()}
         self.x, self.w, self.y = numbers["x"], numbers["w"], numbers["y"]
         self.free = data["equations"]["free"]
