@@ -128,6 +128,9 @@ int usage(const char* program) {
     return 2;
 }
 
+// Too large for some stacks.
+exported::Processor processor(Circuit::sample_rate);
+
 }  // namespace
 
 int main(int count, char** words) {
@@ -152,7 +155,7 @@ int main(int count, char** words) {
     const Sound in = read_wav(words[1]);
     if (in.channels != Circuit::n_u) fail("has another number of channels than the circuit has inputs", words[1]);
 
-    static exported::Processor processor(in.rate);
+    processor.prepare(in.rate);
     for (int k = 0; k < Circuit::knobs; ++k) processor.turn(k, positions[k]);
     if (!processor.reset()) fail("no state of rest was found", "these knobs");
 
