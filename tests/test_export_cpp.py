@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -302,6 +303,16 @@ def test_latency_and_filters_at_every_oversampling(tmp_path: Path) -> None:
             expected = CircuitModel(circuit, RATE, factor, [])(torch.as_tensor(u)[None])[0][0].numpy()
         found, _ = program.run(u, {}, RATE, [500])
         assert np.abs(found - expected).max() < 1e-12
+
+
+def test_clang_finds_nothing_to_warn_of_either(tmp_path: Path) -> None:
+    pytest.importorskip("ziglang")
+    export(NETLISTS / "ts808_clipper.cir", "cpp", tmp_path / "out")
+    # Without the C++ standard library, which zig would first build.
+    clang = [sys.executable, "-m", "ziglang", "c++", "-nostdlib++", "-fno-exceptions"]
+    command = [*clang, "-std=c++17", *WARNINGS, "main.cpp", "-o", "play"]
+    done = subprocess.run(command, cwd=tmp_path / "out", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_name_is_safe_in_c() -> None:

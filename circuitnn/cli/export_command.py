@@ -19,8 +19,8 @@ from circuitnn.values import literal_values
 @click.option("--to", "target", type=click.Choice(list(TARGETS)), required=True, help="What to make.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The file or folder to write.")
 @set_option
-@click.option("--sample-rate", type=float, help="Hz.  [default: the run's, or 44100]")
-@click.option("--oversample", type=int, help="1, 2, 4 or 8.  [default: the run's, or 4]")
+@click.option("--sample-rate", type=click.FloatRange(1.0, 1e9), help="Hz.  [default: the run's, or 44100]")
+@click.option("--oversample", type=click.IntRange(1, 32), help="1, 2, 4 or 8.  [default: the run's, or 4]")
 @click.option("--input-level", type=float, help="Volt at digital full scale.  [default: the run's, or 1]")
 @click.option("--output-gain", type=float, help="Digital full scale per volt.  [default: the run's mean, or 1]")
 def export(
@@ -46,15 +46,15 @@ def export(
     for text in subject.circuit.notes:
         note(text)
     circuit, fixed = apply_settings(subject.circuit, settings)
-    given = {
-        "sample_rate": sample_rate, "oversample": oversample, "input_level": input_level, "output_gain": output_gain
-    }  # fmt: skip
     subject = replace(
         subject,
         circuit=circuit,
         values={**subject.values, **{name: literal_values(circuit)[name] for name in fixed}},
         intervals={name: ends for name, ends in subject.intervals.items() if name not in fixed},
-        **{name: value for name, value in given.items() if value is not None},
+        sample_rate=sample_rate or subject.sample_rate,
+        oversample=oversample or subject.oversample,
+        input_level=input_level or subject.input_level,
+        output_gain=output_gain or subject.output_gain,
     )
     with about(source):
         export_subject(subject, target, out)

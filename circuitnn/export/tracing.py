@@ -62,8 +62,8 @@ class Traced(NDArrayOperatorsMixin):
 
     def clip(self, low: float | None, high: float | None) -> Traced:
         """The number between two limits, either of which may be absent."""
-        raised = self if low is None else np.maximum(self, low)
-        return raised if high is None else np.minimum(raised, high)
+        raised = self if low is None else self._made(_FORMULAS[np.maximum], (self, low))
+        return raised if high is None else self._made(_FORMULAS[np.minimum], (raised, high))
 
     def __bool__(self) -> bool:
         raise TypeError("a choice that depends on a knob has to be written as a formula")
