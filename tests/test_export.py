@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import ngspice
 import numpy as np
 import pytest
 import torch
@@ -25,12 +26,15 @@ from circuitnn.export.placing import MARK
 from circuitnn.export.subject import subject_of
 from circuitnn.export.tracing import Program, depends, text_of
 from circuitnn.learnables import coordinates
+from circuitnn.mna import build_equations
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import read_netlist
+from circuitnn.operating_point import operating_point
 from circuitnn.runs import save_run
 from circuitnn.schemes import BDF2
 from circuitnn.symbolic import NUMPY
 from circuitnn.tapers import TAPERS, value_at
+from circuitnn.values import resolve
 
 NETLISTS = Path(__file__).parents[1] / "netlists"
 
@@ -66,6 +70,18 @@ def test_the_netlist_says_what_each_value_was_and_how_well_it_is_known(run_folde
     assert re.search(r"^\.param drive=0\.75 ; nominal 0\.5 -> fitted 0\.75 \(95 %: 0\.729\d to 0\.769\d\)$", text, re.M)
     assert "D1 out 0 DS\n" in text
     assert read_netlist(tmp_path / "out.cir") == subject_of(run_folder).circuit
+
+
+@pytest.mark.ngspice
+def test_ngspice_runs_the_netlist(run_folder: Path, tmp_path: Path) -> None:
+    export(run_folder, "spice", tmp_path / "out.cir")
+    text = (tmp_path / "out.cir").read_text().replace("VIN in 0 DC 0", "VIN in 0 DC 2")
+    printed = ngspice.run(text.replace(".end\n", ".control\nop\nprint v(out)\nquit\n.endc\n.end\n"), tmp_path)
+    found = float(re.search(r"v\(out\) = (\S+)", printed)[1])
+    circuit = subject_of(run_folder).circuit
+    equations = build_equations(circuit)
+    point = operating_point(equations, resolve(circuit, {}, NUMPY), circuit.temperature, inputs=[2.0])
+    assert found == pytest.approx(point.z[equations.unknowns.index("v(out)")], rel=1e-6)
 
 
 def test_a_value_that_nothing_is_known_of_has_the_whole_range_as_interval() -> None:

@@ -3,8 +3,8 @@
     python tests/benchmarks/export_speed.py [NAME ...] [--rate 44100] [--oversample 4] [--seconds 10] [--repeats 3]
 
 Percent of real time, in processor time of the thread: the median of the runs, and the worst block of the best run (the
-others count what the machine did meanwhile); with knobs that stand, and with all of them turned in every block. A plucked
-chord of 0.5 V peak goes in.
+others count what the machine did meanwhile); with knobs that stand, and with all of them turned in every block. A
+plucked chord of 0.5 V peak goes in.
 """
 
 from __future__ import annotations
