@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from circuitnn.errors import CircuitnnError
 from circuitnn.inspection.frequencies import AUDIBLE, curve
+from circuitnn.learnables import NORMAL_95
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import format_netlist
 from circuitnn.report import figures, judgement, words
@@ -121,7 +122,7 @@ def _behaviour(result: FitResult, recording: FittedRecording) -> _Behaviour:
             gains.append(small_signal_gain(model, knobs, frequencies))
             sweeps.append(level_sweep(model, knobs, highest))
         count = len(model.coordinates)
-        reach = words.NORMAL_95 * level_band(model, knobs, frequencies, result.covariance[:count, :count])
+        reach = NORMAL_95 * level_band(model, knobs, frequencies, result.covariance[:count, :count])
     except CircuitnnError as error:
         # A fit is worth more than these figures.
         return _Behaviour(f"No figures of the circuit's behaviour: {error.message}.")

@@ -11,7 +11,7 @@ import torch
 
 from circuitnn.fitting.model_check import shares
 from circuitnn.inspection import show
-from circuitnn.learnables import KNOB_WIDTH, Coordinate, coordinates
+from circuitnn.learnables import KNOB_WIDTH, NORMAL_95, Coordinate, coordinates
 from circuitnn.tapers import position_at
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ UNDISTURBED = "none"
 FAR = 3.0
 # By what the recordings are divided to say where the error is.
 KINDS = {"frequency": "Most error by frequency", "level": "By level of the input", "time": "By time"}
-# Standard deviations either way that hold 95 % of a normal distribution.
-NORMAL_95 = 1.96
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ def _value_row(result: FitResult, coordinate: Coordinate) -> ValueRow:
     free, slope = coordinate.free(fitted), coordinate.slope(fitted)
     # Intervals are symmetric where the fit works, so that those of positive values and of knobs stay in range.
     reach = NORMAL_95 * stderr / slope if slope > 0.0 and math.isfinite(stderr) else math.inf
-    ends = [float(coordinate.value(torch.tensor(free + side * reach, dtype=torch.float64))) for side in (-1.0, 1.0)]
+    ends = coordinate.interval(fitted, stderr)
     told = name not in result.identifiability.undetermined
     # A knob has no tolerance that it could leave.
     outside = coordinate.kind != "knob" and abs(free) - reach > width

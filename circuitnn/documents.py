@@ -1,0 +1,117 @@
+"""JSON files of a known format, from anybody: bounded in size, and every entry's type checked as it is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from circuitnn.errors import CircuitnnError
+
+
+def read_document(path: Path, form: str, version: int, max_bytes: int, hint: str) -> Document:
+    """The JSON object in a file whose "format" is `form` and whose "version" is at most `version`.
+
+    hint: how to mend a file that is damaged. Raises CircuitnnError.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(max_bytes + 1)
+    except OSError as error:
+        raise CircuitnnError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(raw) > max_bytes:
+        raise CircuitnnError(f"{path}: more than {max_bytes // 1_000_000} MB is no {form} file")
+    try:
+        data = json.loads(raw, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise CircuitnnError(f"{path}: not valid JSON: {error}", hint) from None
+    if not isinstance(data, dict):
+        raise CircuitnnError(f"{path}: expected a JSON object, found {type(data).__name__}")
+    document = Document(str(path), "", data, hint)
+    if data.get("format") != form:
+        raise document.wrong("format", form)
+    if document.integer("version") > version:
+        raise CircuitnnError(
+            f"{path}: version {document.integer('version')} of the format, but this program knows {version}",
+            "install a newer circuitnn",
+        )
+    return document
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a JSON number")
+
+
+@dataclass(frozen=True)
+class Document:
+    """Typed access to a JSON object that may hold anything. path, where, hint: for messages."""
+
+    path: str
+    where: str
+    value: Mapping[str, Any]
+    hint: str
+
+    def wrong(self, key: str, expected: str) -> CircuitnnError:
+        """The error for an entry that is not what it should be."""
+        found = json.dumps(self.value[key])[:60] if key in self.value else "nothing"
+        return CircuitnnError(f"{self.path}: {self.where}{key}: expected {expected}, found {found}", self.hint)
+
+    def number(self, key: str) -> float:
+        """A number of magnitude up to 1e300."""
+        value = self.value.get(key)
+        if not _is_number(value):
+            raise self.wrong(key, "a number")
+        return float(value)  # type: ignore[arg-type]
+
+    def integer(self, key: str) -> int:
+        """An integer of magnitude up to 2^53."""
+        value = self.value.get(key)
+        if isinstance(value, bool) or not isinstance(value, int) or abs(value) > 2**53:
+            raise self.wrong(key, "an integer")
+        return value
+
+    def text(self, key: str) -> str:
+        """A text."""
+        value = self.value.get(key)
+        if not isinstance(value, str):
+            raise self.wrong(key, "a text")
+        return value
+
+    def row(self, key: str) -> list[float]:
+        """A list of numbers."""
+        value = self.value.get(key)
+        if not isinstance(value, list) or not all(map(_is_number, value)):
+            raise self.wrong(key, "a list of numbers")
+        return [float(number) for number in value]
+
+    def rows(self, key: str) -> list[list[float]]:
+        """A list of lists of numbers."""
+        value = self.value.get(key)
+        if not isinstance(value, list) or not all(isinstance(row, list) and all(map(_is_number, row)) for row in value):
+            raise self.wrong(key, "a list of lists of numbers")
+        return [[float(number) for number in row] for row in value]
+
+    def numbers(self, key: str) -> dict[str, float | None]:
+        """A mapping of names to numbers or null."""
+        inner = self.inner(key)
+        return {name: None if entry is None else inner.number(name) for name, entry in inner.value.items()}
+
+    def inner(self, key: str) -> Document:
+        """An object."""
+        value = self.value.get(key)
+        if not isinstance(value, dict):
+            raise self.wrong(key, "an object")
+        return Document(self.path, f"{self.where}{key}.", value, self.hint)
+
+    def entries(self, key: str) -> Sequence[Document]:
+        """A list of objects."""
+        value = self.value.get(key)
+        if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+            raise self.wrong(key, "a list of objects")
+        return [Document(self.path, f"{self.where}{key}[{k}].", entry, self.hint) for k, entry in enumerate(value)]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e300
