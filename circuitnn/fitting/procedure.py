@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from circuitnn import metrics
 from circuitnn.audio import Recording
 from circuitnn.errors import CircuitnnError, RecordingError
-from circuitnn.fitting.alignment import DOUBTFUL, Alignment
-from circuitnn.fitting.blips import aligned
+from circuitnn.fitting.alignment import Alignment
 from circuitnn.fitting.checkpoint import APPROACH, FIT, Checkpoint, Progressed, fingerprint
 from circuitnn.fitting.gradient_descent import OPTIMIZERS
 from circuitnn.fitting.held_out import judge
@@ -25,6 +24,7 @@ from circuitnn.fitting.hum import mains_lines
 from circuitnn.fitting.identifiability import identifiability, scale_ambiguity
 from circuitnn.fitting.initial_state import begins_in_sound, usual_state
 from circuitnn.fitting.least_squares import DAMPING, SMALLEST_GAIN, Descent, LeastSquares, descend
+from circuitnn.fitting.locating import located
 from circuitnn.fitting.model_check import suggestions
 from circuitnn.fitting.observation import AT_REST, Observation
 from circuitnn.fitting.parallel import side_by_side
@@ -48,8 +48,6 @@ APPROACH_COARSER = 2
 SAME_LINE = 1.0
 # The recordings are weighted anew if they turn out to count for that many times what they did.
 HEAVIER = 3.0
-# Clocks that ran apart by more than this, relative, are reported: half a sample in 4 s at 44.1 kHz.
-DRIFTING = 3e-6
 ESRS = (metrics.esr, metrics.esr_gain_free, metrics.esr_preemphasis)
 
 
@@ -96,7 +94,7 @@ def fit(
     file = None if checkpoint is None else Checkpoint(
         checkpoint, fingerprint(model, recordings, (input_level, output_gain, max_iterations, robust))
     )  # fmt: skip
-    alignments = _aligned(recordings)
+    alignments = located(recordings)
     delays = [float(a.delay if r.delay is None else r.delay) for a, r in zip(alignments, recordings, strict=True)]
     # Recordings that do not overlap are told before the search, not by it.
     observe(model, recordings, delays)
@@ -119,7 +117,7 @@ def fit(
         model.free.copy_(torch.as_tensor(best.shared[: len(model.coordinates)]))
     model.tapers = unknowns.tapers(best.shared)
     level = unknowns.level(best.shared)
-    judged = judge(model, run.settled(held_out, best), _aligned(held_out), level)
+    judged = judge(model, run.settled(held_out, best), located(held_out), level)
     found = suggestions(run.problem(FIT, best, saved.hum), best) if suggest else None
     result = run.result(descent, saved, alignments)
     return replace(
@@ -373,33 +371,6 @@ class _Run:
             target=target,
             output=output,
         )
-
-
-def _aligned(recordings: Sequence[Recording]) -> list[Alignment]:
-    """All recordings at once; a doubtful delay is reported, and clocks that ran apart."""
-    alignments = side_by_side(_align, recordings)
-    for recording, alignment in zip(recordings, alignments, strict=True):
-        if alignment.confidence < DOUBTFUL:
-            warnings.warn(
-                f"{recording.name}: the delay of {alignment.delay} samples is doubtful (confidence "
-                f"{alignment.confidence:.2f}); trim dry and wet to start together",
-                stacklevel=3,
-            )
-        if alignment.drift is not None and abs(alignment.drift) > DRIFTING:
-            warnings.warn(
-                f"{recording.name}: the clocks of player and recorder ran apart by {1e6 * alignment.drift:.1f} parts "
-                f"per million, {alignment.drift * len(recording.wet):+.1f} samples at its end; play and record on one "
-                "interface",
-                stacklevel=3,
-            )
-    return alignments
-
-
-def _align(recording: Recording) -> Alignment:
-    """A known delay needs no search."""
-    if recording.delay is not None:
-        return Alignment(round(recording.delay), recording.polarity or 1, math.inf)
-    return aligned(recording.dry, recording.wet, recording.sample_rate)
 
 
 def _check(model: CircuitModel, recordings: Sequence[Recording], held_out: Sequence[Recording]) -> None:
