@@ -53,13 +53,13 @@ def mae(output: Signal, target: Signal) -> float:
 
 
 def mr_stft(output: Signal, target: Signal) -> float:
-    """Multi-resolution STFT distance with auraloss's defaults (Yamamoto et al. 2020; Steinmetz and Reiss 2020)."""
+    """Multi-resolution STFT distance, see losses.mr_stft."""
     import torch
-    from auraloss.freq import MultiResolutionSTFTLoss
 
-    pair = (torch.as_tensor(x, dtype=torch.float32)[None, None, :] for x in (output, target))
+    from circuitnn import losses
+
     with torch.no_grad():
-        return float(MultiResolutionSTFTLoss()(*pair))
+        return float(losses.mr_stft(torch.as_tensor(output), torch.as_tensor(target)))
 
 
 def aliasing_to_signal_ratio(output: Signal, frequency: float, sample_rate: float, band: float = math.inf) -> float:

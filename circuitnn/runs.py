@@ -63,6 +63,7 @@ def summary(result: FitResult) -> dict[str, Any]:
             "scale": list(found.scale),
         },
         "suggestions": None if result.suggestions is None else [asdict(s) for s in result.suggestions],
+        "refinement": None if result.refinement is None else asdict(result.refinement),
         "errors": [float(error) for error in result.errors],
         "reason": result.reason,
         "failures": result.failures,
@@ -193,6 +194,8 @@ def _document(result: FitResult, settings: Settings) -> dict[str, Any]:
             "input_level": settings.input_level,
             "output_gain": settings.output_gain,
             "max_iterations": settings.max_iterations,
+            "loss": settings.loss,
+            "optimizer": None if settings.loss is None else settings.optimizer,
             "command": settings.command,
         },
     }

@@ -36,6 +36,12 @@ if TYPE_CHECKING:
     "--output-gain", type=float, help="Digital full scale of WET per volt.  [default: estimated for each pair]"
 )
 @click.option("--max-iterations", type=click.IntRange(1, 10_000), default=40, show_default=True)
+@click.option(
+    "--loss", type=click.Choice(["mr-stft"]), help="Go on with it after least squares.  [default: least squares alone]"
+)
+@click.option(
+    "--optimizer", type=click.Choice(["lbfgs", "adam"]), default="lbfgs", show_default=True, help="What --loss goes by."
+)
 @click.option("--resume", is_flag=True, help="Go on where the same command was interrupted or killed.")
 @click.option("--suggest", is_flag=True, help="Say what else to learn: values that would explain the error.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [default: runs/<netlist name>]")
@@ -53,6 +59,8 @@ def fit(
     input_level_dbu: float | None,
     output_gain: float | None,
     max_iterations: int,
+    loss: str | None,
+    optimizer: str,
     resume: bool,
     suggest: bool,
     out: Path | None,
@@ -79,6 +87,7 @@ def fit(
         note(f"there is no {state.name} of an interrupted fit: this one begins from the start")
     circuit, fixed = open_netlist(netlist, settings)
 
+    from circuitnn import losses
     from circuitnn.fitting import fit as fit_model
     from circuitnn.models.circuit_model import CircuitModel
     from circuitnn.session import read_session
@@ -99,6 +108,8 @@ def fit(
                 held_out=session.held_out,
                 max_iterations=max_iterations,
                 suggest=suggest,
+                loss=None if loss is None else losses.mr_stft,
+                optimizer=optimizer,
                 progress=lambda stage, iteration, error: update(iteration, _progress_text(stage, iteration, error)),
                 checkpoint=state,
                 resume=resume,
@@ -114,8 +125,13 @@ def fit(
     )
     command = shlex.join(["circuitnn", *sys.argv[1:]])
     save_run(
-        result, folder, Settings(learn, tuple(settings), input_level, output_gain, *sources, max_iterations, command)
-    )
+        result,
+        folder,
+        Settings(
+            learn, tuple(settings), input_level, output_gain, *sources,
+            max_iterations=max_iterations, loss=loss, optimizer=optimizer, command=command,
+        ),
+    )  # fmt: skip
     if as_json:
         print_json(summary(result) | {"run": str(folder)})
     else:
@@ -200,6 +216,8 @@ def _progress_text(stage: str, iteration: int, error: float) -> str:
 
     if stage == "search":
         return "search for a start"
+    if stage == "refinement":
+        return f"{stage}: iteration {iteration}, loss {error:.4g}"
     return f"{stage}: iteration {iteration}, error {level(error)}"
 
 

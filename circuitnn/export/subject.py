@@ -78,7 +78,9 @@ def _of_run(folder: Path) -> Subject:
 
     run = load_run(folder)
     name = folder.absolute().name
-    start = Subject(name, run.nominal, run.sample_rate, run.oversample)
+    # What a fit learned of the knobs' tapers is in the fitted netlist only.
+    circuit = replace(run.nominal, knobs=run.circuit.knobs)
+    start = Subject(name, circuit, run.sample_rate, run.oversample)
     start = replace(start, input_level=run.input_level, output_gain=run.gain)
     return _of_fit(start, run.values, run.stderr)
 

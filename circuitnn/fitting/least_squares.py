@@ -111,17 +111,17 @@ class LeastSquares:
 
     def decrement(self, here: Evaluation) -> float:
         """The Newton decrement: what the whole undamped step would gain."""
-        return -0.5 * float(self._system(here)[1] @ self._whole(here))
+        return -0.5 * float(self.system(here)[1] @ self._whole(here))
 
     def _whole(self, here: Evaluation) -> Vector:
         """The undamped step."""
-        H, b = self._system(here)
+        H, b = self.system(here)
         # Where the recording outweighs the priors by 16 digits, directions that it cannot tell make H singular; they
         # gain nothing.
         step: Vector = np.array(np.linalg.lstsq(H, -b, rcond=None)[0], dtype=np.float64)
         return step
 
-    def _system(self, here: Evaluation) -> tuple[NDArray[np.float64], Vector]:
+    def system(self, here: Evaluation) -> tuple[NDArray[np.float64], Vector]:
         """Hessian and gradient of the objective."""
         widths, weight = self.problem.widths, self.samples / max(here.error, ERROR_FLOOR)
         return weight * here.H + np.diag(widths**-2.0), weight * here.b + here.point.shared / widths**2
@@ -130,7 +130,7 @@ class LeastSquares:
         if len(descent.errors) > self.iterations:
             return replace(descent, reason=f"{self.iterations} iterations")
         here = descent.found
-        H, b = self._system(here)
+        H, b = self.system(here)
         if self.decrement(here) < SMALLEST_PROMISE * self.unknowns:
             return replace(descent, reason=CONVERGED)
         step: Vector = np.array(np.linalg.solve(H + descent.damping * np.diag(np.diag(H)), -b), dtype=np.float64)

@@ -7,7 +7,6 @@ solved for exactly at every point (variable projection, Golub and Pereyra 1973),
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +17,7 @@ from circuitnn.audio import Recording
 from circuitnn.discretise import Numbers
 from circuitnn.errors import ConvergenceError
 from circuitnn.fitting.observation import Linearisation, Matrix, Normal, Observation, Snapshot, Window
+from circuitnn.fitting.parallel import side_by_side
 from circuitnn.fitting.reduction import Reduced, Reduction, reduce_gains
 from circuitnn.fitting.unknowns import Setting, Unknowns, setting
 from circuitnn.models.circuit_model import CircuitModel
@@ -70,6 +70,15 @@ class Problem:
         self.windows = windows
         self.widths = unknowns.widths
 
+    @property
+    def gain_groups(self) -> list[list[int]]:
+        """The recordings that have one output gain."""
+        groups: dict[str | int, list[int]] = {}
+        for k, observation in enumerate(self.observations):
+            name = observation.recording.gain_group
+            groups.setdefault(k if name is None else name, []).append(k)
+        return list(groups.values())
+
     def samples(self, delays: Vector) -> int:
         """How many samples count."""
         return sum(
@@ -98,10 +107,9 @@ class Problem:
             position, arguments = task
             return self.observations[position].normal(*arguments)
 
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            begun = list(pool.map(begin, jobs))
-            tasks = [(position, part) for (_, position), parts in zip(jobs, begun, strict=True) for part in parts]
-            normals = iter(list(pool.map(work, tasks)))
+        begun = side_by_side(begin, jobs)
+        tasks = [(position, part) for (_, position), parts in zip(jobs, begun, strict=True) for part in parts]
+        normals = iter(side_by_side(work, tasks))
         gathered: list[list[list[Normal]]] = [[] for _ in points]
         for (k, _), parts in zip(jobs, begun, strict=True):
             gathered[k].append([next(normals) for _ in parts])
@@ -153,12 +161,8 @@ class Problem:
         grams = [np.concatenate([normal.grams for normal in normals]) for normals in parts]
         if not all(np.isfinite(gram).all() for gram in grams):
             return None
-        groups: dict[str | int, list[int]] = {}
-        for k, observation in enumerate(self.observations):
-            name = observation.recording.gain_group
-            groups.setdefault(k if name is None else name, []).append(k)
         reduced: dict[int, Reduced] = {}
-        for group in groups.values():
+        for group in self.gain_groups:
             reductions = [Reduction(grams[k], len(self.unknowns)) for k in group]
             reduced |= dict(zip(group, reduce_gains(reductions, self.output_gain), strict=True))
         own = tuple(reduced[k] for k in range(len(grams)))

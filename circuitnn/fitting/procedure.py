@@ -17,14 +17,17 @@ from circuitnn.audio import Recording
 from circuitnn.errors import CircuitnnError, RecordingError
 from circuitnn.fitting.alignment import DOUBTFUL, Alignment, align
 from circuitnn.fitting.checkpoint import APPROACH, FIT, Checkpoint, Progressed, fingerprint
+from circuitnn.fitting.gradient_descent import OPTIMIZERS
 from circuitnn.fitting.held_out import judge
 from circuitnn.fitting.hum import mains_lines
 from circuitnn.fitting.identifiability import identifiability, scale_ambiguity
 from circuitnn.fitting.least_squares import DAMPING, SMALLEST_GAIN, Descent, LeastSquares, descend
 from circuitnn.fitting.model_check import suggestions
 from circuitnn.fitting.observation import Observation
+from circuitnn.fitting.parallel import side_by_side
 from circuitnn.fitting.problem import Evaluation, Point, Problem, observe
-from circuitnn.fitting.result import INTERRUPTED, FitResult, FittedRecording
+from circuitnn.fitting.refinement import Loss, Refined, refine
+from circuitnn.fitting.result import INTERRUPTED, FitResult, FittedRecording, Refinement
 from circuitnn.fitting.search import APPROACH_GAIN, APPROACH_ITERATIONS, APPROACH_WEIGHT, approach_windows, race
 from circuitnn.fitting.uncertainty import covariance, independent_samples, information
 from circuitnn.fitting.unknowns import Unknowns, setting
@@ -54,6 +57,8 @@ def fit(
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
     suggest: bool = False,
+    loss: Loss | None = None,
+    optimizer: str = "lbfgs",
 ) -> FitResult:
     """Fit the learnable values of `model` to recordings, and set the model to them.
 
@@ -63,13 +68,17 @@ def fit(
     (stage, iteration, relative squared error). Ctrl-C ends the fit with the best values so far. checkpoint: a file that
     holds the state after every step; with resume, a fit that was killed goes on from there, and ends with the same
     values. The file stays: delete it once the result is safe. suggest: look among the values that were not learned for
-    what would explain the error.
+    what would explain the error. loss: a distance of output [time] and target [time] that torch can differentiate, such
+    as losses.mr_stft: after least squares, the fit goes on with it in place of the squared error, by optimizer "lbfgs"
+    or "adam".
 
     Raises RecordingError for recordings that do not go together, CircuitnnError for a model that cannot be fitted.
     """
     began = time.perf_counter()
     _check(model, recordings, held_out)
     _check_levels(input_level, output_gain)
+    if optimizer not in OPTIMIZERS:
+        raise CircuitnnError(f"expected an optimizer among {', '.join(OPTIMIZERS)}, found {optimizer!r}")
     recordings = [replace(r, dry=np.asarray(r.dry, float), wet=np.asarray(r.wet, float)) for r in recordings]
     unknowns = Unknowns(model, recordings, input_level)
     for recording in held_out:
@@ -78,7 +87,7 @@ def fit(
         checkpoint, fingerprint(model, recordings, (input_level, output_gain, max_iterations))
     )  # fmt: skip
     saved = file.read(len(unknowns), len(recordings)) if file and resume else None
-    alignments = [_align(r) for r in recordings]
+    alignments = _aligned(recordings)
     delays = [float(a.delay if r.delay is None else r.delay) for a, r in zip(alignments, recordings, strict=True)]
     # Recordings that do not overlap are told before the search, not by it.
     observe(model, recordings, delays)
@@ -90,14 +99,19 @@ def fit(
     while (following := run.following(saved, descent)) is not None:
         saved = following
         descent = run.descend(saved, max_iterations)
+    refinement = None
+    if loss is not None and descent.reason != INTERRUPTED:
+        descent, refinement = run.refined(saved, descent, loss, optimizer, max_iterations)
     best = descent.found.point
     with torch.no_grad():
         model.free.copy_(torch.as_tensor(best.shared[: len(model.coordinates)]))
     level = unknowns.level(best.shared)
-    judged = judge(model, run.settled(held_out, best), [_align(r) for r in held_out], level)
+    judged = judge(model, run.settled(held_out, best), _aligned(held_out), level)
     found = suggestions(model, unknowns, recordings, best, saved.hum, output_gain) if suggest else None
     result = run.result(descent, saved, [alignment.confidence for alignment in alignments])
-    return replace(result, held_out=judged, suggestions=found, seconds=time.perf_counter() - began)
+    return replace(
+        result, held_out=judged, suggestions=found, refinement=refinement, seconds=time.perf_counter() - began
+    )
 
 
 class _Run:
@@ -168,7 +182,7 @@ class _Run:
         independent = whole * independent_samples(best, self.unknowns.widths, samples) / samples
         lines = self.hum(best.point)
         if done.stage == APPROACH:
-            return Progressed(FIT, best.point, independent, DAMPING, (), lines)
+            return Progressed(FIT, best.point, independent, descent.damping, (), lines)
         # A frequency that is merely estimated anew is not a new one.
         new = any(
             min((abs(f - known) for known in old), default=math.inf) > SAME_LINE
@@ -181,19 +195,49 @@ class _Run:
             FIT, best.point, max(independent, done.samples), DAMPING, descent.errors, lines if new else done.hum
         )
 
+    def refined(
+        self, last: Progressed, descent: Descent, loss: Loss, optimizer: str, iterations: int
+    ) -> tuple[Descent, Refinement | None]:
+        """The descent with its point moved to where the loss is least. Ctrl-C ends it with the best point so far."""
+        found, problem = descent.found, self.problem(FIT, descent.found.point, last.hum)
+        curvature, _ = LeastSquares(problem, last.samples, iterations).system(found)
+        latest: Refined | None = None
+        reason = descent.reason
+
+        def watch(refined: Refined) -> None:
+            nonlocal latest
+            latest = refined
+            self.say("refinement", refined.iterations, refined.after)
+
+        try:
+            refine(problem, found, curvature, last.samples, loss, optimizer, iterations, watch)
+        except KeyboardInterrupt:
+            reason = INTERRUPTED
+        if latest is None:
+            return replace(descent, reason=reason), None
+        (there,) = problem.evaluate([problem.moved(found, latest.shared - found.point.shared)])
+        if there is None:
+            return replace(descent, reason=reason), None
+        name = getattr(loss, "__name__", type(loss).__name__)
+        return (
+            replace(descent, best=there, errors=(*descent.errors, there.error), reason=reason),
+            Refinement(name, optimizer, latest.before, latest.after, latest.iterations),
+        )
+
     def hum(self, point: Point) -> Lines:
         """Frequencies of mains hum in what the model at `point` leaves over, for each recording."""
         observations = observe(self.model, self.recordings, list(point.delays))
-        lines = []
-        for position, observation in enumerate(observations):
-            begin, end = observation.span(float(point.delays[position]))
-            residual = observation.target(float(point.delays[position]))
+
+        def lines(observation: Observation, delay: float) -> tuple[float, ...]:
+            begin, end = observation.span(delay)
+            residual = observation.target(delay)
             output = self._output(observation.recording, point)[begin:end]
             # In place: a long recording has room for few copies.
             output *= float(output @ residual) / max(float(output @ output), 1e-300)
             residual -= output
-            lines.append(mains_lines(residual, self.model.sample_rate))
-        return tuple(lines)
+            return mains_lines(residual, self.model.sample_rate)
+
+        return tuple(side_by_side(lines, observations, point.delays.tolist()))
 
     def _output(self, recording: Recording, point: Point) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         overrides = self.unknowns.overrides(torch.as_tensor(point.shared), setting(recording))
@@ -213,10 +257,13 @@ class _Run:
             unknowns.names, information(evaluation, samples), unknowns.widths
         )  # fmt: skip
         learned = {c.name for c in model.coordinates}
+        positions = range(len(self.recordings))
         fitted = tuple(
-            self._judge(observation, evaluation, position, confidence)
-            for position, (observation, confidence) in enumerate(zip(problem.observations, confidences, strict=True))
-        )
+            side_by_side(
+                lambda observation, position, confidence: self._judge(observation, evaluation, position, confidence),
+                problem.observations, positions, confidences,
+            )
+        )  # fmt: skip
         for one, recording in zip(fitted, self.recordings, strict=True):
             if recording.polarity not in (None, one.polarity):
                 warnings.warn(
@@ -278,18 +325,24 @@ class _Run:
         )
 
 
+def _aligned(recordings: Sequence[Recording]) -> list[Alignment]:
+    """All recordings at once; a doubtful delay is reported."""
+    alignments = side_by_side(_align, recordings)
+    for recording, alignment in zip(recordings, alignments, strict=True):
+        if alignment.confidence < DOUBTFUL:
+            warnings.warn(
+                f"{recording.name}: the delay of {alignment.delay} samples is doubtful (confidence "
+                f"{alignment.confidence:.2f}); trim dry and wet to start together",
+                stacklevel=3,
+            )
+    return alignments
+
+
 def _align(recording: Recording) -> Alignment:
-    """A known delay needs no search; a doubtful one is reported."""
+    """A known delay needs no search."""
     if recording.delay is not None:
         return Alignment(round(recording.delay), recording.polarity or 1, math.inf)
-    alignment = align(recording.dry, recording.wet, recording.sample_rate)
-    if alignment.confidence < DOUBTFUL:
-        warnings.warn(
-            f"{recording.name}: the delay of {alignment.delay} samples is doubtful (confidence "
-            f"{alignment.confidence:.2f}); trim dry and wet to start together",
-            stacklevel=3,
-        )
-    return alignment
+    return align(recording.dry, recording.wet, recording.sample_rate)
 
 
 def _check(model: CircuitModel, recordings: Sequence[Recording], held_out: Sequence[Recording]) -> None:

@@ -127,6 +127,18 @@ class Suggestion:
 
 
 @dataclass(frozen=True)
+class Refinement:
+    """What a fit gained after least squares by another loss: its name, the optimizer, the mean loss of the recordings
+    before and after, and the iterations that took."""
+
+    loss: str
+    optimizer: str
+    before: float
+    after: float
+    iterations: int
+
+
+@dataclass(frozen=True)
 class FitResult:
     """values, stderr, nominal: learnable values by name, their standard errors and the netlist's, in SI units;
     covariance [p, p]: in the coordinates that are learned (see learnables.Coordinate), of the values, then of the
@@ -137,7 +149,7 @@ class FitResult:
     squared targets, with the fitted gain and with the best one. errors: relative squared error after each step; reason:
     why the fit ended; failures: steps of the last simulation that did not converge. seconds: what the fit took.
     held_out: recordings that took no part, each with the gain that suits it best. suggestions: what else to learn, the
-    best first; None if that was not asked for.
+    best first; None if that was not asked for. refinement: None if least squares had the last word.
     """
 
     circuit: Circuit = field(repr=False)
@@ -162,6 +174,7 @@ class FitResult:
     seconds: float = 0.0
     held_out: tuple[FittedRecording, ...] = ()
     suggestions: tuple[Suggestion, ...] | None = None
+    refinement: Refinement | None = None
 
     @property
     def interrupted(self) -> bool:
@@ -190,7 +203,8 @@ class Source:
 @dataclass(frozen=True)
 class Settings:
     """What it takes to repeat a fit. fixed: `--set` settings as written; input_level [V at digital full scale] and
-    output_gain [full scale per volt]: None where they were estimated; sources, held_out: one per recording; command:
+    output_gain [full scale per volt]: None where they were estimated; loss: what came after least squares, None for
+    nothing; sources, held_out: one per recording; command:
     the command line, "" for a fit that was called from Python."""
 
     learn: str = "marked"
@@ -200,4 +214,6 @@ class Settings:
     sources: tuple[Source, ...] = ()
     held_out: tuple[Source, ...] = ()
     max_iterations: int = 40
+    loss: str | None = None
+    optimizer: str = "lbfgs"
     command: str = ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from circuitnn.errors import ConvergenceError
 from circuitnn.fitting.alignment import LAG_RANGE, best_lag
 from circuitnn.fitting.least_squares import Descent, LeastSquares, descend
 from circuitnn.fitting.observation import Observation, Window
+from circuitnn.fitting.parallel import side_by_side
 from circuitnn.fitting.problem import Point, Problem, observe
 from circuitnn.fitting.unknowns import LEVEL_NAME, LEVEL_WIDTH, Setting, Unknowns, setting
 from circuitnn.metrics import preemphasise
@@ -166,8 +168,10 @@ def _errors(problem: Problem, trials: Sequence[Vector], delays: Vector) -> list[
                 history_at_rest(rest, model.oversample),
             )
             outputs = simulate(inputs, x, w, theta, model.kernel, model.oversample, down=down).y
-            for k, output in zip(alive, outputs[:, model.latency :, 0].numpy(), strict=True):
-                errors[k, position], lags[k, position] = _compare(observation, output, float(delays[position]))
+            compared = side_by_side(
+                partial(_compare, observation, float(delays[position])), outputs[:, model.latency :, 0].numpy()
+            )
+            errors[alive, position], lags[alive, position] = np.transpose(compared)
     return [(float(mean), row) for mean, row in zip(errors.mean(1), lags, strict=True)]
 
 
@@ -184,7 +188,7 @@ def _at_rest(problem: Problem, trial: Vector, key: Setting) -> tuple[Tensor, ...
     return (model.discrete.theta_of(numbers, unknowns.level(trial)), *rest)
 
 
-def _compare(observation: Observation, output: Vector, delay: float) -> tuple[float, float]:
+def _compare(observation: Observation, delay: float, output: Vector) -> tuple[float, float]:
     """Relative squared error with the best gain and delay, and that delay less the present one."""
     begin, end = observation.span(delay)
     begin, end = begin + LAG_RANGE, end - LAG_RANGE

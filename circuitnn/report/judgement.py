@@ -71,6 +71,9 @@ def course(result: FitResult) -> str:
     steps = f"{count} step{'' if count == 1 else 's'}"
     if result.interrupted:
         return f"Interrupted after {steps} and {result.seconds:.1f} s, before the fit had converged."
+    if (last := result.refinement) is not None:
+        change = f"{last.loss} from {last.before:.4g} to {last.after:.4g} in {last.iterations} iterations"
+        return f"Converged, and then brought {change} of {last.optimizer}, in {result.seconds:.1f} s."
     if result.reason in CONVERGED:
         return f"Converged in {steps} and {result.seconds:.1f} s."
     return f"Stopped after {result.reason} and {result.seconds:.1f} s, before the fit had converged."

@@ -179,6 +179,7 @@ def _settings(result: FitResult, settings: Settings) -> list[tuple[str, str]]:
             "estimated for each recording" if settings.output_gain is None else f"{settings.output_gain:g} per volt",
         ),
         ("steps at most", str(settings.max_iterations)),
+        ("after least squares", "nothing" if settings.loss is None else f"{settings.loss} by {settings.optimizer}"),
     ]
     rows += [("recording", f"{source.dry} → {source.wet}") for source in settings.sources]
     programs = [f"{name} {version(name)}" for name in ("circuitnn", "torch", "numpy")]
