@@ -23,6 +23,8 @@ if TYPE_CHECKING:
         OutputError,
         RecordingError,
     )
+    from circuitnn.export import export
+    from circuitnn.export.model_file import read_model
     from circuitnn.fitting import FitResult, fit
     from circuitnn.models.circuit_model import CircuitModel, CircuitState
     from circuitnn.netlist import parse_netlist, read_netlist, write_netlist
@@ -44,8 +46,10 @@ _HOMES = {
     "Recording": "circuitnn.audio",
     "RecordingError": "circuitnn.errors",
     "Session": "circuitnn.session",
+    "export": "circuitnn.export",
     "fit": "circuitnn.fitting",
     "parse_netlist": "circuitnn.netlist",
+    "read_model": "circuitnn.export.model_file",
     "read_netlist": "circuitnn.netlist",
     "read_session": "circuitnn.session",
     "write_netlist": "circuitnn.netlist",
@@ -66,8 +70,10 @@ __all__ = [
     "Recording",
     "RecordingError",
     "Session",
+    "export",
     "fit",
     "parse_netlist",
+    "read_model",
     "read_netlist",
     "read_session",
     "write_netlist",

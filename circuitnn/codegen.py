@@ -143,8 +143,9 @@ def _limit(junction: Junction, positions: Mapping[Symbol, int]) -> str:
     return f"after[{k}] = circuitnn::{function}({arguments});"
 
 
-def law_source(law: Law) -> str:
-    """The C++ struct of a device law: ports, coefficients, evaluate, differentiate, limit."""
+def law_source(law: Law, differentiated: bool = True) -> str:
+    """The C++ struct of a device law: ports, coefficients, evaluate, differentiate (by the coefficients too, which
+    gradients need and nothing else), limit."""
     n, k = law.ports, len(law.coefficients)
     targets = [f"i_[{j}]" for j in range(n)]
     values = [*law.currents, *law.current_jacobian]
@@ -164,6 +165,16 @@ def law_source(law: Law) -> str:
         if junction.bounds_curvature and junction.beyond is None
     }
     limits = "\n".join(f"        {_limit(junction, positions)}" for junction in law.junctions)
+    differentiate = f"""
+    template <class Real>
+    CIRCUITNN_INLINE static inline void differentiate(const Real* w_, [[maybe_unused]] const Real* c_,
+                                                      [[maybe_unused]] Real* v_, Real* i_, [[maybe_unused]] Real* dv_,
+                                                      Real* di_, int m_, [[maybe_unused]] Real* dv_dc_,
+                                                      [[maybe_unused]] Real* di_dc_) {{
+{_names(law)}
+{_assignments(targets + gradient_targets, values + gradients, "        ")}
+    }}
+"""
     return f"""struct {law.name} {{
     static constexpr int ports = {n}, coefficients = {k};
     static constexpr bool voltage_is_variable = {str(law.voltage_is_variable).lower()};
@@ -178,16 +189,7 @@ def law_source(law: Law) -> str:
 {_names(law)}
 {_assignments(targets, values, "        ")}
     }}
-
-    template <class Real>
-    CIRCUITNN_INLINE static inline void differentiate(const Real* w_, [[maybe_unused]] const Real* c_,
-                                                      [[maybe_unused]] Real* v_, Real* i_, [[maybe_unused]] Real* dv_,
-                                                      Real* di_, int m_, [[maybe_unused]] Real* dv_dc_,
-                                                      [[maybe_unused]] Real* di_dc_) {{
-{_names(law)}
-{_assignments(targets + gradient_targets, values + gradients, "        ")}
-    }}
-
+{differentiate if differentiated else ""}
     template <class Real>
     CIRCUITNN_INLINE static inline void limit([[maybe_unused]] const Real* before, [[maybe_unused]] Real* after,
                              [[maybe_unused]] const Real* c_) {{

@@ -74,13 +74,16 @@ class DiscreteCircuit:
         """Everything that depends on the values, before any matrix is built."""
         return Numbers(*(_vector(part) for part in self.scalars(overrides)))
 
-    def scalars(self, overrides: Mapping[str, Any]) -> tuple[list[Any], list[Any], list[Any]]:
-        """The entries of `numbers`, one by one."""
-        values = resolve(self.circuit, overrides, _TORCH)
+    def scalars(
+        self, overrides: Mapping[str, Any], operations: Operations = _TORCH, factor: Any = None
+    ) -> tuple[list[Any], list[Any], list[Any]]:
+        """The entries of `numbers`, one by one. operations: of the overrides' type; factor: of differentiation, if it
+        is not this circuit's own."""
+        values = resolve(self.circuit, overrides, operations)
         coefficients = list[Any]()
         for device in self.equations.devices:
-            coefficients += device_coefficients(device, values, self.circuit.temperature, _TORCH).values()
-        c = self.equations.coefficient_values(values, self.factor)
+            coefficients += device_coefficients(device, values, self.circuit.temperature, operations).values()
+        c = self.equations.coefficient_values(values, self.factor if factor is None else factor)
         return c, self.equations.source_values(values), coefficients
 
     def theta_along(self, overrides: Mapping[str, Any], points: int) -> Tensor:

@@ -169,7 +169,7 @@ def retuning(
 
     Raises CircuitError if one of them is not a resistance or a gain.
     """
-    pairs = [_rank_one(equations, k) for k in moving]
+    pairs = [rank_one(equations, k) for k in moving]
     left = np.array([a for a, _ in pairs]).reshape(len(pairs), len(equations.unknowns))
     right = np.array([b for _, b in pairs]).reshape(len(pairs), len(equations.unknowns))
     return Retuning(equations, selection, *_responses(equations, selection, scheme, c, s, left, right))
@@ -265,7 +265,7 @@ def _products(equations: Equations, coefficient: int) -> list[_Product]:
     return found
 
 
-def _rank_one(equations: Equations, coefficient: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def rank_one(equations: Equations, coefficient: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """a and b [m] such that M changes by a b^T with the coefficient."""
     unit = np.zeros(len(equations.coefficients))
     unit[coefficient] = 1.0

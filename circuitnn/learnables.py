@@ -17,6 +17,8 @@ from circuitnn.values import literal_values
 PARAMETER_TOLERANCE = 0.2
 # Saturation currents vary by multiples from part to part, not by percents: a factor of 3 either way.
 SATURATION_TOLERANCE = 2.0
+# Of a normal distribution, 95 % lie within so many standard deviations.
+NORMAL_95 = 1.96
 # A knob's logit: the logistic prior of a position that nobody wrote down, nearly uniform over the travel.
 KNOB_WIDTH = 1.8
 # A coupling coefficient varies by its leakage 1 - |k|, by a factor of 2 either way where no tolerance is stated.
@@ -79,6 +81,14 @@ class Coordinate:
         if self.kind == "coupling":
             return 0.5 * (1.0 - value**2)
         return value if self.kind == "positive" else 1.0
+
+    def interval(self, value: float, stderr: float) -> tuple[float, float]:
+        """The 95 % interval around `value`, symmetric in the coordinate, so that its ends are possible values; the
+        whole range where nothing is known."""
+        slope = self.slope(value)
+        reach = NORMAL_95 * stderr / slope if slope > 0.0 and math.isfinite(stderr) else math.inf
+        low, high = (self.value(torch.tensor(self.free(value) + side * reach, dtype=torch.float64)) for side in (-1, 1))
+        return float(low), float(high)
 
 
 def coordinates(circuit: Circuit, learn: str | Sequence[str]) -> tuple[Coordinate, ...]:

@@ -15,7 +15,7 @@ import os
 import shutil
 import statistics
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from circuitnn.audio import write_wav
 from circuitnn.circuit import Circuit
+from circuitnn.documents import Document, read_document
 from circuitnn.errors import CircuitnnError, OutputError
 from circuitnn.netlist import format_netlist, read_netlist
 
@@ -47,6 +48,7 @@ def summary(result: FitResult) -> dict[str, Any]:
         "prior_stderr": _floats(result.prior_stderr),
         "positions": _floats(result.positions),
         "positions_stderr": _floats(result.positions_stderr),
+        "laws": [asdict(law) for law in result.laws],
         "input_level": float(result.input_level),
         "input_level_stderr": float(result.input_level_stderr),
         "recordings": [_recording(recording) for recording in result.recordings],
@@ -81,6 +83,9 @@ def _recording(recording: FittedRecording) -> dict[str, Any]:
         "knobs": _floats(recording.knobs),
         "polarity": recording.polarity,
         "samples": len(recording.target),
+        "cut": recording.cut,
+        "drift": None if recording.drift is None else float(recording.drift),
+        "doubted": [list(part) for part in recording.doubted],
         "hum": [{"frequency": float(f), "amplitude": float(amplitude)} for f, amplitude in recording.hum.items()],
         **{name: float(getattr(recording, name)) for name in numbers},
     }
@@ -150,7 +155,8 @@ def save_run(result: FitResult, folder: str | os.PathLike[str], settings: Settin
     try:
         built = work / "new"
         built.mkdir()
-        (built / "fitted.cir").write_text(format_netlist(result.circuit, _floats(result.values)), encoding="utf-8")
+        fitted = format_netlist(result.fitted_circuit, _floats(result.values))
+        (built / "fitted.cir").write_text(fitted, encoding="utf-8")
         (built / "nominal.cir").write_text(format_netlist(result.circuit), encoding="utf-8")
         for k, recording in enumerate(result.recordings):
             write_wav(built / f"wet_{k}.wav", recording.output, round(result.sample_rate))
@@ -193,6 +199,7 @@ def _document(result: FitResult, settings: Settings) -> dict[str, Any]:
             "input_level": settings.input_level,
             "output_gain": settings.output_gain,
             "max_iterations": settings.max_iterations,
+            "robust": settings.robust,
             "loss": settings.loss,
             "optimizer": None if settings.loss is None else settings.optimizer,
             "command": settings.command,
@@ -237,6 +244,11 @@ class Run:
     reason: str
 
     @cached_property
+    def nominal(self) -> Circuit:
+        """The circuit that the fit started from. Raises NetlistError."""
+        return read_netlist(self.folder / "nominal.cir")
+
+    @cached_property
     def delay(self) -> float:
         """The median delay of its recordings, in samples."""
         return statistics.median(recording.delay for recording in self.recordings)
@@ -251,14 +263,9 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
     """Read a run directory. Raises CircuitnnError for one that is missing, broken or of a later format."""
     folder = Path(folder)
     path = folder / "run.json"
-    data = _Reader(str(path), "", _read_json(path))
-    if data.value.get("format") != FORMAT:
-        raise data.wrong("format", FORMAT)
-    if data.integer("version") > VERSION:
-        raise CircuitnnError(
-            f"{path}: version {data.integer('version')} of the format, but this program knows {VERSION}",
-            "install a newer circuitnn",
-        )
+    if not path.is_file():
+        raise CircuitnnError(f"{folder}: not a run: there is no run.json", "runs are made by `circuitnn fit`")
+    data = read_document(path, FORMAT, VERSION, MAX_BYTES, "fit again; the file is damaged")
     recordings = tuple(
         RunRecording(entry.text("name"), entry.number("gain"), entry.number("delay"), _length_difference(entry))
         for entry in data.entries("recordings")
@@ -279,80 +286,7 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise CircuitnnError(
-            f"{path.parent}: not a run: there is no run.json", "runs are made by `circuitnn fit`"
-        ) from None
-    except OSError as error:
-        raise CircuitnnError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(raw) > MAX_BYTES:
-        raise CircuitnnError(f"{path}: more than {MAX_BYTES // 1_000_000} MB is no run.json")
-    try:
-        data = json.loads(raw, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise CircuitnnError(f"{path}: not valid JSON: {error}", "fit again; the file is damaged") from None
-    if not isinstance(data, dict):
-        raise CircuitnnError(f"{path}: expected a JSON object, found {type(data).__name__}")
-    return data
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a JSON number")
-
-
-def _length_difference(entry: _Reader) -> int | None:
+def _length_difference(entry: Document) -> int | None:
     if "dry_samples" not in entry.value:
         return None
     return entry.integer("dry_samples") - entry.integer("wet_samples")
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """Typed access to a JSON object that may hold anything. path, where: for messages."""
-
-    path: str
-    where: str
-    value: Mapping[str, Any]
-
-    def wrong(self, key: str, expected: str) -> CircuitnnError:
-        found = json.dumps(self.value[key])[:60] if key in self.value else "nothing"
-        return CircuitnnError(
-            f"{self.path}: {self.where}{key}: expected {expected}, found {found}", "fit again; the file is damaged"
-        )
-
-    def number(self, key: str) -> float:
-        value = self.value.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e300:
-            raise self.wrong(key, "a number")
-        return float(value)
-
-    def integer(self, key: str) -> int:
-        value = self.value.get(key)
-        if isinstance(value, bool) or not isinstance(value, int) or abs(value) > 2**53:
-            raise self.wrong(key, "an integer")
-        return value
-
-    def text(self, key: str) -> str:
-        value = self.value.get(key)
-        if not isinstance(value, str):
-            raise self.wrong(key, "a text")
-        return value
-
-    def numbers(self, key: str) -> dict[str, float | None]:
-        """A mapping of names to numbers or null."""
-        value = self.value.get(key)
-        if not isinstance(value, dict):
-            raise self.wrong(key, "an object")
-        inner = _Reader(self.path, f"{self.where}{key}.", value)
-        return {name: None if entry is None else inner.number(name) for name, entry in value.items()}
-
-    def entries(self, key: str) -> Sequence[_Reader]:
-        """A list of objects."""
-        value = self.value.get(key)
-        if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-            raise self.wrong(key, "a list of objects")
-        return [_Reader(self.path, f"{self.where}{key}[{k}].", entry) for k, entry in enumerate(value)]

@@ -1,6 +1,9 @@
-"""Makes docs/benchmarks.md and docs/images/cost.png: python docs/make_benchmarks.py [--full] [--quick] [--out FOLDER]
+"""Makes docs/benchmarks.md and docs/images/cost.png:
 
-Every table is what the command beside it printed. Takes several minutes of a machine that does nothing else.
+    python docs/make_benchmarks.py [--full] [--quick] [--only netlists,cost,aliasing,peers] [--out FOLDER]
+
+Every table is what the command beside it printed. All of them take half an hour of a machine that does nothing else;
+--only makes some of them anew and keeps the others.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +35,13 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 PROGRAMS = ROOT / "tests" / "benchmarks"
 BLUE, GREY = "#1f6feb", "#8b949e"
+# What the page consists of, and under which headings.
+HEADINGS = {
+    "netlists": "Every netlist",
+    "cost": "A gradient against the length of the recording",
+    "aliasing": "Aliasing",
+    "peers": "Against other programs",
+}
 # The columns of the histogram; the last one has all iterations above.
 COLUMNS = 8
 # Seconds of audio whose gradient is taken; the last ones only with --full.
@@ -119,7 +129,7 @@ def netlists_section(quick: bool) -> str:
     )  # fmt: skip
     one = entries[0]
     return f"""\
-## Every netlist
+## {HEADINGS["netlists"]}
 
     circuitnn {" ".join(command)}
 
@@ -148,7 +158,7 @@ def shares(histogram: Sequence[int]) -> list[str]:
 def aliasing_section() -> str:
     command = "tests/benchmarks/aliasing_table.py"
     return f"""\
-## Aliasing
+## {HEADINGS["aliasing"]}
 
     python {command}
 
@@ -196,7 +206,7 @@ def cost_section(lengths: Sequence[float], out: Path) -> str:
         for c in costs
     ]  # fmt: skip
     return f"""\
-## A gradient against the length of the recording
+## {HEADINGS["cost"]}
 
     python {program} --gradient-of SECONDS
 
@@ -249,7 +259,7 @@ def peers_section(quick: bool) -> str:
     ]  # fmt: skip
     skipped = "".join(f"\nNot measured: {name}, {reason}.\n" for name, reason in found["skipped"].items())
     return f"""\
-## Against other programs
+## {HEADINGS["peers"]}
 
     python {" ".join(command)}
 
@@ -264,22 +274,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="gradients of up to 10 minutes of audio")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see whether everything works")
+    parser.add_argument("--only", default=",".join(HEADINGS), help="sections to make anew")
     parser.add_argument("--out", type=Path, default=DOCS, help="folder for benchmarks.md and images/cost.png")
     parser.add_argument("--gradient-of", type=float, metavar="SECONDS", help="only measure one gradient; prints JSON")
     arguments = parser.parse_args()
     if arguments.gradient_of is not None:
         print(json.dumps(asdict(gradient_cost(arguments.gradient_of))))
         return
+    chosen = arguments.only.split(",")
+    if unknown := [name for name in chosen if name not in HEADINGS]:
+        parser.error(f"--only: expected some of {','.join(HEADINGS)}, found {','.join(unknown)}")
     arguments.out.mkdir(parents=True, exist_ok=True)
+    page = arguments.out / "benchmarks.md"
     lengths = SHORT if arguments.quick else LENGTHS + (LONG if arguments.full else ())
-    sections = [netlists_section(arguments.quick), cost_section(lengths, arguments.out)]
-    if (PROGRAMS / "aliasing_table.py").exists():
-        sections.append(aliasing_section())
-    if (PROGRAMS / "core_speed.py").exists():
-        sections.append(peers_section(arguments.quick))
-    option = " --full" if arguments.full else ""
-    title = f"# Benchmarks\n\nMade by `python docs/make_benchmarks.py{option}` on this machine:\n\n{machine()}\n"
-    (arguments.out / "benchmarks.md").write_text("\n".join([title, *sections]))
+    makers: Mapping[str, Callable[[], str]] = {
+        "netlists": lambda: netlists_section(arguments.quick),
+        "cost": lambda: cost_section(lengths, arguments.out),
+        "aliasing": aliasing_section,
+        "peers": lambda: peers_section(arguments.quick),
+    }
+    kept = sections_of(page.read_text()) if page.exists() and len(chosen) < len(HEADINGS) else {}
+    sections = [makers[name]() if name in chosen else kept.get(heading, "") for name, heading in HEADINGS.items()]
+    title = f"# Benchmarks\n\nMade by `python docs/make_benchmarks.py --full` on this machine:\n\n{machine()}\n"
+    page.write_text("\n".join([title, *filter(None, sections)]))
+
+
+def sections_of(page: str) -> dict[str, str]:
+    """Heading -> section of a page that was made before."""
+    parts = page.split("\n## ")[1:]
+    return {part.partition("\n")[0]: f"## {part.rstrip()}\n" for part in parts}
 
 
 if __name__ == "__main__":

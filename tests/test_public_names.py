@@ -21,6 +21,8 @@ PUBLIC = [
     "read_session",
     "fit",
     "FitResult",
+    "export",
+    "read_model",
     "CircuitnnError",
     "NetlistError",
     "CircuitError",

@@ -52,18 +52,20 @@ def source(model: CircuitModel, tuning: Tuning, knobs: list[str]) -> str:
     lines += [f"numbers[{k}] = {sympy.ccode(formula)};" for k, formula in enumerate(tuning.formulas)]
     return f"""{model.discrete.structure.source}
 #include "tuning.hpp"
+using Tuned = circuitnn::Tuning<Circuit, {len(tuning.formulas)}>;
+static_assert(sizeof(Tuned) == {len(tuning.data)} * sizeof(double));
 struct Map {{
-    static constexpr int knobs = {len(knobs)}, coefficients = {len(tuning.formulas)};
-    static void set(const double* positions, double* numbers) {{
+    static constexpr int knobs = {len(knobs)};
+    static bool moves(int) {{ return true; }}
+    const Tuned& tuned;
+    void numbers(const double* positions, double* theta) const {{
+        double numbers[{len(tuning.formulas)}];
         {" ".join(lines)}
+        tuned.numbers(numbers, theta);
     }}
 }};
-using Tuned = circuitnn::Tuning<Circuit, Map::coefficients>;
-static_assert(sizeof(Tuned) == {len(tuning.data)} * sizeof(double));
 extern "C" void numbers(const double* data, const double* positions, double* theta) {{
-    double coefficients[Map::coefficients];
-    Map::set(positions, coefficients);
-    reinterpret_cast<const Tuned*>(data)->numbers(coefficients, theta);
+    Map{{*reinterpret_cast<const Tuned*>(data)}}.numbers(positions, theta);
 }}
 """
 
@@ -73,7 +75,9 @@ RUN = """
 extern "C" void run(const double* data, const double* positions, const double* turns, int64_t blocks,
                     const int64_t* pieces, int64_t count, int64_t hold, const double* u, double* x, double* w,
                     double* y) {
-    circuitnn::Knobs<Circuit, Map> knobs(*reinterpret_cast<const Tuned*>(data), hold, positions);
+    const Map map{*reinterpret_cast<const Tuned*>(data)};
+    circuitnn::Knobs<Circuit, Map> knobs(map, hold);
+    knobs.start(positions);
     circuitnn::Statistics statistics;
     for (int64_t block = 0; block < blocks; ++block) {
         for (int k = 0; k < Map::knobs; ++k) knobs.turn(k, turns[block * Map::knobs + k]);

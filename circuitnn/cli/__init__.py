@@ -8,6 +8,7 @@ from circuitnn.cli.bench_command import bench
 from circuitnn.cli.console import ReportingGroup
 from circuitnn.cli.evaluate_command import evaluate
 from circuitnn.cli.excite_command import excite
+from circuitnn.cli.export_command import export
 from circuitnn.cli.fit_command import fit
 from circuitnn.cli.inspect_command import inspect
 from circuitnn.cli.simulate_command import simulate
@@ -21,5 +22,5 @@ def main() -> None:
     """SPICE netlists as differentiable, compiled audio circuit models, fitted to recordings."""
 
 
-for command in (inspect, simulate, excite, fit, evaluate, bench):
+for command in (inspect, simulate, excite, fit, evaluate, export, bench):
     main.add_command(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -42,8 +43,13 @@ def write_netlist(circuit: Circuit, path: str | Path, values: Mapping[str, float
         raise OutputError(f"{path}: cannot be written: {error}") from None
 
 
-def format_netlist(circuit: Circuit, values: Mapping[str, float] | None = None) -> str:
+def format_netlist(
+    circuit: Circuit,
+    values: Mapping[str, float] | None = None,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
+) -> str:
     """The text of a flat netlist. values: numbers for elements (R4), model parameters (DCLIP.is) and .params (drive).
+    What they replace stands in a comment, with the 95 % interval of those that have one in `intervals`.
 
     Only plain numbers can be replaced, not formulas. Raises CircuitnnError for another name.
     """
@@ -54,13 +60,21 @@ def format_netlist(circuit: Circuit, values: Mapping[str, float] | None = None) 
             new = number(float(value))
         except (ArithmeticError, ValueError):
             raise CircuitnnError(f"{given}: {value} is not a finite number") from None
-        if float(old := literal(circuit, name)) != float(new):
-            nominal[name] = format_quantity(float(old))
+        ends = (intervals or {}).get(given)
+        if ends is not None or float(literal(circuit, name)) != float(new):
+            nominal[name] = _change(float(literal(circuit, name)), float(new), ends)
             circuit = _with_value(circuit, name, float(new))
     lines = [circuit.title]
     for block in (_directives(circuit), _definitions(circuit, nominal), _elements(circuit, nominal)):
         lines += ["*", *block] if block else []
     return "\n".join([*lines, ".end"]) + "\n"
+
+
+def _change(old: float, new: float, ends: tuple[float, float] | None) -> str:
+    if ends is None:
+        return format_quantity(old)
+    low, high = (format_quantity(end) if math.isfinite(end) else "unknown" for end in ends)
+    return f"{format_quantity(old)} -> fitted {format_quantity(new)} (95 %: {low} to {high})"
 
 
 def _replaceable(circuit: Circuit, given: str) -> str:

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -77,11 +78,31 @@ def compile_library(source: str, wide: bool = False) -> ctypes.CDLL:
     recipe = "\0".join([source, headers, *compiler, *flags, _machine(), platform.system()])
     library = cache_folder() / f"{hashlib.sha256(recipe.encode()).hexdigest()[:32]}.so"
     if not library.exists():
-        _compile([*compiler, *flags], source, library)
+        _compile(flags, source, library)
     return ctypes.CDLL(str(library))
 
 
-def _compile(compiler: list[str], source: str, library: Path) -> None:
+def run_compiler(arguments: Sequence[str]) -> None:
+    """Run the compiler. Raises CompilerError if there is none or it fails."""
+    compiler = find_compiler()
+    if compiler is None:
+        raise CompilerError("no C++ compiler was found", COMPILER_HINT)
+    run_command([*compiler, *arguments])
+
+
+def run_command(command: Sequence[str]) -> None:
+    """Run this command of a compiler. Raises CompilerError if it fails."""
+    # Zig keeps what it builds for itself: beside what is built here, not in a home folder that may be read-only.
+    environment = {"ZIG_GLOBAL_CACHE_DIR": str(cache_folder() / "zig"), **os.environ}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    except OSError as error:
+        raise CompilerError(f"{command[0]} cannot be run: {error.strerror}", COMPILER_HINT) from None
+    if done.returncode != 0:
+        raise CompilerError(f"{' '.join(command)} failed:\n{done.stderr.strip()[-2000:]}", COMPILER_HINT)
+
+
+def _compile(flags: Sequence[str], source: str, library: Path) -> None:
     try:
         library.parent.mkdir(parents=True, exist_ok=True)
         folder = tempfile.TemporaryDirectory(dir=library.parent, prefix="build-")
@@ -92,14 +113,6 @@ def _compile(compiler: list[str], source: str, library: Path) -> None:
     with folder as name:
         text, built = Path(name) / "circuit.cpp", Path(name) / "circuit.so"
         text.write_text(source)
-        command = [*compiler, f"-I{HEADERS}", str(text), "-o", str(built)]
-        # Zig keeps what it builds for itself: beside what is built here, not in a home folder that may be read-only.
-        environment = {"ZIG_GLOBAL_CACHE_DIR": str(library.parent / "zig"), **os.environ}
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-        except OSError as error:
-            raise CompilerError(f"{compiler[0]} cannot be run: {error.strerror}", COMPILER_HINT) from None
-        if done.returncode != 0:
-            raise CompilerError(f"{' '.join(command)} failed:\n{done.stderr.strip()[-2000:]}", COMPILER_HINT)
+        run_compiler([*flags, f"-I{HEADERS}", str(text), "-o", str(built)])
         # Renaming is atomic: another process sees the whole library or none.
         built.replace(library)

@@ -9,7 +9,8 @@ struct Options {
     double tolerance = 1e-9;      // last Newton step, relative to 1 + |w| (volt or ampere)
     double remaining = 1e-11;     // what the next step would be, where curvature or contraction bounds it
     int max_iterations = 40;
-    double smallest_part = 1e-6;  // the continuation gives up below this part of the step
+    double smallest_part = 1e-6;  // the continuation gives up below this part of the step,
+    int max_parts = 1000;         // and after so many parts
 };
 
 // What a run had to report: iterations in all, samples that needed the continuation, samples that did not converge
@@ -381,7 +382,7 @@ struct Solver {
         constexpr int n = S::ports;
         Attempt<S> attempt;
         double done = 0.0, part = 0.5;
-        while (done < 1.0) {
+        for (int parts = 1; done < 1.0; ++parts) {
             if (done + part > 1.0) part = 1.0 - done;
             const double goal = done + part;
             for (int k = 0; k < n; ++k) {
@@ -392,7 +393,10 @@ struct Solver {
                 for (int k = 0; k < n; ++k) w[p + k] = attempt.at[k] + attempt.step[k];
                 done = goal;
                 part *= 2.0;
-            } else if ((part *= 0.5) < options.smallest_part) {
+            } else {
+                part *= 0.5;
+            }
+            if (done < 1.0 && (part < options.smallest_part || parts >= options.max_parts)) {
                 int worst = 0;
                 for (int k = 1; k < n; ++k)
                     if (!(absolute(attempt.step[k]) <= absolute(attempt.step[worst]))) worst = k;

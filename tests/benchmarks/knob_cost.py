@@ -35,17 +35,18 @@ extern "C" void measure(const double* data, const double* from, int64_t blocks, 
                         const double* x0, const double* w0, double* y, double* out) {
     const Tuned& tuning = *reinterpret_cast<const Tuned*>(data);
     static double theta[Tuned::L::size];
-    double positions[Map::knobs], coefficients[Map::coefficients];
+    const Map map{tuning};
+    double positions[Map::knobs];
     for (int k = 0; k < Map::knobs; ++k) positions[k] = from[k];
     double begin = seconds();
     for (int repeat = 0; repeat < 2000; ++repeat) {
         positions[0] = double(repeat % 100) / 100.0;
-        Map::set(positions, coefficients);
-        tuning.numbers(coefficients, theta);
+        map.numbers(positions, theta);
     }
     out[0] = (seconds() - begin) / 2000.0;
     for (int moving = 0; moving < 2; ++moving) {
-        circuitnn::Knobs<Circuit, Map> knobs(tuning, hold, from);
+        circuitnn::Knobs<Circuit, Map> knobs(map, hold);
+        knobs.start(from);
         circuitnn::Statistics statistics;
         double x[circuitnn::at_least_one(Circuit::n_x)], w[circuitnn::at_least_one(Circuit::Stages::ports)];
         for (int k = 0; k < Circuit::n_x; ++k) x[k] = x0[k];

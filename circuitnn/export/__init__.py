@@ -1,0 +1,65 @@
+"""A circuit, as it was drawn or fitted, in forms that other programs take: one target a file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from circuitnn.errors import CircuitnnError
+
+if TYPE_CHECKING:
+    from circuitnn.export.subject import Subject
+    from circuitnn.fitting.result import FitResult
+    from circuitnn.models.circuit_model import CircuitModel
+
+__all__ = ["TARGETS", "export", "export_subject"]
+
+# What each target makes.
+TARGETS = {
+    "json": "a model file: netlist and numbers, for any language",
+    "spice": "the netlist with the fitted values, and what they were",
+    "cpp": "a folder of C++17 without dependencies, with a program that plays WAV files",
+    "lv2": "a plugin bundle for LV2 hosts",
+    "web": "a page that plays the circuit in a browser",
+}
+
+
+def export(source: str | os.PathLike[str] | CircuitModel | FitResult, to: str, path: str | os.PathLike[str]) -> None:
+    """Write a circuit to `path` as "json", "spice", "cpp", "lv2" or "web".
+
+    source: a run directory, a netlist or a model file; a CircuitModel at its present values; or what `fit` returned. A
+    file or folder that an export made is replaced, anything else is not touched. Raises CircuitnnError, and OutputError
+    if `path` cannot be written.
+    """
+    from circuitnn.export.subject import subject_of
+
+    export_subject(subject_of(source), to, path)
+
+
+def export_subject(subject: Subject, to: str, path: str | os.PathLike[str]) -> None:
+    """As `export`, of a subject whose settings were changed."""
+    path = Path(path)
+    match to:
+        case "json":
+            from circuitnn.export.model_file import write_model_file
+
+            write_model_file(subject, path)
+        case "spice":
+            from circuitnn.export.spice import write_spice
+
+            write_spice(subject, path)
+        case "cpp":
+            from circuitnn.export.cpp import write_cpp
+
+            write_cpp(subject, path)
+        case "lv2":
+            from circuitnn.export.lv2 import write_lv2
+
+            write_lv2(subject, path)
+        case "web":
+            from circuitnn.export.web import write_web
+
+            write_web(subject, path)
+        case _:
+            raise CircuitnnError(f"there is no export to {to!r}", f"targets: {', '.join(TARGETS)}")

@@ -1,0 +1,127 @@
+"""--to lv2: a plugin bundle with the binary, its description in Turtle, and the source that it was built from."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from circuitnn.circuit import Circuit
+from circuitnn.errors import CircuitnnError
+from circuitnn.export.cpp import TEMPLATES, circuit_header, identifier, runtime_headers
+from circuitnn.export.equations import positions
+from circuitnn.export.placing import check_folder, place_folder
+from circuitnn.export.subject import Subject, one_signal
+from circuitnn.runtime.compiler import FLAGS, run_compiler
+
+SUFFIX = ".lv2"
+BINARY = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
+# The ports before the knobs, whose symbols no knob may have; as in templates/plugin.cpp.
+_SYMBOLS = ("in", "out", "enabled", "input_trim", "output_trim", "latency")
+_TRIM = 24
+
+
+def write_lv2(subject: Subject, folder: Path) -> None:
+    """Write the bundle; hosts look for folders called NAME.lv2.
+
+    Raises CircuitnnError, CompilerError, and OutputError if it cannot be written.
+    """
+    if folder.suffix != SUFFIX:
+        raise CircuitnnError(f"{folder}: hosts look for plugins in folders called NAME{SUFFIX}", f"{folder}{SUFFIX}")
+    one_signal(subject.circuit)
+    check_folder(folder)
+    name, header = identifier(subject.name), circuit_header(subject)
+    uri = f"urn:circuitnn:{name}"
+    plugin = (TEMPLATES / "plugin.cpp").read_text().replace("@name@", name).replace("@uri@", uri)
+
+    def fill(built: Path) -> None:
+        source = built / "source"
+        source.mkdir()
+        for runtime in runtime_headers():
+            (source / runtime.name).write_text(runtime.read_text())
+        (source / f"{name}.hpp").write_text(header, encoding="utf-8")
+        (source / "plugin.cpp").write_text(plugin)
+        (built / "manifest.ttl").write_text(_manifest(uri, name), encoding="utf-8")
+        (built / "plugin.ttl").write_text(_description(uri, subject), encoding="utf-8")
+        flags = (*FLAGS, "-fvisibility=hidden")
+        run_compiler([*flags, str(source / "plugin.cpp"), "-o", str(built / f"{name}{BINARY}")])
+
+    place_folder(folder, fill)
+
+
+def _manifest(uri: str, name: str) -> str:
+    return f"""@prefix lv2: <http://lv2plug.in/ns/lv2core#> .
+@prefix rdfs: <http://www.w3.org/2000/01/rdf-schema#> .
+
+<{uri}>
+    a lv2:Plugin ;
+    lv2:binary <{name}{BINARY}> ;
+    rdfs:seeAlso <plugin.ttl> .
+"""
+
+
+def _description(uri: str, subject: Subject) -> str:
+    circuit = subject.circuit
+    ports = [
+        _port("AudioPort", "InputPort", "in", "Input"),
+        _port("AudioPort", "OutputPort", "out", "Output"),
+        _port("ControlPort", "InputPort", "enabled", "Enabled", (0, 1, 1), (
+            "lv2:designation lv2:enabled", "lv2:portProperty lv2:toggled , lv2:integer",
+        )),
+        _port("ControlPort", "InputPort", "input_trim", "Input trim", (-_TRIM, _TRIM, 0), ("units:unit units:db",)),
+        _port("ControlPort", "InputPort", "output_trim", "Output trim", (-_TRIM, _TRIM, 0), ("units:unit units:db",)),
+        _port("ControlPort", "OutputPort", "latency", "Latency", None, (
+            "lv2:designation lv2:latency", "lv2:portProperty lv2:reportsLatency , lv2:integer",
+            "units:unit units:frame",
+        )),
+        *_knobs(circuit),
+    ]  # fmt: skip
+    listed = " ,\n".join(port.replace("@index@", str(k)) for k, port in enumerate(ports))
+    return f"""@prefix doap: <http://usefulinc.com/ns/doap#> .
+@prefix lv2: <http://lv2plug.in/ns/lv2core#> .
+@prefix units: <http://lv2plug.in/ns/extensions/units#> .
+
+<{uri}>
+    a lv2:Plugin , lv2:SimulatorPlugin ;
+    doap:name {_text(circuit.title or subject.name)} ;
+    lv2:minorVersion 0 ;
+    lv2:microVersion 1 ;
+    lv2:optionalFeature lv2:hardRTCapable ;
+    lv2:port
+{listed} .
+"""
+
+
+def _knobs(circuit: Circuit) -> list[str]:
+    at = positions(circuit)
+    return [
+        _port("ControlPort", "InputPort", f"{name}_knob" if name in _SYMBOLS else name, name, (0, 1, at[name]))
+        for name in (knob.name for knob in circuit.knobs)
+    ]
+
+
+def _port(
+    kind: str,
+    direction: str,
+    symbol: str,
+    name: str,
+    limits: tuple[float, float, float] | None = None,
+    properties: tuple[str, ...] = (),
+) -> str:
+    """limits: minimum, maximum, default."""
+    lines = [
+        f"a lv2:{direction} , lv2:{kind}",
+        "lv2:index @index@",
+        f'lv2:symbol "{symbol}"',
+        f"lv2:name {_text(name)}",
+        *properties,
+    ]
+    if limits is not None:
+        names = ("minimum", "maximum", "default")
+        lines += [f"lv2:{key} {float(value):.9f}" for key, value in zip(names, limits, strict=True)]
+    return "        [\n" + " ;\n".join(f"            {line}" for line in lines) + "\n        ]"
+
+
+def _text(text: str) -> str:
+    """A string of Turtle, which escapes as JSON does."""
+    return json.dumps("".join(c for c in text if c.isprintable())[:100])
