@@ -79,8 +79,13 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
 
 def build_network(name: str, knob_names: Sequence[str] = ()) -> Network:
     """A new network with random values. Raises CircuitnnError for a name that is not in the table."""
+    check_architecture(name)
+    return ARCHITECTURES[name].build(knob_names)
+
+
+def check_architecture(name: str) -> None:
+    """Raise CircuitnnError for a name that is not in the table."""
     if name not in ARCHITECTURES:
         near = difflib.get_close_matches(name, ARCHITECTURES, 1)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(ARCHITECTURES)}"
-        raise CircuitnnError(f"there is no architecture {name!r}", hint)
-    return ARCHITECTURES[name].build(knob_names)
+        raise CircuitnnError(f"there is no architecture {name[:60]!r}", hint)
