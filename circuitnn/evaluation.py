@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
@@ -78,7 +78,7 @@ def evaluate_network(
             f"{recording.sample_rate} Hz",
             "resample dry and wet",
         )
-    one = take(replace(recording, delay=delay), ())
+    one = take(recording, delay, ())
     target = one.target.double().numpy()
     rendering = render_network(network, one.u.double().numpy(), sample_rate, knobs)
     return _compare(recording, rendering.output, target, rendering)

@@ -117,9 +117,9 @@ def test_convolutions_begin_after_a_long_silence(name: str) -> None:
 
 
 # LSTM: 4 h (h + 1) weights, two biases of 4 h each in torch's layout, and h + 1 in the dense layer, as in SimpleRNN
-# files; GRU: three quarters of the layer. WaveNet: the numbers in the authors' files Models/WaveNet*.json: 1 -> c, in each
-# layer c -> 2 c of 3 taps and c -> c, at the end c times layers -> 1, all with biases. NAM: one fewer than its files have
-# weights (13,802 in wavenet_a1_standard.nam), whose last is the fixed head scale. STN: 2-4-4-4-1 with one bias of 4.
+# files; GRU: three quarters of the layer. WaveNet: the numbers in the authors' files Models/WaveNet*.json: 1 -> c, in
+# each layer c -> 2 c of 3 taps and c -> c, at the end c times layers -> 1, all with biases. NAM: one fewer than its
+# files have weights (13,802 in wavenet_a1_standard.nam), the last being the fixed head scale. STN: 2-4-4-4-1, one bias.
 COUNTS = {
     "lstm-32": 4 * 32 * 33 + 2 * 4 * 32 + 33, "lstm-64": 17217, "lstm-96": 38113,
     "lstm-32-plain": 4513, "lstm-64-plain": 17217, "lstm-96-plain": 38113,

@@ -24,7 +24,7 @@ from circuitnn.cli import main
 from circuitnn.models.architectures import build_network
 from circuitnn.network_runs import WEIGHTS, load_network, save_network
 from circuitnn.training import PRESETS, Preset, Trained, train
-from circuitnn.training.data import Batch, Shuffled, split, take
+from circuitnn.training.data import ACCURACY, Batch, Shuffled, cut, delays_of, split, take
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -144,17 +144,29 @@ def test_takes_lie_on_one_time_axis(offset: int, part: float) -> None:
     time = np.arange(600.0)
     dry = np.sin(0.3 * time + 0.1)
     late = Recording(dry, 0.5 * np.sin(0.3 * (time - offset - part) + 0.1), RATE, delay=offset + part)
-    one = take(late, ())
+    one = take(late, offset + part, ())
     assert len(one.u) >= 600 - 2 * 32 - abs(offset) - 1
     np.testing.assert_allclose(one.target, 0.5 * one.u, atol=2e-4)
 
 
-def test_what_judges_is_not_trained_on() -> None:
-    one = take(recording(), ())
-    (before,), (after,) = split([one], [], 100)
-    assert len(before.u) + len(after.u) == len(one.u) + 100
-    torch.testing.assert_close(after.u[100:], one.u[len(before.u) :])
-    assert split([one], [before], 100) == ([one], [before])
+@given(st.integers(2, 23))
+def test_what_judges_is_not_trained_on(count: int) -> None:
+    one = take(recording(seconds=0.4), 5.0, ())
+    whole = cut([one.part(0, count * 100 + 50)], 100)
+    training, judging = split(whole)
+    assert training
+    assert len(judging) == max(1, (count + 2) // 5)
+    together = sorted([*training, *judging], key=lambda piece: piece.u.data_ptr())
+    torch.testing.assert_close(torch.cat([piece.u for piece in together]), one.u[: count * 100])
+
+
+def test_delays_that_are_found_leave_room() -> None:
+    """Nothing comes before its cause, and what differs by less than alignment errs is one delay."""
+    known, *unknown = recording(7), *(replace(recording(delay), delay=None) for delay in (20, 22))
+    found = delays_of([known, *unknown])
+    assert found[0] == 7.0
+    assert found[1] == found[2]
+    assert 20 - 2 * ACCURACY <= found[1] <= 20
 
 
 def test_every_piece_comes_once_in_an_epoch() -> None:
@@ -170,7 +182,7 @@ def test_every_piece_comes_once_in_an_epoch() -> None:
 
 
 def test_recordings_that_are_too_short_are_told() -> None:
-    with pytest.raises(CircuitnnError, match="no recording lasts for the 4000 samples"):
+    with pytest.raises(CircuitnnError, match="two pieces of 4000 samples, found 1"):
         train("lstm-32", [recording(seconds=0.6)], preset=replace(SHORT, segment=0.5))
     with pytest.raises(CircuitnnError, match="one sample rate"):
         train("lstm-32", [recording(), replace(recording(), sample_rate=16000)], preset=SHORT)
@@ -235,7 +247,7 @@ def test_the_commands(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert {"esr", "esr_gain_free", "esr_preemphasis", "mae", "mr_stft", "real_time_factor"} <= set(found)
-    # The same recording, of which a fifth judged the training.
+    # The same recording, of which a part judged the training.
     assert found["esr"] == pytest.approx(told["esr"], rel=0.3)
     assert found["esr_gain_free"] <= found["esr"]
     done = CliRunner().invoke(main, ["train", "lstm32", *files])
@@ -250,3 +262,16 @@ def test_presets_fit_every_architecture() -> None:
     for preset in PRESETS.values():
         assert preset.warm_up < preset.segment * RATE
     assert build_network("lstm-32").knob_names == ()
+
+
+def test_the_loop_in_the_docs_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "networks.md").read_text()
+    code = text.split("```python\n")[1].split("```")[0]
+    one = recording(delay=0)
+    for name, samples in (("dry", one.dry), ("wet", one.wet)):
+        write_wav(tmp_path / f"{name}.wav", 0.2 * samples, RATE)
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    space: dict[str, torch.Tensor] = {}
+    exec(code, space)
+    assert space["loss"].item() < 0.1

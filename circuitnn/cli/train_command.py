@@ -50,9 +50,9 @@ def train(
 ) -> None:
     """Train a network on recordings of a device: what went in, what came out.
 
-    ARCHITECTURE is a name such as lstm-32, wavenet-1 or tcn-300; an unknown one is answered with all of them. The last
-    fifth of each recording judges the training, or what a session file holds out. Ctrl-C ends it with the best network
-    so far.
+    ARCHITECTURE is a name such as lstm-32, wavenet-1 or tcn-300; an unknown one is answered with all of them. Every
+    fifth half second judges the training, or what a session file holds out. Ctrl-C ends it with the best network so
+    far.
     """
     from circuitnn.models.architectures import check_architecture
     from circuitnn.network_runs import network_summary, save_network, training_state

@@ -11,10 +11,13 @@ from torch import Tensor
 
 from circuitnn.audio import Recording
 from circuitnn.errors import RecordingError
-from circuitnn.fitting.alignment import HALF_LENGTH, align, fractional_advance
+from circuitnn.fitting.alignment import HALF_LENGTH, fractional_advance
+from circuitnn.fitting.locating import located
 
-# The last part of each recording judges the training, unless recordings are held out.
-VALIDATION = 0.2
+# Of so many pieces one judges the training, unless recordings are held out.
+EVERY = 5
+# By how many samples alignment may be wrong.
+ACCURACY = 5
 
 
 @dataclass(frozen=True)
@@ -39,16 +42,21 @@ class Batch:
     knobs: Tensor
 
 
-def delay_of(recording: Recording) -> float:
-    """By how many samples the wet is late: what somebody wrote down, or what alignment finds."""
-    if recording.delay is not None:
-        return recording.delay
-    return float(align(recording.dry, recording.wet, recording.sample_rate).delay)
+def delays_of(recordings: Sequence[Recording]) -> list[float]:
+    """By how many samples each wet is late: what somebody wrote down, or what alignment finds.
 
-
-def common_delay(recordings: Sequence[Recording]) -> float:
-    """The median delay, in samples: what a run says of recordings that it has not seen."""
-    return statistics.median(delay_of(recording) for recording in recordings)
+    Found delays that differ by less than alignment errs are taken to be one, and ACCURACY is left of each, so that no
+    output comes before its input: a fit of a circuit finds its delay on the way, a network has to live with this one.
+    """
+    found = [float(alignment.delay) for alignment in located(recordings)]
+    unknown = [delay for delay, recording in zip(found, recordings, strict=True) if recording.delay is None]
+    same = bool(unknown) and max(unknown) - min(unknown) <= 2 * ACCURACY
+    return [
+        recording.delay
+        if recording.delay is not None
+        else (float(round(statistics.median(unknown))) if same else delay) - ACCURACY
+        for delay, recording in zip(found, recordings, strict=True)
+    ]
 
 
 def knob_names(recordings: Sequence[Recording]) -> tuple[str, ...]:
@@ -65,9 +73,8 @@ def knob_names(recordings: Sequence[Recording]) -> tuple[str, ...]:
     return names
 
 
-def take(recording: Recording, names: Sequence[str]) -> Take:
+def take(recording: Recording, delay: float, names: Sequence[str]) -> Take:
     """The samples that dry and wet have in common, the wet moved by its delay, also by a part of a sample."""
-    delay = delay_of(recording)
     offset = round(delay)
     begin = max(0, -offset) + HALF_LENGTH
     end = min(len(recording.dry), len(recording.wet) - offset) - HALF_LENGTH
@@ -80,24 +87,27 @@ def take(recording: Recording, names: Sequence[str]) -> Take:
     return Take(u, wet, torch.tensor(positions))
 
 
-def split(takes: Sequence[Take], held_out: Sequence[Take], lead_in: int) -> tuple[list[Take], list[Take]]:
-    """To train on, and to judge by. A part that judges begins `lead_in` samples early, in which the state settles."""
-    if held_out:
-        return list(takes), list(held_out)
-    edges = [int(len(one.u) * (1.0 - VALIDATION)) for one in takes]
-    before = [one.part(0, edge) for one, edge in zip(takes, edges, strict=True)]
-    after = [one.part(max(0, edge - lead_in), len(one.u)) for one, edge in zip(takes, edges, strict=True)]
-    return before, after
-
-
-def pieces(takes: Sequence[Take], length: int) -> Batch:
-    """All takes cut into pieces of `length` samples; what is left over at their ends is not used."""
-    cut = [one.part(begin, begin + length) for one in takes for begin in range(0, len(one.u) - length + 1, length)]
-    if not cut:
+def cut(takes: Sequence[Take], length: int) -> list[Take]:
+    """All takes in pieces of `length` samples; what is left over at their ends is not used. Raises RecordingError."""
+    found = [one.part(begin, begin + length) for one in takes for begin in range(0, len(one.u) - length + 1, length)]
+    if len(found) < 2:
         raise RecordingError(
-            f"no recording lasts for the {length} samples of one piece", "train on more, or on longer recordings"
+            f"expected recordings for two pieces of {length} samples, found {len(found)}",
+            "train on more, or on longer recordings",
         )
-    return Batch(*(torch.stack([getattr(one, key) for one in cut]) for key in ("u", "target", "knobs")))
+    return found
+
+
+def split(cut_pieces: Sequence[Take]) -> tuple[list[Take], list[Take]]:
+    """Pieces to train on, and every fifth one to judge by, so that attacks and decays of notes are on both sides."""
+    judging = range(min(EVERY // 2, len(cut_pieces) - 1), len(cut_pieces), EVERY)
+    training = [piece for k, piece in enumerate(cut_pieces) if k not in judging]
+    return training, [cut_pieces[k] for k in judging]
+
+
+def stacked(cut_pieces: Sequence[Take]) -> Batch:
+    """Pieces side by side, without the last axis."""
+    return Batch(*(torch.stack([getattr(piece, key) for piece in cut_pieces]) for key in ("u", "target", "knobs")))
 
 
 class Shuffled:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import statistics
 import threading
 import time
 import warnings
@@ -18,7 +19,7 @@ import torch
 from circuitnn.audio import Recording
 from circuitnn.errors import CircuitnnError, ConvergenceError, RecordingError
 from circuitnn.models.architectures import build_network
-from circuitnn.training.data import Shuffled, common_delay, knob_names, pieces, split, take
+from circuitnn.training.data import Shuffled, cut, delays_of, knob_names, split, stacked, take
 from circuitnn.training.presets import PRESETS, Preset
 from circuitnn.training.result import Trained
 
@@ -42,7 +43,7 @@ def train(
 ) -> Trained:
     """Train a network of `architectures.ARCHITECTURES` by truncated backpropagation through time.
 
-    held_out: recordings that judge it; without any, the last fifth of each recording does. device: as Lightning's
+    held_out: recordings that judge it; without any, every fifth piece does. device: as Lightning's
     accelerator names it, "cpu", "gpu" or "auto". progress: called with the number of epochs and the ESR of what judges.
     checkpoint: a folder for the state after each epoch, from which `resume` goes on. On one kind of processor, equal
     seeds give equal networks. Ctrl-C ends it with the best network so far. Raises CircuitnnError.
@@ -57,16 +58,18 @@ def train(
     began = time.perf_counter()
     rate = _common_rate((*recordings, *held_out))
     names = knob_names((*recordings, *held_out))
-    takes, judges = split(
-        [take(one, names) for one in recordings], [take(one, names) for one in held_out], preset.warm_up
-    )
+    delays = delays_of((*recordings, *held_out))
+    takes = [take(one, delay, names) for one, delay in zip((*recordings, *held_out), delays, strict=True)]
+    length = round(preset.segment * rate)
+    training = cut(takes[: len(recordings)], length)
+    training, judges = (training, takes[len(recordings) :]) if held_out else split(training)
     if min(len(one.u) for one in judges) <= preset.warm_up:
         raise RecordingError("what judges the training is no longer than the warm-up", "train on longer recordings")
-    whole = pieces(takes, round(preset.segment * rate))
+    whole = stacked(training)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = build_network(architecture, names)
-    of = fingerprint(architecture, [*takes, *judges], preset, seed)
+    of = fingerprint(architecture, [*training, *judges], preset, seed)
     batches = Shuffled(whole, preset.batch, seed)
     harness = Harness(network, batches, judges, preset, of, progress or (lambda epoch, error: None))
     reason = _run(harness, device, None if checkpoint is None else Path(checkpoint), resume)
@@ -80,7 +83,7 @@ def train(
         network=network.cpu().eval(),
         architecture=architecture,
         sample_rate=rate,
-        delay=common_delay(recordings),
+        delay=statistics.median(delays[: len(recordings)]),
         esr=min(harness.errors),
         errors=tuple(harness.errors),
         reason=reason,
