@@ -125,6 +125,9 @@ def test_it_stops_when_nothing_gets_better() -> None:
     found = train("wiener-hammerstein", [recording(seconds=1.5)], preset=preset)
     assert found.reason == "no better for a while"
     assert len(found.errors) < 20
+    found = train("wiener-hammerstein", [recording(seconds=1.5)], preset=replace(preset, seconds=0.0))
+    assert found.reason == "out of time"
+    assert len(found.errors) == 1
 
 
 def test_knobs_are_learned_from_positions() -> None:

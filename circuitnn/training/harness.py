@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -39,6 +40,8 @@ class Harness(LightningModule):
         self.network, self.batches, self.judges, self.preset = network, batches, judges, preset
         self.errors: list[float] = []
         self.best: dict[str, Tensor] = {}
+        self.reason = "all epochs done"
+        self._began = time.monotonic()
         self._of, self._progress = of, progress
         whole = batches.whole.target
         self._power = float(torch.mean(whole**2))
@@ -104,8 +107,23 @@ class Harness(LightningModule):
         self.errors.append(error)
         self._progress(len(self.errors), error)
         since_best = len(self.errors) - 1 - self.errors.index(min(self.errors))
+        if since_best and since_best % max(1, self.preset.patience // 4) == 0:
+            self._halve_learning_rate()
         if since_best >= self.preset.patience and self.current_epoch >= self.preset.teaching_epochs:
-            self.trainer.should_stop = True
+            self._stop("no better for a while")
+        elif self.preset.seconds is not None and time.monotonic() - self._began > self.preset.seconds:
+            self._stop("out of time")
+
+    def _halve_learning_rate(self) -> None:
+        # Kept with the optimizer, and so in the state of a training that is killed.
+        optimizer = self.optimizers()
+        assert not isinstance(optimizer, list)
+        for group in optimizer.param_groups:
+            group["lr"] *= 0.5
+
+    def _stop(self, reason: str) -> None:
+        self.reason = reason
+        self.trainer.should_stop = True
 
     def _judge(self) -> float:
         self.network.eval()

@@ -124,7 +124,7 @@ def _run(harness: Harness, device: str, folder: Path | None, resume: bool) -> st
         except SystemExit:
             # Lightning's answer to Ctrl-C.
             return "interrupted"
-    return "no better for a while" if len(harness.errors) < harness.preset.epochs else "all epochs done"
+    return harness.reason
 
 
 @contextmanager
