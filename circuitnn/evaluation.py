@@ -58,7 +58,7 @@ def evaluate(
     begin, end = observation.span(delay)
     target = observation.target(delay)
     rendering = render(model, recording.dry, level)
-    return _compare(recording, gain * rendering.output[begin:end], target, rendering)
+    return compare(recording, gain * rendering.output[begin:end], target, rendering)
 
 
 def evaluate_network(
@@ -81,10 +81,11 @@ def evaluate_network(
     one = take(recording, delay, ())
     target = one.target.double().numpy()
     rendering = render_network(network, one.u.double().numpy(), sample_rate, knobs)
-    return _compare(recording, rendering.output, target, rendering)
+    return compare(recording, rendering.output, target, rendering)
 
 
-def _compare(recording: Recording, output: Signal, target: Signal, rendering: Rendering) -> Evaluation:
+def compare(recording: Recording, output: Signal, target: Signal, rendering: Rendering) -> Evaluation:
+    """The metrics of an output against its target, both [time]; the rendering says what the output took."""
     return Evaluation(
         name=recording.name,
         samples=len(target),

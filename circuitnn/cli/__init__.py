@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from circuitnn.cli.bench_command import bench
+from circuitnn.cli.compare_command import compare
 from circuitnn.cli.console import ReportingGroup
 from circuitnn.cli.evaluate_command import evaluate
 from circuitnn.cli.excite_command import excite
@@ -23,5 +24,5 @@ def main() -> None:
     """SPICE netlists as differentiable, compiled audio circuit models, fitted to recordings."""
 
 
-for command in (inspect, simulate, excite, fit, train, evaluate, export, bench):
+for command in (inspect, simulate, excite, fit, train, evaluate, compare, export, bench):
     main.add_command(command)

@@ -1,0 +1,103 @@
+"""circuitnn compare"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from circuitnn.cli.console import plain, print_json, printer, progress
+from circuitnn.errors import CircuitnnError
+
+
+@click.command()
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="RUN ...")
+@click.option(
+    "--on", "pairs", nargs=2, multiple=True, type=click.Path(path_type=Path), metavar="DRY.wav WET.wav",
+    help="Recordings to compare on, which no run should have seen. Repeatable.",
+)  # fmt: skip
+@click.option(
+    "--recordings", "session_file", type=click.Path(path_type=Path), help="The held-out ones of a session file."
+)
+@click.option(
+    "--reference", "references", multiple=True, metavar="NAME=FILE.wav",
+    help="Somebody's rendering of the only recording. Repeatable.",
+)  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for comparison.html and .json.")
+@click.option("--json", "as_json", is_flag=True, help="The table as one JSON object on stdout.")
+def compare(
+    runs: Sequence[Path],
+    pairs: Sequence[tuple[Path, Path]],
+    session_file: Path | None,
+    references: Sequence[str],
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Fitted circuits and trained networks on the same recordings, in one table.
+
+    RUN is a run directory of `fit` or of `train`. The table is written as a page and as JSON.
+    """
+    if bool(pairs) == (session_file is not None):
+        raise CircuitnnError("expected --on DRY.wav WET.wav, or --recordings SESSION.toml", "give one of them")
+    if not runs and not references:
+        raise CircuitnnError("expected at least one run", "runs are made by `circuitnn fit` and `circuitnn train`")
+
+    from circuitnn import comparison
+    from circuitnn.audio import Recording, read_wav, resampled
+    from circuitnn.runs import finite, replace_folder
+    from circuitnn.session import read_session
+
+    _check_folder(out)
+    if session_file is None:
+        recordings: Sequence[Recording] = [Recording.from_wav(dry, wet) for dry, wet in pairs]
+    else:
+        recordings = read_session(session_file).held_out
+    if not recordings:
+        raise CircuitnnError(f"{session_file}: nothing is held out", 'give a recording role = "held-out"')
+    contenders = []
+    with progress(len(runs)) as update:
+        for k, run in enumerate(runs):
+            update(k, f"evaluating {plain(str(run))}")
+            contenders.append(comparison.of_run(run, recordings))
+    for text in references:
+        name, equals, file = text.partition("=")
+        if not equals or len(recordings) != 1:
+            raise CircuitnnError(f"--reference {text}: expected NAME=FILE.wav, and one recording to compare on")
+        samples, rate = read_wav(file)
+        output = resampled(samples, rate, recordings[0].sample_rate)
+        contenders.append(comparison.of_rendering(name, output, recordings[0]))
+    models = comparison.as_data(contenders)
+    data = {"recordings": [one.name for one in recordings], "models": models}
+    page = comparison.render_comparison(contenders, recordings)
+
+    def fill(built: Path) -> None:
+        (built / "comparison.json").write_text(json.dumps(finite(data), indent=2) + "\n", encoding="utf-8")
+        (built / "comparison.html").write_text(page, encoding="utf-8")
+
+    replace_folder(out, fill)
+    if as_json:
+        print_json(data)
+        return
+    _print(models)
+    printer().print(f"written to {plain(str(out))} (comparison.html, comparison.json)")
+
+
+def _check_folder(out: Path) -> None:
+    """Raise CircuitnnError unless a comparison may take the place of what is there."""
+    if out.exists() and not (out / "comparison.json").is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise CircuitnnError(f"{out}: holds something else than a comparison", "choose a new folder by --out")
+
+
+def _print(models: Sequence[Mapping[str, Any]]) -> None:
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    table = Table(*(key.replace("_", " ") for key in models[0]), box=SIMPLE)
+    for model in models:
+        table.add_row(
+            *("-" if v is None else f"{v:.3g}" if isinstance(v, float) else plain(str(v)) for v in model.values())
+        )
+    printer().print(table)

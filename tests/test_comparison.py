@@ -1,0 +1,93 @@
+"""Circuits, networks and renderings in one table."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from circuitnn import CircuitModel, CircuitnnError, Recording, fit, parse_netlist
+from circuitnn.audio import write_wav
+from circuitnn.cli import main
+from circuitnn.comparison import METRICS, as_data, of_rendering, of_run
+from circuitnn.evaluation import evaluate
+from circuitnn.network_runs import save_network
+from circuitnn.runs import load_run
+from circuitnn.training import PRESETS, train
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+RATE = 22050
+NETLIST = "rc\n*@ input Vin\n*@ output out\n*@ learn C1\nVin in 0 0\nR1 in out 1k\nC1 out 0 47n\n"
+
+
+@pytest.fixture(scope="module")
+def recording() -> Recording:
+    rng = np.random.default_rng(0)
+    dry = 0.2 * np.convolve(rng.standard_normal(2 * RATE), np.ones(4) / 4.0, "same")
+    device = CircuitModel(parse_netlist(NETLIST), RATE, oversample=1, learn=[])
+    with torch.no_grad():
+        wet = device(torch.as_tensor(dry)[None, :, None])[0][0, :, 0].numpy()
+    wet += 1e-5 * rng.standard_normal(len(wet))
+    return Recording(dry, wet, RATE, name="wet.wav", delay=0.0)
+
+
+@pytest.fixture(scope="module")
+def runs(recording: Recording, one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    model = CircuitModel(parse_netlist(NETLIST.replace("47n", "40n")), RATE, oversample=1)
+    fit(model, [recording], input_level=1.0).save(folder / "circuit")
+    preset = replace(PRESETS["quick"], epochs=2, segment=0.25)
+    trained = train("wiener-hammerstein", [recording], preset=preset)
+    save_network(trained, folder / "network", preset, 0)
+    return folder / "circuit", folder / "network"
+
+
+def test_the_command_puts_the_best_first(runs: tuple[Path, Path], recording: Recording, tmp_path: Path) -> None:
+    write_wav(tmp_path / "dry.wav", recording.dry, RATE)
+    write_wav(tmp_path / "wet.wav", recording.wet, RATE)
+    write_wav(tmp_path / "half.wav", 0.5 * recording.wet, RATE)
+    out = tmp_path / "report"
+    words = ["compare", *map(str, reversed(runs)), "--on", str(tmp_path / "dry.wav"), str(tmp_path / "wet.wav")]
+    words += ["--reference", f"<half>={tmp_path / 'half.wav'}", "--out", str(out), "--json"]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert told == json.loads((out / "comparison.json").read_text())
+    rows = {row["name"]: row for row in told["models"]}
+    assert told["models"][0]["name"] == "circuit"
+    assert rows["circuit"]["parameters"] == 1
+    assert rows["circuit"]["esr"] < 1e-6
+    assert rows["network"]["parameters"] == 117
+    assert rows["<half>"]["esr"] == pytest.approx(0.25, rel=1e-5)
+    assert rows["<half>"]["esr_gain_free"] < 1e-12
+    assert rows["<half>"]["real_time_factor"] is None
+    page = (out / "comparison.html").read_text()
+    assert "&lt;half&gt;" in page
+    assert "<half>" not in page
+    # Once more: a comparison may be replaced, something else may not.
+    assert CliRunner().invoke(main, words).exit_code == 0
+    words[words.index(str(out))] = str(tmp_path)
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 2
+    assert "something else than a comparison" in done.stderr
+
+
+def test_a_row_is_what_evaluate_says(runs: tuple[Path, Path], recording: Recording) -> None:
+    row = of_run(runs[0], [recording])
+    run = load_run(runs[0])
+    model = CircuitModel(run.circuit, run.sample_rate, run.oversample, learn=[])
+    found = evaluate(model, recording, run.delay, run.input_level, run.gain)
+    for key in METRICS:
+        assert row.metrics[key] == pytest.approx(getattr(found, key), rel=1e-9, abs=1e-15)
+    assert as_data([row])[0]["kind"] == "circuit"
+
+
+def test_a_rendering_of_another_length_is_told(recording: Recording) -> None:
+    with pytest.raises(CircuitnnError, match="time axis of the wet"):
+        of_rendering("half", recording.wet[:-1], recording)
