@@ -22,14 +22,14 @@ from circuitnn.training import PRESETS, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-RATE = 22050
+RATE = 11025
 NETLIST = "rc\n*@ input Vin\n*@ output out\n*@ learn C1\nVin in 0 0\nR1 in out 1k\nC1 out 0 47n\n"
 
 
 @pytest.fixture(scope="module")
 def recording() -> Recording:
     rng = np.random.default_rng(0)
-    dry = 0.2 * np.convolve(rng.standard_normal(2 * RATE), np.ones(4) / 4.0, "same")
+    dry = 0.2 * np.convolve(rng.standard_normal(RATE), np.ones(4) / 4.0, "same")
     device = CircuitModel(parse_netlist(NETLIST), RATE, oversample=1, learn=[])
     with torch.no_grad():
         wet = device(torch.as_tensor(dry)[None, :, None])[0][0, :, 0].numpy()
