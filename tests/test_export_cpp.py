@@ -320,3 +320,7 @@ def test_a_name_is_safe_in_c() -> None:
     assert identifier('../a b-c"); evil') == "a_b_c____evil"
     assert identifier("2n2222") == "circuit_2n2222"
     assert identifier("") == "circuit"
+    # Names of the language, of its library, and of the headers beside it.
+    for taken in ("switch", "gamma", "exp", "processor", "main"):
+        assert identifier(taken) == f"{taken}_circuit"
+    assert identifier("ts808") == "ts808"

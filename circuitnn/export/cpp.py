@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
@@ -22,6 +23,17 @@ from circuitnn.runtime.compiler import HEADERS
 TEMPLATES = Path(__file__).parent / "templates"
 # The highest of the run-time headers, which includes all others.
 LAST_HEADER = "effect.hpp"
+# What no namespace can be called: keywords, and the C library's short names beside those of Python's `math`.
+_TAKEN = frozenset(
+    "alignas alignof and asm auto bitand bitor bool break case catch char class compl const constexpr continue decltype "
+    "default delete do double else enum explicit export extern false float for friend goto if inline int long mutable "
+    "namespace new noexcept not nullptr operator or private protected public register return short signed sizeof static "
+    "struct switch template this throw true try typedef typeid typename union unsigned using virtual void volatile "
+    "while xor abs abort atof atoi bsearch calloc circuitnn clock div drem exit fclose fdim feof fopen fputs fread free "
+    "ftell fwrite getc getenv hypot index j0 j1 jn labs ldiv lrint main malloc perror printf putc puts qsort raise rand "
+    "random read realloc remove rename rewind rindex rint round scalb select setenv signal signgam sleep std stderr "
+    "stdin stdout strdup strlen system tempnam tgamma time unlink write y0 y1 yn".split()
+)
 _OVERSAMPLING = (1, 2, 4, 8)
 _WIDTH = 116
 
@@ -58,9 +70,11 @@ def runtime_headers() -> list[Path]:
 
 
 def identifier(name: str) -> str:
-    """A name for a namespace and for files: letters, digits and underscores."""
+    """A name for a namespace and for files: letters, digits and underscores, and none that C++ has already."""
     letters = "".join(c if c.isascii() and c.isalnum() else "_" for c in name).strip("_")
-    return letters if letters[:1].isalpha() else f"circuit_{letters}".rstrip("_")
+    letters = letters if letters[:1].isalpha() else f"circuit_{letters}".rstrip("_")
+    headers = {header.stem for header in runtime_headers()}
+    return f"{letters}_circuit" if letters in headers | _TAKEN or hasattr(math, letters) else letters
 
 
 def circuit_header(subject: Subject) -> str:
