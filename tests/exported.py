@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuitnn.export import export_subject
-from circuitnn.export.cpp import identifier
+from circuitnn.export.naming import identifier
 from circuitnn.export.subject import Subject
 from circuitnn.runtime.compiler import find_compiler
 

@@ -16,8 +16,8 @@ from exported import WARNINGS, Exported, compiler
 
 from circuitnn.circuit import Circuit
 from circuitnn.export import export, export_subject
-from circuitnn.export.cpp import identifier
 from circuitnn.export.equations import formulas, positions
+from circuitnn.export.naming import identifier
 from circuitnn.export.subject import Subject
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import read_netlist

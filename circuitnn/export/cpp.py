@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
@@ -14,6 +13,7 @@ import numpy as np
 from circuitnn.codegen import law_source
 from circuitnn.errors import CircuitnnError
 from circuitnn.export.equations import FACTOR, ExportedKnob, Formulas, dense_rows, formulas, position_of, stamp_rows
+from circuitnn.export.naming import identifier
 from circuitnn.export.placing import check_folder, place_folder
 from circuitnn.export.subject import Subject
 from circuitnn.export.tracing import Traced, text_of
@@ -23,17 +23,6 @@ from circuitnn.runtime.compiler import HEADERS
 TEMPLATES = Path(__file__).parent / "templates"
 # The highest of the run-time headers, which includes all others.
 LAST_HEADER = "effect.hpp"
-# What no namespace can be called: keywords, and the C library's short names beside those of Python's `math`.
-_TAKEN = frozenset(
-    "alignas alignof and asm auto bitand bitor bool break case catch char class compl const constexpr continue decltype "
-    "default delete do double else enum explicit export extern false float for friend goto if inline int long mutable "
-    "namespace new noexcept not nullptr operator or private protected public register return short signed sizeof static "
-    "struct switch template this throw true try typedef typeid typename union unsigned using virtual void volatile "
-    "while xor abs abort atof atoi bsearch calloc circuitnn clock div drem exit fclose fdim feof fopen fputs fread free "
-    "ftell fwrite getc getenv hypot index j0 j1 jn labs ldiv lrint main malloc perror printf putc puts qsort raise rand "
-    "random read realloc remove rename rewind rindex rint round scalb select setenv signal signgam sleep std stderr "
-    "stdin stdout strdup strlen system tempnam tgamma time unlink write y0 y1 yn".split()
-)
 _OVERSAMPLING = (1, 2, 4, 8)
 _WIDTH = 116
 
@@ -67,14 +56,6 @@ def runtime_headers() -> list[Path]:
             found[name] = HEADERS / name
             waiting += re.findall(r'#include "(\w+\.hpp)"', found[name].read_text())
     return [found[name] for name in sorted(found)]
-
-
-def identifier(name: str) -> str:
-    """A name for a namespace and for files: letters, digits and underscores, and none that C++ has already."""
-    letters = "".join(c if c.isascii() and c.isalnum() else "_" for c in name).strip("_")
-    letters = letters if letters[:1].isalpha() else f"circuit_{letters}".rstrip("_")
-    headers = {header.stem for header in runtime_headers()}
-    return f"{letters}_circuit" if letters in headers | _TAKEN or hasattr(math, letters) else letters
 
 
 def circuit_header(subject: Subject) -> str:
