@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -225,6 +226,8 @@ def test_bad_input_saved_states_and_knobs_out_of_range(tmp_path: Path) -> None:
 
 def test_the_export_can_neither_allocate_nor_lock_nor_throw(tmp_path: Path) -> None:
     """Nothing but mathematics and memory moves is called from anywhere in it."""
+    if shutil.which("nm") is None:
+        pytest.skip("nm is not installed")
     export(NETLISTS / "ts808.cir", "cpp", tmp_path / "ts808")
     source = """#include "ts808.hpp"
     static ts808::Processor processor(44100.0);
