@@ -70,6 +70,12 @@ def blip_times(seconds: float) -> tuple[float, ...]:
     return (*BLIPS, *(seconds - at for at in reversed(BLIPS)))
 
 
+def blip(sample_rate: float) -> Signal:
+    """One blip [time], with a peak of 1 in its middle: a raised cosine."""
+    width = round(BLIP * sample_rate)
+    return np.asarray(np.sin(np.pi * np.arange(1, 2 * width) / (2 * width)) ** 2)
+
+
 def excitation(sample_rate: int, seconds: float = 75.0, level: float = 0.9, seed: int = 0) -> Signal:
     """The whole signal [time] with a peak of `level` (digital full scale at 1.0); the same for the same arguments.
 
@@ -84,11 +90,10 @@ def excitation(sample_rate: int, seconds: float = 75.0, level: float = 0.9, seed
         if not low <= value <= high:
             raise CircuitnnError(f"{name} of the test signal: expected {low:g} to {high:g}, found {value:g}")
     total = np.zeros(round(seconds * sample_rate))
-    width = round(BLIP * sample_rate)
-    shape = np.sin(np.pi * np.arange(1, 2 * width) / (2 * width)) ** 2
+    shape = blip(sample_rate)
     for at in blip_times(len(total) / sample_rate):
-        middle = round(at * sample_rate)
-        total[middle - width + 1 : middle + width] = shape
+        begins = round(at * sample_rate) - len(shape) // 2
+        total[begins : begins + len(shape)] = shape
     begin, unit = EDGE, (len(total) / sample_rate - 2.0 * EDGE) / UNITS
     for sound in _sounds(unit, sample_rate, seed):
         first = round(begin * sample_rate)

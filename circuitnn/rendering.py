@@ -36,11 +36,13 @@ def render(
     level: float = 1.0,
     progress: Callable[[float], None] | None = None,
     overrides: Mapping[str, Tensor] | None = None,
+    displacement: Signal | None = None,
 ) -> Rendering:
     """The model's output for signal [time] times `level` (volt at digital full scale), from rest, latency taken out.
 
-    progress: called with the seconds of audio done. overrides: values by name in place of the model's. Memory beyond
-    input and output does not grow with their length.
+    progress: called with the seconds of audio done. overrides: values by name in place of the model's. displacement
+    [n_x or 1]: of the circuit's states from rest where the signal begins. Memory beyond input and output does not grow
+    with their length.
     Raises CircuitError unless the model has one input and one output, ConvergenceError if the output is not finite.
     """
     structure = model.discrete.structure
@@ -52,6 +54,7 @@ def render(
         overrides = model.overrides() if overrides is None else overrides
         theta = model.discrete.theta(overrides)[None]
         x, w, rest = (part[None] for part in model.discrete.initial_state(overrides, model.operating_point(overrides)))
+        x = x if displacement is None else x + torch.as_tensor(displacement)
         up, down = None, history_at_rest(rest, factor)
         chunk = max(1, round(CHUNK_SECONDS * rate))
         # What is compiled or loaded at first use is not the model's speed.

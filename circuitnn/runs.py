@@ -48,6 +48,7 @@ def summary(result: FitResult) -> dict[str, Any]:
         "prior_stderr": _floats(result.prior_stderr),
         "positions": _floats(result.positions),
         "positions_stderr": _floats(result.positions_stderr),
+        "laws": [asdict(law) for law in result.laws],
         "input_level": float(result.input_level),
         "input_level_stderr": float(result.input_level_stderr),
         "recordings": [_recording(recording) for recording in result.recordings],
@@ -82,6 +83,9 @@ def _recording(recording: FittedRecording) -> dict[str, Any]:
         "knobs": _floats(recording.knobs),
         "polarity": recording.polarity,
         "samples": len(recording.target),
+        "cut": recording.cut,
+        "drift": None if recording.drift is None else float(recording.drift),
+        "doubted": [list(part) for part in recording.doubted],
         "hum": [{"frequency": float(f), "amplitude": float(amplitude)} for f, amplitude in recording.hum.items()],
         **{name: float(getattr(recording, name)) for name in numbers},
     }
@@ -151,7 +155,8 @@ def save_run(result: FitResult, folder: str | os.PathLike[str], settings: Settin
     try:
         built = work / "new"
         built.mkdir()
-        (built / "fitted.cir").write_text(format_netlist(result.circuit, _floats(result.values)), encoding="utf-8")
+        fitted = format_netlist(result.fitted_circuit, _floats(result.values))
+        (built / "fitted.cir").write_text(fitted, encoding="utf-8")
         (built / "nominal.cir").write_text(format_netlist(result.circuit), encoding="utf-8")
         for k, recording in enumerate(result.recordings):
             write_wav(built / f"wet_{k}.wav", recording.output, round(result.sample_rate))
@@ -194,6 +199,7 @@ def _document(result: FitResult, settings: Settings) -> dict[str, Any]:
             "input_level": settings.input_level,
             "output_gain": settings.output_gain,
             "max_iterations": settings.max_iterations,
+            "robust": settings.robust,
             "loss": settings.loss,
             "optimizer": None if settings.loss is None else settings.optimizer,
             "command": settings.command,

@@ -13,7 +13,7 @@ from typing import Any
 
 from circuitnn.audio import LEAD_IN, Recording, volts_at_full_scale
 from circuitnn.errors import RecordingError
-from circuitnn.fitting.alignment import align
+from circuitnn.fitting.blips import aligned
 
 # A session is a page of text; more is a mistake, or an attack on memory.
 MAX_BYTES, MAX_RECORDINGS = 1_000_000, 1000
@@ -134,7 +134,7 @@ def _range(table: _Table, recording: Recording) -> Recording:
     if end is not None and end <= (start or 0.0):
         raise table.wrong("end", "a time after start")
     # Found on the whole files, where it is surest.
-    delay = recording.delay if recording.delay is not None else align(recording.dry, recording.wet, rate).delay
+    delay = recording.delay if recording.delay is not None else aligned(recording.dry, recording.wet, rate).delay
     first, last = round((start or 0.0) * rate), len(recording.dry) if end is None else round(end * rate)
     begin = max(0, first - round(LEAD_IN * rate))
     wet_begin, wet_end = max(0, first + round(delay)), max(0, last + round(delay))

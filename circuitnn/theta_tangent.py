@@ -37,6 +37,13 @@ class ThetaTangent(NamedTuple):
         return self.left.shape[1]
 
 
+def padded(tangent: ThetaTangent, directions: int) -> ThetaTangent:
+    """`tangent` with further directions in which no number moves, up to so many."""
+    more = directions - tangent.left.shape[-1]
+    left, coefficients = (torch.nn.functional.pad(part, (0, more)) for part in (tangent.left, tangent.coefficients))
+    return ThetaTangent(left, tangent.right, coefficients)
+
+
 class _Members(ctypes.Structure):
     """`ThetaTangent` of tangent.hpp."""
 

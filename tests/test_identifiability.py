@@ -61,7 +61,7 @@ def test_values_that_are_known_together_only_are_named() -> None:
     product = np.array([1.0, 1.0, 0.0, 0.0])
     told = np.diag(np.append(unknowns.widths[:3], unknowns.widths[3]) ** -2.0) + np.outer(product, product) / 0.003**2
     told[2, 2] += 0.001**-2.0
-    found = identifiability(unknowns, np.linalg.inv(told), ())
+    found = identifiability(unknowns.told(np.zeros(4)), np.linalg.inv(told), ())
     (pair,) = found.pairs
     assert (set(pair.names), pair.exponent) == ({"R1", "C1"}, 1)
     assert pair.stderr == pytest.approx(0.003, rel=0.01)

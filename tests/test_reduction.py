@@ -17,25 +17,37 @@ TIME = 240
 
 @dataclass(frozen=True)
 class Columns:
-    """One recording's signals [TIME, .]: derivatives, output, target, the target's derivative by delay, nuisances."""
+    """One recording's signals [TIME, .]: derivatives, output, target, the target's derivative by delay, nuisances, and
+    derivatives by the initial state."""
 
     derivatives: Signals
     output: Signals
     target: Signals
     slope: Signals
     nuisances: Signals
+    states: Signals
 
     @property
     def scale(self) -> float:
         return float(np.linalg.norm(self.target))
 
     def reduction(self) -> Reduction:
-        parts = (self.derivatives, self.output, self.target, self.slope, self.nuisances)
+        parts = (self.derivatives, self.output, self.target, self.slope, self.states, self.nuisances)
         block = np.concatenate([part.reshape(TIME, -1) for part in parts], 1)
-        return Reduction(np.stack([rows.T @ rows for rows in np.split(block, 6)]), self.derivatives.shape[1])
+        grams = np.stack([rows.T @ rows for rows in np.split(block, 6)])
+        return Reduction(grams, self.derivatives.shape[1], self.states.shape[1])
+
+    def own(self, gain: float) -> Signals:
+        """What belongs to this recording alone: delay, state, nuisances."""
+        return np.concatenate([-gain * self.slope[:, None], gain * self.states, self.nuisances], 1) / self.scale
+
+    def prior(self, error: float) -> Signals:
+        """Rows that hold the state where it is, as strongly as a thousand samples of this error would."""
+        own = 1 + self.states.shape[1] + self.nuisances.shape[1]
+        return np.sqrt(error / 1000.0) * np.eye(own)[1 : 1 + self.states.shape[1]]
 
 
-def columns(rng: np.random.Generator, p: int, n: int) -> Columns:
+def columns(rng: np.random.Generator, p: int, n: int, s: int) -> Columns:
     """A target that is much like the output, with a constant and hum, at another scale for every recording."""
     time = np.arange(TIME)
     waves = [np.ones(TIME), *(np.cos(0.05 * k * time + k) for k in range(1, n))]
@@ -43,29 +55,34 @@ def columns(rng: np.random.Generator, p: int, n: int) -> Columns:
     output = rng.standard_normal(TIME)
     scale = 10.0 ** rng.uniform(-2.0, 2.0)
     target = scale * (output + 0.3 * rng.standard_normal(TIME) + nuisances @ rng.standard_normal(n))
-    return Columns(rng.standard_normal((TIME, p)), output, target, rng.standard_normal(TIME), nuisances)
+    # A state is forgotten; the second one is heard like the first, so that the prior must tell them apart.
+    states = np.exp(-time / 20.0)[:, None] * rng.standard_normal((TIME, 1)) * np.ones(s)
+    return Columns(rng.standard_normal((TIME, p)), output, target, rng.standard_normal(TIME), nuisances, states)
 
 
-def whole(recordings: list[Columns], gains: list[float], free: list[int]) -> tuple[Signals, float]:
-    """Solution of the whole problem, and its sum of squares: a step [p], moves of the gains (`free`: which one belongs
-    to each recording, none if they are given), then for each recording its delay and amplitudes. gains: now."""
-    p = recordings[0].derivatives.shape[1]
-    own = [1 + r.nuisances.shape[1] for r in recordings]
+def whole(
+    recordings: list[Columns], gains: list[float], errors: list[float], free: list[int], held: Signals | None = None
+) -> tuple[Signals, float]:
+    """Solution of the whole problem, and its sum of squares: a step [p] (not if it is `held`), moves of the gains
+    (`free`: which one belongs to each recording, none if they are given), then for each recording its delay, state and
+    amplitudes. gains, errors: now."""
+    p = recordings[0].derivatives.shape[1] if held is None else 0
+    own = [r.own(1.0).shape[1] for r in recordings]
     width = p + len(set(free)) + sum(own)
     rows, right = [], []
     at = p + len(set(free))
     for k, r in enumerate(recordings):
-        row = np.zeros((TIME, width))
-        row[:, :p] = gains[k] * r.derivatives
+        row, prior = np.zeros((TIME, width)), r.prior(errors[k])
+        row[:, :p] = gains[k] * r.derivatives[:, :p] / r.scale
         if free:
-            row[:, p + free[k]] = r.output
-        row[:, at] = -gains[k] * r.slope
-        row[:, at + 1 : at + own[k]] = r.nuisances
+            row[:, p + free[k]] = r.output / r.scale
+        row[:, at : at + own[k]] = r.own(gains[k])
+        rows += [row, np.pad(prior, ((0, 0), (at, width - at - own[k])))]
+        moved = r.output if held is None else r.output + r.derivatives @ held
+        right += [(r.target - gains[k] * moved) / r.scale, np.zeros(len(prior))]
         at += own[k]
-        rows.append(row / r.scale)
-        right.append((r.target - gains[k] * r.output) / r.scale)
     matrix, vector = np.concatenate(rows), np.concatenate(right)
-    found = np.linalg.lstsq(matrix, vector, rcond=None)[0]
+    found = np.linalg.lstsq(matrix, vector, rcond=1e-14)[0]
     return found, float(np.sum((matrix @ found - vector) ** 2))
 
 
@@ -90,14 +107,14 @@ def without_step(recordings: list[Columns], given_gain: float | None) -> tuple[f
 
 @settings(max_examples=60)
 @given(
-    seed=st.integers(0, 2**32 - 1), p=st.integers(1, 4), n=st.integers(1, 4), count=st.integers(1, 3),
-    gain=st.none() | st.sampled_from([0.5, -2.0]), shared=st.booleans(),
+    seed=st.integers(0, 2**32 - 1), p=st.integers(1, 4), n=st.integers(1, 4), s=st.integers(0, 2),
+    count=st.integers(1, 3), gain=st.none() | st.sampled_from([0.5, -2.0]), shared=st.booleans(),
 )  # fmt: skip
 def test_the_step_is_that_of_the_whole_problem(
-    seed: int, p: int, n: int, count: int, gain: float | None, shared: bool
+    seed: int, p: int, n: int, s: int, count: int, gain: float | None, shared: bool
 ) -> None:
     rng = np.random.default_rng(seed)
-    recordings = [columns(rng, p, n) for _ in range(count)]
+    recordings = [columns(rng, p, n, s) for _ in range(count)]
     groups = [list(range(count))] if shared else [[k] for k in range(count)]
     reduced: list[Reduced] = []
     for group in groups:
@@ -111,37 +128,16 @@ def test_the_step_is_that_of_the_whole_problem(
             assert np.isclose(reduced[k].errors.sum(), reduced[k].error, rtol=1e-8)
 
     free = [] if gain is not None else [0] * count if shared else list(range(count))
-    gains = [part.gain for part in reduced]
-    found, least = whole(recordings, gains, free)
+    gains, errors = [part.gain for part in reduced], [part.error for part in reduced]
+    found, least = whole(recordings, gains, errors, free)
     H, b = (np.sum([getattr(part, name) for part in reduced], 0) for name in ("H", "b"))
     step = -np.linalg.solve(H, b)
     assert np.allclose(step, found[:p], rtol=1e-6, atol=1e-8)
     at = p + len(set(free))
     for part in reduced:
-        assert np.isclose(part.delay_offset + part.delay_slope @ step, found[at], rtol=1e-5, atol=1e-8)
-        at += 1 + n
+        assert np.allclose(part.offsets + part.slopes @ step, found[at : at + 1 + s], rtol=1e-5, atol=1e-8)
+        at += 1 + s + n
     # Along any other step, everything else following: the quadratic form is exactly what is lost.
     other = step + 0.1 * rng.standard_normal(p)
-    held = [
-        Columns(r.derivatives[:, :0], r.output, r.target - g * r.derivatives @ other, r.slope, r.nuisances)
-        for r, g in zip(recordings, gains, strict=True)
-    ]
-    scaled = sum_of_squares(held, recordings, gains, free)
-    assert np.isclose(scaled - least, (other - step) @ H @ (other - step), rtol=1e-5, atol=1e-9)
-
-
-def sum_of_squares(held: list[Columns], scales: list[Columns], gains: list[float], free: list[int]) -> float:
-    """What the whole problem leaves over when its step is held, the targets being what the step leaves of them."""
-    rows, right, at = [], [], len(set(free))
-    width = at + sum(1 + r.nuisances.shape[1] for r in held)
-    for k, (r, original) in enumerate(zip(held, scales, strict=True)):
-        row = np.zeros((TIME, width))
-        if free:
-            row[:, free[k]] = r.output
-        row[:, at] = -gains[k] * r.slope
-        row[:, at + 1 : at + 1 + r.nuisances.shape[1]] = r.nuisances
-        at += 1 + r.nuisances.shape[1]
-        rows.append(row / original.scale)
-        right.append((r.target - gains[k] * r.output) / original.scale)
-    matrix, vector = np.concatenate(rows), np.concatenate(right)
-    return float(np.sum((matrix @ np.linalg.lstsq(matrix, vector, rcond=None)[0] - vector) ** 2))
+    _, lost = whole(recordings, gains, errors, free, other)
+    assert np.isclose(lost - least, (other - step) @ H @ (other - step), rtol=1e-5, atol=1e-9)

@@ -33,7 +33,9 @@ NETLIST = (
     "clipper\n*@ input Vin\n*@ output out\n*@ learn C1 D.n mix\n*@ knob mix 0.5\n.param mix=0.5\nVin in 0 0\n"
     "R1 in out {1k+mix*10k}\nC1 out 0 10n\nD1 out 0 D\nD2 0 out D\n.model D D(is=2n n=1.8)\n"
 )
-STATE = Progressed(APPROACH, Point(np.array([0.1, -1.5]), np.array([3.25])), 900.0, 0.01, (0.5, 0.25), ((50.0,),))
+STATE = Progressed(
+    APPROACH, Point(np.array([0.1, -1.5]), np.array([3.25]), (np.array([0.7]),)), 900.0, 0.01, (0.5, 0.25), ((50.0,),)
+)
 
 
 class Killed(BaseException):
@@ -53,8 +55,16 @@ def fitted(recording: Recording, **options: Any) -> FitResult:
     return fit(CircuitModel(parse_netlist(NETLIST), RATE, oversample=1), [recording], input_level=2.0, **options)
 
 
-def test_a_fit_that_is_killed_at_every_step_ends_with_the_same_values(recording: Recording, tmp_path: Path) -> None:
-    undisturbed = fitted(recording)
+@pytest.mark.parametrize("case", ["from rest", "in mid-sound", "robust"])
+def test_a_fit_that_is_killed_at_every_step_ends_with_the_same_values(
+    recording: Recording, tmp_path: Path, case: str
+) -> None:
+    if case == "from rest":
+        silence = np.zeros(RATE // 10)
+        recording = replace(recording, dry=np.append(silence, recording.dry), wet=np.append(silence, recording.wet))
+    robust = case == "robust"
+    undisturbed = fitted(recording, robust=robust)
+    assert undisturbed.recordings[0].cut == (case != "from rest")
     state, killed_in = tmp_path / "state.json", []
 
     def killed() -> FitResult | None:
@@ -64,12 +74,12 @@ def test_a_fit_that_is_killed_at_every_step_ends_with_the_same_values(recording:
             nonlocal calls
             calls += stage != "search"
             # The first step of a resumed fit only finds out where it stood, and the last one of a stage is not written.
-            if calls == 2 + len(killed_in) % 2:
+            if calls == 2 + len(killed_in) % 3:
                 killed_in.append(stage)
                 raise Killed
 
         try:
-            return fitted(recording, checkpoint=state, resume=True, progress=progress)
+            return fitted(recording, checkpoint=state, resume=True, progress=progress, robust=robust)
         except Killed:
             return None
 
@@ -135,12 +145,16 @@ def test_the_default_folder_is_that_of_the_state(tmp_path: Path, monkeypatch: py
 
 def test_a_state_comes_back_as_it_was_written(tmp_path: Path) -> None:
     file = Checkpoint(tmp_path / "deep" / "state.json", "this fit")
-    assert file.read(2, 1) is None
+    assert file.read(2, 1, [1]) is None
     file.write(STATE)
-    back = file.read(2, 1)
+    back = file.read(2, 1, [1])
     assert back is not None
     assert back.point.shared.tolist() == STATE.point.shared.tolist()
     assert back.point.delays.tolist() == STATE.point.delays.tolist()
+    assert [own.tolist() for own in back.point.states] == [[0.7]]
+    for others in ([], [2], [1, 1]):
+        with pytest.raises(CircuitnnError, match="not a state"):
+            file.read(2, 1, others)
     assert replace(back, point=STATE.point) == STATE
 
 
@@ -184,14 +198,15 @@ JSON = st.recursive(
 )
 
 
-@given(key=st.sampled_from(["stage", "shared", "delays", "samples", "damping", "errors", "hum"]), value=JSON)
+@given(key=st.sampled_from(["stage", "shared", "delays", "samples", "damping", "errors", "hum", "states"]), value=JSON)
 def test_any_value_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, key: str, value: object) -> None:
     path = tmp_path_factory.mktemp("state") / "state.json"
     file = Checkpoint(path, "this fit")
     file.write(STATE)
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
     with contextlib.suppress(CircuitnnError):
-        state = file.read(2, 1)
+        state = file.read(2, 1, [1])
         assert state is not None
         assert len(state.point.shared) == 2
-        assert np.isfinite([*state.point.shared, *state.point.delays, state.samples, state.damping]).all()
+        point = state.point
+        assert np.isfinite([*point.shared, *point.delays, *point.states[0], state.samples, state.damping]).all()

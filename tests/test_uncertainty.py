@@ -28,7 +28,7 @@ def linear(slope: Signal, error: Signal, q: float) -> Evaluation:
     scores = (slope * error).reshape(BLOCKS, LENGTH).sum(1)[:, None]
     H, b, energy = np.array([[slope @ slope]]), scores.sum(0), float(error @ error)
     nothing = np.zeros(0)
-    own = Reduced(energy, 1.0, nothing, H, b, scores, nothing, 0.0, np.zeros(1))
+    own = Reduced(energy, 1.0, nothing, H, b, scores, nothing, np.zeros(1), np.zeros((1, 1)))
     return Evaluation(Point(np.array([q]), np.zeros(1)), energy, np.ones(1), H, b, scores, (own,), 0)
 
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 )
 @click.option("--resume", is_flag=True, help="Go on where the same command was interrupted or killed.")
 @click.option("--suggest", is_flag=True, help="Say what else to learn: values that would explain the error.")
+@click.option("--robust", is_flag=True, help="Clicks, coughs and dropouts in the recordings count less.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [default: runs/<netlist name>]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.pass_context
@@ -63,6 +64,7 @@ def fit(
     optimizer: str,
     resume: bool,
     suggest: bool,
+    robust: bool,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -108,6 +110,7 @@ def fit(
                 held_out=session.held_out,
                 max_iterations=max_iterations,
                 suggest=suggest,
+                robust=robust,
                 loss=None if loss is None else losses.mr_stft,
                 optimizer=optimizer,
                 progress=lambda stage, iteration, error: update(iteration, _progress_text(stage, iteration, error)),
@@ -129,7 +132,7 @@ def fit(
         folder,
         Settings(
             learn, tuple(settings), input_level, output_gain, *sources,
-            max_iterations=max_iterations, loss=loss, optimizer=optimizer, command=command,
+            max_iterations=max_iterations, robust=robust, loss=loss, optimizer=optimizer, command=command,
         ),
     )  # fmt: skip
     if as_json:
@@ -235,6 +238,12 @@ def _print(result: FitResult, session: Session, folder: Path) -> None:
         table.add_row(value.name, value.nominal, value.fitted, value.interval, value.change, _remark(value))
     console.print(table)
 
+    if laws := words.law_rows(result):
+        table = Table("knob", "rotation", "value", "95 % interval", title="laws of the pots", box=SIMPLE)
+        for law in laws:
+            table.add_row(law.knob, law.rotation, law.value, law.interval)
+        console.print(table)
+
     for title, recordings in (("recording", result.recordings), ("held-out recording", result.held_out)):
         table = Table(title, "gain", "polarity", "delay", "alignment", "ESR", "with best gain", box=SIMPLE)
         for row in words.recording_rows(recordings):
@@ -247,7 +256,7 @@ def _print(result: FitResult, session: Session, folder: Path) -> None:
     print_conditions(console, (*session.recordings, *session.held_out))
 
     console.print(words.input_level(result))
-    told = (*words.positions(result), *words.findings(result), *words.where_it_fails(result))
+    told = (*words.positions(result), *words.remarks(result), *words.findings(result), *words.where_it_fails(result))
     for sentence in (*told, *judgement.next_steps(result)):
         console.print(plain(sentence))
     console.print(f"\nrun written to {plain(str(folder))} (report.html, fitted.cir, run.json)")

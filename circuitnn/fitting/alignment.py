@@ -47,12 +47,14 @@ _BETA = 10.06
 
 @dataclass(frozen=True)
 class Alignment:
-    """delay: by how many samples the wet is late against the dry; polarity: +1 or -1; confidence: the correlation at
-    that delay over the highest one elsewhere (1: no better than a guess)."""
+    """delay: by how many samples the wet is late against the dry, at its beginning; polarity: +1 or -1; confidence: the
+    correlation at that delay over the highest one elsewhere (1: no better than a guess). drift: of the wet's clock
+    against the dry's, relative (positive: the wet lasts longer), None if that is not known."""
 
     delay: int
     polarity: int
     confidence: float
+    drift: float | None = None
 
 
 def align(dry: Signal, wet: Signal, sample_rate: float) -> Alignment:

@@ -19,7 +19,7 @@ from circuitnn.fitting.problem import Point
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import format_netlist
 
-FORMAT, VERSION = "circuitnn-fit-state", 1
+FORMAT, VERSION = "circuitnn-fit-state", 2
 # The stages of a fit, in order: parts of the recordings, and all of them.
 APPROACH, FIT = "approach", "fit"
 # A state holds some kilobytes; one of this size was not written here.
@@ -68,6 +68,7 @@ class Checkpoint:
                 "stage": state.stage,
                 "shared": state.point.shared.tolist(),
                 "delays": state.point.delays.tolist(),
+                "states": [own.tolist() for own in state.point.states],
                 "samples": state.samples,
                 "damping": state.damping,
                 "errors": list(state.errors),
@@ -83,9 +84,9 @@ class Checkpoint:
         except OSError as error:
             raise OutputError(f"{self.path} cannot be written: {error.strerror}") from None
 
-    def read(self, unknowns: int, recordings: int) -> Progressed | None:
-        """The state that was written, None if there is none. Raises CircuitnnError for one that is broken, or that
-        another fit has written."""
+    def read(self, unknowns: int, recordings: int, states: Sequence[int] = ()) -> Progressed | None:
+        """The state that was written, None if there is none. states: lengths of the recordings' initial states, if some
+        are unknown. Raises CircuitnnError for one that is broken, or that another fit has written."""
         try:
             with self.path.open("rb") as file:
                 raw = file.read(MAX_BYTES + 1)
@@ -104,26 +105,32 @@ class Checkpoint:
                     f"{self.path} belongs to a fit of another netlist, other recordings or other settings",
                     "repeat the interrupted command with --resume added, or fit from the beginning without it",
                 )
-            return _state(data, unknowns, recordings)
+            return _state(data, unknowns, recordings, states)
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise CircuitnnError(
                 f"{self.path}: not a state of a fit that can be read ({error})", "delete it, and fit from the beginning"
             ) from None
 
 
-def _state(data: dict[str, Any], unknowns: int, recordings: int) -> Progressed:
+def _state(data: dict[str, Any], unknowns: int, recordings: int, lengths: Sequence[int]) -> Progressed:
     """Raises ValueError, KeyError, TypeError or OverflowError for what was not written here."""
-    stage, hum = data["stage"], data["hum"]
+    stage, hum, states = data["stage"], data["hum"], data["states"]
     if stage not in (APPROACH, FIT):
         raise ValueError("unknown stage")
     if not isinstance(hum, list) or len(hum) not in (0, recordings):
         raise ValueError("hum of another number of recordings")
+    if not isinstance(states, list) or len(states) != len(lengths):
+        raise ValueError("states of another number of recordings")
     samples, damping = _numbers([data["samples"], data["damping"]]).tolist()
     if min(samples, damping) <= 0.0:
         raise ValueError("expected numbers above 0")
     return Progressed(
         stage,
-        Point(_numbers(data["shared"], unknowns), _numbers(data["delays"], recordings)),
+        Point(
+            _numbers(data["shared"], unknowns),
+            _numbers(data["delays"], recordings),
+            tuple(_numbers(own, length) for own, length in zip(states, lengths, strict=True)),
+        ),
         samples,
         damping,
         tuple(_numbers(data["errors"]).tolist()),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuitnn.fitting.result import Combination, Identifiability, Measurement, Pair
-from circuitnn.fitting.unknowns import LEVEL_NAME, Unknowns
+from circuitnn.fitting.unknowns import LEVEL_NAME, Told
 from circuitnn.learnables import Coordinate
 
 Matrix = NDArray[np.float64]
@@ -32,14 +32,14 @@ LEVEL_UNTOLD = 0.5
 WIDER = 100.0
 
 
-def identifiability(unknowns: Unknowns, spread: Matrix, scale: tuple[str, ...]) -> Identifiability:
-    """From the covariance [p, p] of the unknowns: single values first, then combinations. scale: see
+def identifiability(told: Told, spread: Matrix, scale: tuple[str, ...]) -> Identifiability:
+    """From the covariance [p, p] of what is told: single values first, then combinations. scale: see
     `scale_ambiguity`."""
-    coordinates = unknowns.coordinates
-    names, widths = [c.name for c in coordinates], unknowns.widths[: len(coordinates)]
-    parts = {element.name for element in unknowns.model.circuit.elements if element.kind in "RCL"}
-    measurable = [name for name in unknowns.names if name in parts or name == LEVEL_NAME]
-    measurement = best_measurement(unknowns.names, spread, unknowns.widths, measurable)
+    coordinates = told.coordinates
+    names, widths = [c.name for c in coordinates], told.widths[: len(coordinates)]
+    parts = {element.name for element in told.circuit.elements if element.kind in "RCL"}
+    measurable = [name for name in told.names if name in parts or name == LEVEL_NAME]
+    measurement = best_measurement(told.names, spread, told.widths, measurable)
     spread = spread[: len(names), : len(names)]
     deviations = np.sqrt(np.diag(spread))
     eigenvalues, vectors = np.linalg.eigh(spread)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
-from circuitnn.audio import Recording
 from circuitnn.errors import CircuitnnError
 from circuitnn.fitting.problem import Evaluation, Point, Problem, observe
 from circuitnn.fitting.result import FittedRecording, Share, Suggestion
@@ -121,16 +121,11 @@ def _hertz(frequency: float) -> str:
     return f"{frequency / 1e3:.2g} kHz" if frequency >= 1e3 else f"{frequency:g} Hz"
 
 
-def suggestions(
-    model: CircuitModel,
-    unknowns: Unknowns,
-    recordings: Sequence[Recording],
-    point: Point,
-    hum: Sequence[Sequence[float]],
-    output_gain: float | None,
-) -> tuple[Suggestion, ...]:
+def suggestions(fitted: Problem, point: Point) -> tuple[Suggestion, ...]:
     """Values that were not learned and whose change would explain the most of what the fit at `point` leaves over, the
     best first: a score test on parts of the recordings, with the derivatives of every value of the circuit."""
+    model, unknowns = fitted.model, fitted.unknowns
+    recordings = [observation.recording for observation in fitted.observations]
     known = {name for recording in recordings for name in recording.knobs}
     learned = [c.name for c in unknowns.coordinates[: len(model.coordinates)]]
     every = CircuitModel(model.circuit, model.sample_rate, 1, "all").coordinates
@@ -145,9 +140,10 @@ def suggestions(
     kept = np.setdiff1d(np.arange(len(wider)), candidates)
     shared = np.zeros(len(wider))
     shared[kept] = point.shared
-    observations = observe(wide, recordings, list(point.delays), hum)
-    problem = Problem(wider, wide, observations, output_gain, approach_windows(recordings))
-    (there,) = problem.evaluate([Point(shared, point.delays)])
+    hum, units = ([getattr(o, name) for o in fitted.observations] for name in ("hum", "usual_state"))
+    observations = observe(wide, recordings, list(point.delays), hum, units)
+    problem = Problem(wider, wide, observations, fitted.output_gain, approach_windows(recordings), fitted.robust)
+    (there,) = problem.evaluate([replace(point, shared=shared)])
     if there is None:
         raise CircuitnnError("the fitted circuit has no finite derivatives by the values that were not learned")
     weight = independent_samples(there, wider.widths, problem.samples(point.delays))

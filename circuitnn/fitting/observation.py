@@ -21,7 +21,7 @@ from circuitnn.metrics import PREEMPHASIS
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.oversampling import filter_blocks, toeplitz
 from circuitnn.simulate import history_at_rest, simulate, tangent
-from circuitnn.theta_tangent import ThetaTangent
+from circuitnn.theta_tangent import ThetaTangent, padded
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
@@ -40,6 +40,8 @@ MIN_OVERLAP = 0.5
 SLOPE_REACH = 8
 # Samples at the begin of a window that the filters need and that do not count.
 SETTLING = LOWPASS_TAPS + 2 * SLOPE_REACH
+# The unit of an initial state that is known.
+AT_REST = np.zeros(0)
 # A long recording is worked on in segments of this length, on all cores. At a segment's begin the state is that of the
 # whole simulation; only its derivatives start at zero, `DERIVATIVE_WARM_UP` seconds before.
 SEGMENT_SECONDS, DERIVATIVE_WARM_UP = 15.0, 1.0
@@ -83,11 +85,13 @@ class Window:
 
 @dataclass(frozen=True)
 class Normal:
-    """grams [blocks, q, q]: for each block of time, inner products of the q = p + 3 + n columns: derivatives [p],
-    output, target, derivative of the output by time, linear nuisances [n]; all seen through `weighting_filter`.
-    failures: steps not converged."""
+    """grams [blocks, q, q]: for each block of time, inner products of the q = p + 3 + s + n columns: derivatives [p],
+    output, target, derivative of the output by time, derivatives by the initial state [s], linear nuisances [n]; all
+    seen through `weighting_filter`.
+    ends [blocks]: samples of the model's output where the blocks end. failures: steps not converged."""
 
     grams: Matrix
+    ends: NDArray[np.int64]
     failures: int
 
 
@@ -115,12 +119,21 @@ class Observation:
     """A recording prepared for a model: input, target, and the span of samples that both cover.
 
     hum: frequencies [Hz] of mains hum in the wet recording, each a linear nuisance with unknown amplitude and phase.
+    usual_state: the unit of each state of the circuit [n_x] if where it begins is unknown, [0] if it begins at rest.
     """
 
-    def __init__(self, model: CircuitModel, recording: Recording, delay: float, hum: Sequence[float] = ()) -> None:
+    def __init__(
+        self,
+        model: CircuitModel,
+        recording: Recording,
+        delay: float,
+        hum: Sequence[float] = (),
+        usual_state: Vector = AT_REST,
+    ) -> None:
         self.recording = recording
         self.model = model
         self.hum = tuple(hum)
+        self.usual_state = usual_state
         # The converters are late by `latency`: run on by as much, and read the output later.
         self.length = len(recording.dry) + model.latency
         begin, end = self.span(delay)
@@ -137,6 +150,10 @@ class Observation:
         # Where the dry recording is cut off, the rate conversion does not know how it goes on.
         dry_end = len(self.recording.dry) - self.model.latency
         return max(0, -offset) + SHIFT_MARGIN, min(dry_end, len(self.recording.wet) - offset) - SHIFT_MARGIN
+
+    def displacement(self, state: Vector) -> Vector:
+        """How far from rest the circuit's states [n_x or 1] begin, from `state` in units."""
+        return self.usual_state * state if len(state) else np.zeros(1)
 
     def input(self, begin: int, end: int) -> Tensor:
         """Samples [begin, end) of the dry recording [1, end - begin, 1], with zeros behind it."""
@@ -181,13 +198,18 @@ class Observation:
             for k, (low, high) in enumerate(pairwise(edges))
         )
 
-    def snapshots(self, point: Linearisation, windows: Sequence[Window]) -> list[Snapshot]:
-        """The simulation at each window's start, from one pass without derivatives (none if all start at 0)."""
+    def snapshots(self, point: Linearisation, windows: Sequence[Window], state: Vector) -> list[Snapshot]:
+        """The simulation at each window's start, from one pass without derivatives (none if all start at 0). A window
+        that starts at 0 has those by the initial state, too, behind the others."""
         model, factor = self.model, self.model.oversample
         directions = point.dx.shape[-1]
-        x, w, up = point.x[None], point.w[None], None
+        x, w, up = (point.x + torch.as_tensor(self.displacement(state)))[None], point.w[None], None
         down = history_at_rest(point.rest[None], factor)
-        here = Snapshot(0, x, w, up, down, point.dx[None], history_at_rest(point.drest[None], factor))
+        # At rest there are no such directions.
+        by_state = torch.eye(len(point.x), len(self.usual_state), dtype=torch.float64)
+        dx = torch.cat([point.dx, by_state * torch.as_tensor(self.usual_state)], 1)
+        drest = torch.nn.functional.pad(point.drest, (0, len(self.usual_state)))
+        here = Snapshot(0, x, w, up, down, dx[None], history_at_rest(drest[None], factor))
         found = {0: here}
         chunk = int(CHUNK_SECONDS * model.sample_rate)
         with torch.no_grad():
@@ -199,15 +221,17 @@ class Observation:
                         here.up, here.down,
                     )  # fmt: skip
                     zeros = torch.zeros(1, point.x.shape[0], directions, dtype=torch.float64)
-                    here = Snapshot(end, run.x, run.w, run.up, run.down, zeros, torch.zeros_like(found[0].ddown))
+                    ddown = torch.zeros_like(found[0].ddown[..., :directions])
+                    here = Snapshot(end, run.x, run.w, run.up, run.down, zeros, ddown)
                 found[start] = here
         return [found[window.start] for window in windows]
 
     def normal(self, point: Linearisation, snapshot: Snapshot, window: Window, delay: float) -> Normal:
         """Simulate a window with derivatives, chunk by chunk, and accumulate the inner products."""
         model, factor = self.model, self.model.oversample
-        rate = model.sample_rate
-        grams = []
+        rate, p, s = model.sample_rate, point.dx.shape[-1], len(self.usual_state)
+        grams: list[Matrix] = []
+        ends: list[NDArray[np.int64]] = []
         x, w, up, down, dx, ddown = snapshot.x, snapshot.w, snapshot.up, snapshot.down, snapshot.dx, snapshot.ddown
         weighting = weighting_filter()
         settling = SETTLING
@@ -218,11 +242,15 @@ class Observation:
         for start in range(window.start, last, chunk):
             u = self.input(start, min(start + chunk, last))
             run, dy, dx, ddown = tangent(
-                u, x, w, point.theta[None], dx, point.dtheta, model.kernel, factor, up, down, ddown
-            )
+                u, x, w, point.theta[None], dx, padded(point.dtheta, dx.shape[-1]), model.kernel, factor, up, down,
+                ddown,
+            )  # fmt: skip
             failures += int(run.report[0, 1])
             x, w, up, down = run.x, run.w, run.up, run.down
-            columns = torch.cat([run.y, dy[:, :, 0]], 2)
+            by_state = torch.nn.functional.pad(dy[:, :, 0, p:], (0, s + p - dy.shape[-1]))
+            columns = torch.cat([run.y, dy[:, :, 0, :p], by_state], 2)
+            # What the initial state made has decayed by the end of the first chunk.
+            dx, ddown = dx[..., :p], ddown[..., :p]
             # Rows of the model's time axis that this chunk made, cut to the window.
             first = start - model.latency
             low, high = max(first, window.begin), min(first + columns.shape[1], window.end)
@@ -232,8 +260,9 @@ class Observation:
             target = self._measured(delay, low, high)
             measured = torch.as_tensor(np.concatenate([target[:, None], self.nuisances(low, high)], 1))
             output = rows[:, :1]
-            block = torch.cat([rows[:, 1:], output, measured[:, :1], output, measured[:, 1:]], 1)
-            slope = block.shape[1] - measured.shape[1]
+            derivatives, by_state = rows[:, 1:].split([p, s], 1)
+            block = torch.cat([derivatives, output, measured[:, :1], output, by_state, measured[:, 1:]], 1)
+            slope = p + 2
             if past is None:
                 past = torch.zeros(1, settling, block.shape[1], dtype=torch.float64)
             sloped, _ = filter_blocks(slope_filter(), output[None], past[..., [slope]])
@@ -241,8 +270,11 @@ class Observation:
             weighted[..., [slope]] = sloped
             weighted, settling = weighted[0, settling:], max(0, settling - len(block))
             blocks = max(1, round(len(weighted) / (BLOCK_SECONDS * rate)))
-            grams += [part.T @ part for part in np.array_split(weighted.numpy(), blocks)]
-        return Normal(np.stack(grams), failures)
+            parts = np.array_split(weighted.numpy(), blocks)
+            grams += [part.T @ part for part in parts]
+            # The filters are late by half of what they need.
+            ends.append(high - SETTLING // 2 - len(weighted) + np.cumsum([len(part) for part in parts]))
+        return Normal(np.stack(grams), np.concatenate(ends), failures)
 
 
 def _by_chunks(part: Callable[[int, int], Vector], begin: int, end: int) -> Vector:

@@ -1,13 +1,14 @@
 """A model and its recordings as one nonlinear least-squares problem in unbounded coordinates.
 
 Shared unknowns: see unknowns.py. Own to each recording: its output gain (or one for all), a constant and mains hum,
-solved for exactly at every point (variable projection, Golub and Pereyra 1973), and its delay.
+solved for exactly at every point (variable projection, Golub and Pereyra 1973), its delay, and the state of the circuit
+where it begins in mid-sound.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,9 +17,10 @@ from numpy.typing import NDArray
 from circuitnn.audio import Recording
 from circuitnn.discretise import Numbers
 from circuitnn.errors import ConvergenceError
-from circuitnn.fitting.observation import Linearisation, Matrix, Normal, Observation, Snapshot, Window
+from circuitnn.fitting.observation import AT_REST, Linearisation, Matrix, Normal, Observation, Snapshot, Window
 from circuitnn.fitting.parallel import side_by_side
 from circuitnn.fitting.reduction import Reduced, Reduction, reduce_gains
+from circuitnn.fitting.robust import block_weights
 from circuitnn.fitting.unknowns import Setting, Unknowns, setting
 from circuitnn.models.circuit_model import CircuitModel
 
@@ -28,10 +30,16 @@ Windows = Callable[[Observation, float], Sequence[Window]]
 
 @dataclass(frozen=True)
 class Point:
-    """Where the fit stands. shared [p]: the shared unknowns; delays [recordings], samples."""
+    """Where the fit stands. shared [p]: the shared unknowns; delays [recordings], samples; states: the initial state of
+    each recording, in the units of its observation, [0] where it is known; () if all are."""
 
     shared: Vector
     delays: Vector
+    states: tuple[Vector, ...] = ()
+
+    def state(self, position: int) -> Vector:
+        """The initial state of a recording."""
+        return self.states[position] if self.states else AT_REST
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ class Evaluation:
     """The problem at a point. error: mean over the recordings of squared error over squared target (weighted, best
     gain); gains: volt -> full scale; H, b: half Hessian and half gradient of the error in `shared`, the
     recordings' own unknowns eliminated; scores [blocks, p]: b by blocks of time; own: how the delays follow a step;
-    failures: steps not converged."""
+    ends: for each recording, the samples where its blocks end; failures: steps not converged."""
 
     point: Point
     error: float
@@ -49,11 +57,12 @@ class Evaluation:
     scores: Matrix
     own: tuple[Reduced, ...]
     failures: int
+    ends: tuple[NDArray[np.int64], ...] = ()
 
 
 class Problem:
     """output_gain: full scale per volt; None: unknown, one per recording or gain group. windows: which parts of a
-    recording count (all of it)."""
+    recording count (all of it). robust: whether what is no sound of the device counts less (robust.py)."""
 
     def __init__(
         self,
@@ -62,12 +71,14 @@ class Problem:
         observations: Sequence[Observation],
         output_gain: float | None = None,
         windows: Windows = Observation.windows,
+        robust: bool = False,
     ) -> None:
         self.unknowns = unknowns
         self.model = model
         self.observations = tuple(observations)
         self.output_gain = output_gain
         self.windows = windows
+        self.robust = robust
         self.widths = unknowns.widths
 
     @property
@@ -100,7 +111,7 @@ class Problem:
             models = linearised[k]
             assert models is not None
             model, windows = models[setting(observation.recording)], self.windows(observation, delay)
-            snapshots = observation.snapshots(model, windows)
+            snapshots = observation.snapshots(model, windows, points[k].state(position))
             return [(model, snapshot, window, delay) for snapshot, window in zip(snapshots, windows, strict=True)]
 
         def work(task: tuple[int, tuple[Linearisation, Snapshot, Window, float]]) -> Normal:
@@ -116,12 +127,14 @@ class Problem:
         return [self._reduce(point, parts) if parts else None for point, parts in zip(points, gathered, strict=True)]
 
     def moved(self, evaluation: Evaluation, step: Vector) -> Point:
-        """The point after a step of the shared unknowns, the delays following by their linear dependence."""
-        moves = np.array([own.delay_offset + own.delay_slope @ step for own in evaluation.own])
-        return replace(
-            evaluation.point,
-            shared=evaluation.point.shared + step,
-            delays=evaluation.point.delays + np.clip(moves, -0.5, 0.5),
+        """The point after a step of the shared unknowns, delays and initial states following by their linear
+        dependence."""
+        here = evaluation.point
+        moves = [own.offsets + own.slopes @ step for own in evaluation.own]
+        return Point(
+            shared=here.shared + step,
+            delays=here.delays + np.clip([move[0] for move in moves], -0.5, 0.5),
+            states=tuple(state + np.clip(move[1:], -1.0, 1.0) for state, move in zip(here.states, moves, strict=False)),
         )
 
     def _linearise_all(self, point: Point) -> dict[Setting, Linearisation] | None:
@@ -161,9 +174,14 @@ class Problem:
         grams = [np.concatenate([normal.grams for normal in normals]) for normals in parts]
         if not all(np.isfinite(gram).all() for gram in grams):
             return None
+        p = len(self.unknowns)
         reduced: dict[int, Reduced] = {}
         for group in self.gain_groups:
-            reductions = [Reduction(grams[k], len(self.unknowns)) for k in group]
+            states = [len(self.observations[k].usual_state) for k in group]
+            weights: Sequence[Vector | None] = [None] * len(group)
+            if self.robust:
+                weights = block_weights([grams[k][:, p:, p:] for k in group], states, self.output_gain)
+            reductions = [Reduction(grams[k], p, s, w) for k, s, w in zip(group, states, weights, strict=True)]
             reduced |= dict(zip(group, reduce_gains(reductions, self.output_gain), strict=True))
         own = tuple(reduced[k] for k in range(len(grams)))
         count = len(own)
@@ -176,14 +194,20 @@ class Problem:
             scores=np.concatenate([part.scores for part in own]) / count,
             own=own,
             failures=sum(normal.failures for normals in parts for normal in normals),
+            ends=tuple(np.concatenate([normal.ends for normal in normals]) for normals in parts),
         )
 
 
 def observe(
-    model: CircuitModel, recordings: Sequence[Recording], delays: Sequence[float], hum: Sequence[Sequence[float]] = ()
+    model: CircuitModel,
+    recordings: Sequence[Recording],
+    delays: Sequence[float],
+    hum: Sequence[Sequence[float]] = (),
+    usual_states: Sequence[Vector] = (),
 ) -> list[Observation]:
-    """Recordings prepared for a model. hum: frequencies for each of them. Raises RecordingError."""
+    """Recordings prepared for a model. hum: frequencies for each of them; usual_states: see Observation. Raises
+    RecordingError."""
     return [
-        Observation(model, recording, delay, hum[k] if hum else ())
+        Observation(model, recording, delay, hum[k] if hum else (), usual_states[k] if usual_states else AT_REST)
         for k, (recording, delay) in enumerate(zip(recordings, delays, strict=True))
     ]

@@ -5,36 +5,36 @@ from __future__ import annotations
 import math
 import os
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from circuitnn import metrics
 from circuitnn.audio import Recording
 from circuitnn.errors import CircuitnnError, RecordingError
-from circuitnn.fitting.alignment import DOUBTFUL, Alignment, align
 from circuitnn.fitting.checkpoint import APPROACH, FIT, Checkpoint, Progressed, fingerprint
 from circuitnn.fitting.gradient_descent import OPTIMIZERS
 from circuitnn.fitting.held_out import judge
 from circuitnn.fitting.hum import mains_lines
-from circuitnn.fitting.identifiability import identifiability, scale_ambiguity
+from circuitnn.fitting.initial_state import begins_in_sound, usual_state
 from circuitnn.fitting.least_squares import DAMPING, SMALLEST_GAIN, Descent, LeastSquares, descend
+from circuitnn.fitting.locating import located
 from circuitnn.fitting.model_check import suggestions
-from circuitnn.fitting.observation import Observation
+from circuitnn.fitting.observation import AT_REST, Observation
+from circuitnn.fitting.outcome import outcome, rendered
 from circuitnn.fitting.parallel import side_by_side
-from circuitnn.fitting.problem import Evaluation, Point, Problem, observe
+from circuitnn.fitting.problem import Point, Problem, observe
 from circuitnn.fitting.refinement import Loss, Refined, refine
-from circuitnn.fitting.result import INTERRUPTED, FitResult, FittedRecording, Refinement
+from circuitnn.fitting.result import INTERRUPTED, FitResult, Refinement
 from circuitnn.fitting.search import APPROACH_GAIN, APPROACH_ITERATIONS, APPROACH_WEIGHT, approach_windows, race
-from circuitnn.fitting.uncertainty import covariance, independent_samples, information
+from circuitnn.fitting.uncertainty import independent_samples
 from circuitnn.fitting.unknowns import Unknowns, setting
 from circuitnn.models.circuit_model import CircuitModel
-from circuitnn.rendering import render
 
 Progress = Callable[[str, int, float], None]
+Vector = NDArray[np.float64]
 Lines = tuple[tuple[float, ...], ...]
 
 # By how much less than the fit the approach is oversampled.
@@ -57,6 +57,7 @@ def fit(
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
     suggest: bool = False,
+    robust: bool = False,
     loss: Loss | None = None,
     optimizer: str = "lbfgs",
 ) -> FitResult:
@@ -68,9 +69,10 @@ def fit(
     (stage, iteration, relative squared error). Ctrl-C ends the fit with the best values so far. checkpoint: a file that
     holds the state after every step; with resume, a fit that was killed goes on from there, and ends with the same
     values. The file stays: delete it once the result is safe. suggest: look among the values that were not learned for
-    what would explain the error. loss: a distance of output [time] and target [time] that torch can differentiate, such
-    as losses.mr_stft: after least squares, the fit goes on with it in place of the squared error, by optimizer "lbfgs"
-    or "adam".
+    what would explain the error. robust: parts of the recordings that no other part is like (clicks, coughs, dropouts)
+    count less. loss: a distance of output [time] and target [time] that torch can differentiate, such as
+    losses.mr_stft: after least squares, the fit goes on with it in place of the squared error, by optimizer "lbfgs" or
+    "adam".
 
     Raises RecordingError for recordings that do not go together, CircuitnnError for a model that cannot be fitted.
     """
@@ -84,16 +86,18 @@ def fit(
     for recording in held_out:
         unknowns.positions(np.zeros(len(unknowns)), recording)
     file = None if checkpoint is None else Checkpoint(
-        checkpoint, fingerprint(model, recordings, (input_level, output_gain, max_iterations))
+        checkpoint, fingerprint(model, recordings, (input_level, output_gain, max_iterations, robust))
     )  # fmt: skip
-    saved = file.read(len(unknowns), len(recordings)) if file and resume else None
-    alignments = _aligned(recordings)
+    alignments = located(recordings)
     delays = [float(a.delay if r.delay is None else r.delay) for a, r in zip(alignments, recordings, strict=True)]
     # Recordings that do not overlap are told before the search, not by it.
     observe(model, recordings, delays)
-    run = _Run(model, unknowns, recordings, output_gain, progress or (lambda stage, iteration, error: None), file)
+    say = progress or (lambda stage, iteration, error: None)
+    run = _Run(model, unknowns, recordings, delays, output_gain, robust, say, file)
+    saved = file.read(len(unknowns), len(recordings), [len(s) for s in run.resting]) if file and resume else None
     if saved is None:
-        point = race(model, unknowns, recordings, delays, output_gain, run.say)
+        start = race(model, unknowns, recordings, delays, output_gain, robust, run.say)
+        point = replace(start, states=run.resting)
         saved = Progressed(APPROACH, point, APPROACH_WEIGHT, DAMPING, (), ())
     descent = run.descend(saved, APPROACH_ITERATIONS if saved.stage == APPROACH else max_iterations)
     while (following := run.following(saved, descent)) is not None:
@@ -105,10 +109,11 @@ def fit(
     best = descent.found.point
     with torch.no_grad():
         model.free.copy_(torch.as_tensor(best.shared[: len(model.coordinates)]))
+    model.tapers = unknowns.tapers(best.shared)
     level = unknowns.level(best.shared)
-    judged = judge(model, run.settled(held_out, best), _aligned(held_out), level)
-    found = suggestions(model, unknowns, recordings, best, saved.hum, output_gain) if suggest else None
-    result = run.result(descent, saved, [alignment.confidence for alignment in alignments])
+    judged = judge(model, run.settled(held_out, best), located(held_out), level)
+    found = suggestions(run.problem(FIT, best, saved.hum), best) if suggest else None
+    result = outcome(run.problem(FIT, best, saved.hum), descent, saved.samples, alignments)
     return replace(
         result, held_out=judged, suggestions=found, refinement=refinement, seconds=time.perf_counter() - began
     )
@@ -122,24 +127,48 @@ class _Run:
         model: CircuitModel,
         unknowns: Unknowns,
         recordings: Sequence[Recording],
+        delays: Sequence[float],
         output_gain: float | None,
+        robust: bool,
         say: Progress,
         file: Checkpoint | None,
     ) -> None:
         self.model, self.unknowns, self.recordings, self.output_gain = model, unknowns, recordings, output_gain
-        self.say, self.file = say, file
+        self.robust, self.say, self.file = robust, say, file
         names = [coordinate.name for coordinate in model.coordinates]
         factor = max(1, model.oversample // APPROACH_COARSER)
         self.coarse = CircuitModel(model.circuit, model.sample_rate, factor, names, compiled=model.compiled)
+        cut = [begins_in_sound(recording, delay) for recording, delay in zip(recordings, delays, strict=True)]
+        self._usual_states = {m: self._usual(m, cut) for m in (self.coarse, model)} if any(cut) else {}
+
+    def _usual(self, model: CircuitModel, cut: Sequence[bool]) -> list[Vector]:
+        """The units of the initial states that are unknown: those of recordings that begin in mid-sound."""
+        start = np.zeros(len(self.unknowns))
+        level = self.unknowns.level(start)
+        return [
+            usual_state(model, r.dry, self.unknowns.overrides(torch.as_tensor(start), setting(r)), level)
+            if unknown
+            else AT_REST
+            for r, unknown in zip(self.recordings, cut, strict=True)
+        ]
+
+    @property
+    def resting(self) -> tuple[Vector, ...]:
+        """Initial states to begin with; () if all are known."""
+        return tuple(np.zeros(len(unit)) for unit in self._usual_states.get(self.model, []))
+
+    def observe(self, model: CircuitModel, point: Point, hum: Lines = ()) -> list[Observation]:
+        """The recordings prepared for the model or the coarse one."""
+        return observe(model, self.recordings, list(point.delays), hum, self._usual_states.get(model, ()))
 
     def problem(self, stage: str, point: Point, hum: Lines) -> Problem:
         """The whole of the recordings, or the windows of the approach at a lower rate."""
         if stage == APPROACH:
-            observations = observe(self.coarse, self.recordings, list(point.delays), hum)
             windows = approach_windows(self.recordings)
-            return Problem(self.unknowns, self.coarse, observations, self.output_gain, windows)
-        observations = observe(self.model, self.recordings, list(point.delays), hum)
-        return Problem(self.unknowns, self.model, observations, self.output_gain)
+            observations = self.observe(self.coarse, point, hum)
+            return Problem(self.unknowns, self.coarse, observations, self.output_gain, windows, self.robust)
+        observations = self.observe(self.model, point, hum)
+        return Problem(self.unknowns, self.model, observations, self.output_gain, robust=self.robust)
 
     def descend(self, start: Progressed, iterations: int) -> Descent:
         """A stage, the state being written after each step. Ctrl-C ends it with the best point so far, if there is
@@ -226,123 +255,24 @@ class _Run:
 
     def hum(self, point: Point) -> Lines:
         """Frequencies of mains hum in what the model at `point` leaves over, for each recording."""
-        observations = observe(self.model, self.recordings, list(point.delays))
 
-        def lines(observation: Observation, delay: float) -> tuple[float, ...]:
+        problem = self.problem(FIT, point, ())
+
+        def lines(position: int) -> tuple[float, ...]:
+            observation, delay = problem.observations[position], float(point.delays[position])
             begin, end = observation.span(delay)
             residual = observation.target(delay)
-            output = self._output(observation.recording, point)[begin:end]
+            output = rendered(problem, point, position)[begin:end]
             # In place: a long recording has room for few copies.
             output *= float(output @ residual) / max(float(output @ output), 1e-300)
             residual -= output
             return mains_lines(residual, self.model.sample_rate)
 
-        return tuple(side_by_side(lines, observations, point.delays.tolist()))
-
-    def _output(self, recording: Recording, point: Point) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        overrides = self.unknowns.overrides(torch.as_tensor(point.shared), setting(recording))
-        return render(self.model, recording.dry, self.unknowns.level(point.shared), overrides=overrides).output
-
-    def result(self, descent: Descent, last: Progressed, confidences: Sequence[float]) -> FitResult:
-        """What follows from the recordings of the fit, at its end."""
-        evaluation, model, unknowns = descent.found, self.model, self.unknowns
-        problem = self.problem(FIT, evaluation.point, last.hum)
-        samples = problem.samples(evaluation.point.delays)
-        spread = covariance(evaluation, unknowns.widths, samples, last.samples)
-        deviations = np.sqrt(np.diag(spread))
-        level = unknowns.level(evaluation.point.shared)
-        values = unknowns.values(evaluation.point.shared)
-        stderr = {c.name: c.slope(values[c.name]) * d for c, d in zip(unknowns.coordinates, deviations, strict=False)}
-        scale = () if unknowns.input_level is not None else scale_ambiguity(
-            unknowns.names, information(evaluation, samples), unknowns.widths
-        )  # fmt: skip
-        learned = {c.name for c in model.coordinates}
-        positions = range(len(self.recordings))
-        fitted = tuple(
-            side_by_side(
-                lambda observation, position, confidence: self._judge(observation, evaluation, position, confidence),
-                problem.observations, positions, confidences,
-            )
-        )  # fmt: skip
-        for one, recording in zip(fitted, self.recordings, strict=True):
-            if recording.polarity not in (None, one.polarity):
-                warnings.warn(
-                    f"{one.name}: stated to have a polarity of {recording.polarity:+d}, but the fit found the "
-                    "opposite; check the wiring, or whether the netlist inverts",
-                    stacklevel=3,
-                )
-        energies = np.array([np.dot(f.target, f.target) for f in fitted])
-        return FitResult(
-            circuit=model.circuit,
-            sample_rate=model.sample_rate,
-            oversample=model.oversample,
-            nominal={c.name: c.nominal for c in model.coordinates},
-            values={name: value for name, value in values.items() if name in learned},
-            stderr={name: error for name, error in stderr.items() if name in learned},
-            covariance=spread,
-            prior_stderr={c.name: c.slope(values[c.name]) * c.width for c in model.coordinates},
-            positions={name: value for name, value in values.items() if name not in learned},
-            positions_stderr={name: error for name, error in stderr.items() if name not in learned},
-            input_level=level,
-            input_level_stderr=0.0 if unknowns.input_level is not None else level * float(deviations[-1]),
-            recordings=fitted,
-            esr=float(np.average([f.esr for f in fitted], weights=energies)),
-            esr_gain_free=float(np.average([f.esr_gain_free for f in fitted], weights=energies)),
-            identifiability=identifiability(unknowns, spread, scale),
-            errors=descent.errors,
-            reason=descent.reason or "",
-            failures=evaluation.failures,
-        )
+        return tuple(side_by_side(lines, range(len(self.recordings))))
 
     def settled(self, recordings: Sequence[Recording], point: Point) -> list[Recording]:
         """Recordings with numbers for the positions of their knobs."""
         return [replace(r, knobs=self.unknowns.positions(point.shared, r)) for r in recordings]
-
-    def _judge(
-        self, observation: Observation, evaluation: Evaluation, position: int, confidence: float
-    ) -> FittedRecording:
-        own, delay = evaluation.own[position], float(evaluation.point.delays[position])
-        begin, end = observation.span(delay)
-        target = observation.target(delay)
-        output = self._output(observation.recording, evaluation.point)[begin:end]
-        output *= own.gain
-        output += observation.disturbance(own.amplitudes, begin, end)
-        waves = own.amplitudes[1:].reshape(-1, 2)
-        return FittedRecording(
-            name=observation.recording.name,
-            knobs=self.unknowns.positions(evaluation.point.shared, observation.recording),
-            gain=own.gain,
-            delay=delay,
-            confidence=confidence,
-            offset=float(own.amplitudes[0]),
-            hum={f: float(np.hypot(*wave)) for f, wave in zip(observation.hum, waves, strict=True)},
-            esr=metrics.esr(output, target),
-            esr_gain_free=metrics.esr_gain_free(output, target),
-            esr_preemphasis=metrics.esr_preemphasis(output, target),
-            input=observation.recording.dry[begin:end],
-            target=target,
-            output=output,
-        )
-
-
-def _aligned(recordings: Sequence[Recording]) -> list[Alignment]:
-    """All recordings at once; a doubtful delay is reported."""
-    alignments = side_by_side(_align, recordings)
-    for recording, alignment in zip(recordings, alignments, strict=True):
-        if alignment.confidence < DOUBTFUL:
-            warnings.warn(
-                f"{recording.name}: the delay of {alignment.delay} samples is doubtful (confidence "
-                f"{alignment.confidence:.2f}); trim dry and wet to start together",
-                stacklevel=3,
-            )
-    return alignments
-
-
-def _align(recording: Recording) -> Alignment:
-    """A known delay needs no search."""
-    if recording.delay is not None:
-        return Alignment(round(recording.delay), recording.polarity or 1, math.inf)
-    return align(recording.dry, recording.wet, recording.sample_rate)
 
 
 def _check(model: CircuitModel, recordings: Sequence[Recording], held_out: Sequence[Recording]) -> None:

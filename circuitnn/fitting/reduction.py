@@ -1,7 +1,8 @@
 """From inner products of columns to normal equations in the shared unknowns alone.
 
 The columns of a recording are the derivatives of the output by the shared unknowns [p], the output, the target, the
-output's derivative by time, and linear nuisances [n]. The error is gain * output + nuisances @ amplitudes - target.
+output's derivative by time, those by the initial state [s] where that is unknown, and linear nuisances [n]. The error
+is gain * output + nuisances @ amplitudes - target.
 """
 
 from __future__ import annotations
@@ -17,13 +18,17 @@ Vector = NDArray[np.float64]
 
 # A linear circuit at rest has no slope to tell delay by, and hum may be silent; the ridge keeps elimination defined.
 _RIDGE = 1e-14
+# As how many samples the recording counts against the prior of its initial state, which only bounds how far one step
+# goes: a state that the recording does not tell stays near where it is.
+_STATE_WEIGHT = 1000.0
 
 
 @dataclass(frozen=True)
 class Reduced:
     """One recording's part of the normal equations, relative to its target's energy. error: squared; H [p, p], b [p]:
     half Hessian and half gradient; scores [blocks, p]: b by blocks of time, and errors [blocks]: error by them;
-    amplitudes [n]: of the linear nuisances; delay_offset, delay_slope [p]: how its delay follows a step."""
+    amplitudes [n]: of the linear nuisances; offsets [1 + s], slopes [1 + s, p]: how its delay and its initial state
+    follow a step; weights [blocks]: how much each block counts, None: all alike."""
 
     error: float
     gain: float
@@ -32,20 +37,26 @@ class Reduced:
     b: Vector
     scores: Matrix
     errors: Vector
-    delay_offset: float
-    delay_slope: Vector
+    offsets: Vector
+    slopes: Matrix
+    weights: Vector | None = None
 
 
 class Reduction:
-    """One recording's inner products grams [blocks, q, q] and what follows from them before its gain is known."""
+    """One recording's inner products grams [blocks, q, q] and what follows from them before its gain is known. p, s:
+    how many columns are derivatives by the shared unknowns and by the initial state. weights [blocks]: how much each
+    block of time counts; None: all alike."""
 
-    def __init__(self, grams: Matrix, p: int) -> None:
-        total = grams.sum(0)
-        self.energy = max(float(total[p + 1, p + 1]), 1e-300)
+    def __init__(self, grams: Matrix, p: int, s: int = 0, weights: Vector | None = None) -> None:
+        self.energy = max(float(grams[:, p + 1, p + 1].sum()), 1e-300)
+        self.weights = weights
+        if weights is not None:
+            grams = weights[:, None, None] * grams
         self.p = p
         self.blocks = grams / self.energy
-        self.gram = total / self.energy
-        self.linear = list(range(p + 3, total.shape[0]))
+        self.gram = self.blocks.sum(0)
+        self.states = s
+        self.linear = list(range(p + 3 + s, grams.shape[1]))
         self.amplitudes = -_solve(self.gram[np.ix_(self.linear, self.linear)], self.gram[self.linear])
 
     def without_nuisances(self, columns: Matrix) -> Matrix:
@@ -66,7 +77,8 @@ def reduce_gains(parts: Sequence[Reduction], given: float | None = None) -> list
     else:
         gain = given
 
-    # Level 1: the delay and nuisances of each recording follow the shared unknowns and the gain (Schur complement).
+    # Level 1: the delay, initial state and nuisances of each recording follow the shared unknowns and the gain (Schur
+    # complement).
     eliminated = []
     for part, basis in zip(parts, one, strict=True):
         q = len(part.gram)
@@ -75,14 +87,16 @@ def reduce_gains(parts: Sequence[Reduction], given: float | None = None) -> list
         shared[:, :p] *= gain
         # The target is the output of a later time. Its own derivative would be that of its noise, too, and make the
         # delay look better known than it is.
-        delay = -gain * basis[:, [slope]]
-        stiffness = part.gram @ delay
-        within = delay.T @ stiffness
-        slopes = -_solve(within, stiffness.T @ shared)[0]
-        offset = -_solve(within, stiffness.T @ error[:, None])[0, 0]
-        followed = shared + delay @ slopes[None]
+        own = gain * basis[:, slope : slope + 1 + part.states]
+        own[:, 0] *= -1.0
+        stiffness = part.gram @ own
+        within = own.T @ stiffness
+        within[1:, 1:] += float(error @ part.gram @ error) / _STATE_WEIGHT * np.eye(part.states)
+        slopes = -_solve(within, stiffness.T @ shared)
+        offsets = -_solve(within, stiffness.T @ error[:, None])[:, 0]
+        followed = shared + own @ slopes
         eliminated.append(
-            (error, followed, followed.T @ part.gram @ shared, followed.T @ part.gram @ error, offset, slopes)
+            (error, followed, followed.T @ part.gram @ shared, followed.T @ part.gram @ error, offsets, slopes)
         )
 
     # Level 2: the gain follows the shared unknowns.
@@ -102,10 +116,11 @@ def reduce_gains(parts: Sequence[Reduction], given: float | None = None) -> list
             b=follow.T @ (h + gain_offset * a[:, output]),
             scores=np.einsum("bij,j,ik->bk", part.blocks, error, followed @ follow),
             errors=np.einsum("i,bij,j->b", error, part.blocks, error),
-            delay_offset=float(offset + slopes[output] * gain_offset),
-            delay_slope=slopes @ follow,
+            offsets=offsets + slopes[:, output] * gain_offset,
+            slopes=slopes @ follow,
+            weights=part.weights,
         )
-        for part, (error, followed, a, h, offset, slopes) in zip(parts, eliminated, strict=True)
+        for part, (error, followed, a, h, offsets, slopes) in zip(parts, eliminated, strict=True)
     ]
 
 

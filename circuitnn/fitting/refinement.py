@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from circuitnn.audio import Recording
 from circuitnn.fitting.gradient_descent import minimise
 from circuitnn.fitting.observation import Observation
 from circuitnn.fitting.problem import Evaluation, Problem
@@ -50,7 +49,8 @@ def refine(
     of the fit with the loss in place of the relative squared error. N: samples, the independent ones that the
     recordings count as.
 
-    Output gains are further unknowns unless the problem has one; delays, constants and hum stay as they were found.
+    Output gains are further unknowns unless the problem has one; delays, initial states, constants and hum stay as they
+    were found.
     curvature [p, p]: of the least-squares posterior at `found`, which scales the steps. watch: is called with the best
     point so far, after each iteration.
     """
@@ -73,7 +73,7 @@ def refine(
         losses = []
         for k, observation in enumerate(problem.observations):
             begin, end = observation.span(float(found.point.delays[k]))
-            output = _output(problem, shared, observation.recording)[begin:end]
+            output = _output(problem, shared, observation, found.point.state(k))[begin:end]
             losses.append(loss(gains[k] * output, targets[k]))
         return 0.5 * samples * torch.log(torch.stack(losses).mean()) + prior(shared)
 
@@ -97,13 +97,14 @@ def _target(observation: Observation, found: Evaluation, position: int) -> Tenso
     return torch.as_tensor(observation.target(delay) - disturbance)
 
 
-def _output(problem: Problem, shared: Tensor, recording: Recording) -> Tensor:
+def _output(problem: Problem, shared: Tensor, observation: Observation, state: Vector) -> Tensor:
     """The output [time] in volt, differentiable in shared."""
-    model, unknowns = problem.model, problem.unknowns
+    model, unknowns, recording = problem.model, problem.unknowns, observation.recording
     overrides = unknowns.overrides(shared, setting(recording))
     numbers = model.discrete.numbers(overrides)
     theta = model.discrete.theta_of(numbers, torch.exp(unknowns.log_level(shared)))
     x, w, rest = model.discrete.rest_of(numbers, model.operating_point(overrides))
+    x = x + torch.as_tensor(observation.displacement(state))
     u = torch.nn.functional.pad(torch.as_tensor(recording.dry), (0, model.latency))[None, :, None]
     down = history_at_rest(rest[None], model.oversample)
     run = simulate(u, x[None], w.detach()[None], theta[None], model.kernel, model.oversample, down=down)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from circuitnn.circuit import Circuit
 from circuitnn.condition import Condition
+from circuitnn.fitting.pot_law import LearnedLaw
 
 Signal = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -24,8 +25,11 @@ class FittedRecording:
     """One recording and the model's rendering of it.
 
     gain: digital full scale per volt of the model's output (negative: inverted polarity); delay: samples by which the
-    wet is late; confidence: of the alignment (1: a guess); offset: constant in the wet recording; hum: amplitudes of
-    mains hum in it by frequency [Hz]; target, output [time]: the wet recording on the model's time axis, and the
+    wet is late; confidence: of the alignment (1: a guess); drift: of its clock against the player's, relative, None if
+    the test signal's blips do not tell it; offset: constant in the wet recording; hum: amplitudes of
+    mains hum in it by frequency [Hz]; cut: whether it begins in mid-sound, and the state of the circuit there was
+    estimated; doubted: parts of it that count little (begin, end) in seconds of the dry, which the errors leave out;
+    target, output [time]: the wet recording on the model's time axis, and the
     model's output times gain with offset and hum, over the samples that both cover; input [time]: the dry signal
     there.
     """
@@ -43,6 +47,9 @@ class FittedRecording:
     input: Signal = field(repr=False)
     target: Signal = field(repr=False)
     output: Signal = field(repr=False)
+    cut: bool = False
+    doubted: tuple[tuple[float, float], ...] = ()
+    drift: float | None = None
 
     @property
     def polarity(self) -> int:
@@ -142,12 +149,12 @@ class Refinement:
 class FitResult:
     """values, stderr, nominal: learnable values by name, their standard errors and the netlist's, in SI units;
     covariance [p, p]: in the coordinates that are learned (see learnables.Coordinate), of the values, then of the
-    positions, then of the input level's logarithm if that was estimated;
+    positions, of the values of laws (as logits), and of the input level's logarithm if that was estimated;
     prior_stderr: the standard errors that the netlist's tolerances alone would give. positions, positions_stderr: the
-    .param's values of knobs at labelled positions, as "drive@a". input_level: volt at digital full
-    scale, with its standard error (0 if it was given). esr, esr_gain_free: over all recordings, squared errors over
-    squared targets, with the fitted gain and with the best one. errors: relative squared error after each step; reason:
-    why the fit ended; failures: steps of the last simulation that did not converge. seconds: what the fit took.
+    .param's values of knobs at labelled positions, as "drive@a". laws: of pots, learned. input_level: volt at digital
+    full scale, with its standard error (0 if it was given). esr, esr_gain_free: over all recordings, squared errors
+    over squared targets, with the fitted gain and with the best one. errors: relative squared error after each step;
+    reason: why the fit ended; failures: steps of the last simulation that did not converge. seconds: what the fit took.
     held_out: recordings that took no part, each with the gain that suits it best. suggestions: what else to learn, the
     best first; None if that was not asked for. refinement: None if least squares had the last word.
     """
@@ -174,7 +181,15 @@ class FitResult:
     seconds: float = 0.0
     held_out: tuple[FittedRecording, ...] = ()
     suggestions: tuple[Suggestion, ...] | None = None
+    laws: tuple[LearnedLaw, ...] = ()
     refinement: Refinement | None = None
+
+    @property
+    def fitted_circuit(self) -> Circuit:
+        """The circuit with the laws that were learned; `values` are apart."""
+        learned = {law.knob: law.taper for law in self.laws}
+        knobs = tuple(replace(k, taper=learned.get(k.name, k.taper)) for k in self.circuit.knobs)
+        return replace(self.circuit, knobs=knobs)
 
     @property
     def interrupted(self) -> bool:
@@ -203,9 +218,9 @@ class Source:
 @dataclass(frozen=True)
 class Settings:
     """What it takes to repeat a fit. fixed: `--set` settings as written; input_level [V at digital full scale] and
-    output_gain [full scale per volt]: None where they were estimated; loss: what came after least squares, None for
-    nothing; sources, held_out: one per recording; command:
-    the command line, "" for a fit that was called from Python."""
+    output_gain [full scale per volt]: None where they were estimated; robust: as in `fit`; loss: what came after least
+    squares, None for nothing; sources, held_out: one per recording; command: the command line, "" for a fit that was
+    called from Python."""
 
     learn: str = "marked"
     fixed: tuple[str, ...] = ()
@@ -214,6 +229,7 @@ class Settings:
     sources: tuple[Source, ...] = ()
     held_out: tuple[Source, ...] = ()
     max_iterations: int = 40
+    robust: bool = False
     loss: str | None = None
     optimizer: str = "lbfgs"
     command: str = ""

@@ -97,6 +97,7 @@ def race(
     recordings: Sequence[Recording],
     delays: Sequence[float],
     output_gain: float | None,
+    robust: bool,
     say: Progress,
 ) -> Point:
     """A start for a fit: the best of many trials, without oversampling and on excerpts, by successive halving. Raises
@@ -106,7 +107,7 @@ def race(
     )
     parts = [excerpt(r, d) for r, d in zip(recordings, delays, strict=True)]
     cut, begun = [r for r, _ in parts], np.array([d for _, d in parts])
-    problem = Problem(unknowns, coarse, observe(coarse, cut, list(begun)), output_gain)
+    problem = Problem(unknowns, coarse, observe(coarse, cut, list(begun)), output_gain, robust=robust)
     trials = _trials(unknowns)
     say("search", 0, 1.0)
     judged = _errors(problem, trials, begun)

@@ -92,7 +92,7 @@ def _steps(circuit: Circuit, nominal: Mapping[str, float]) -> Real:
 
 def _slope(taper: str, value: float) -> float:
     """d value / d position of a knob."""
-    position = variables({"position": float(position_at(taper, value))})["position"]
+    position = variables({"position": position_at(taper, value)})["position"]
     return float(value_at(taper, position).gradient[0])
 
 

@@ -88,8 +88,7 @@ class Inspection:
         """The knobs in order of their cards."""
         positions = ((knob, float(self.values[knob.name])) for knob in self.circuit.knobs)
         return tuple(
-            KnobSetting(knob.name, float(position_at(knob.taper, value)), value, knob.taper)
-            for knob, value in positions
+            KnobSetting(knob.name, position_at(knob.taper, value), value, knob.taper) for knob, value in positions
         )
 
     @property

@@ -46,6 +46,7 @@ class CircuitModel(nn.Module):
     reference; None: the core where a compiler is.
 
     `free` [number of learnables] is the one parameter: 0 where a value is the netlist's; see learnables.Coordinate.
+    tapers: how each knob's position maps to its .param, see tapers.py; a fit puts what it learned in place.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class CircuitModel(nn.Module):
         self.discrete = DiscreteCircuit(circuit, sample_rate * oversample, scheme)
         self.free = nn.Parameter(torch.zeros(len(self.coordinates), dtype=torch.float64))
         self.compiled = compiled
+        self.tapers = {knob.name: knob.taper for knob in circuit.knobs}
         self._point: OperatingPoint | None = None
 
     @property
@@ -109,8 +111,7 @@ class CircuitModel(nn.Module):
         self, knobs: Mapping[str, float | Tensor] | None = None, free: Tensor | None = None
     ) -> dict[str, Tensor]:
         """Learned values, with the .params of the given knob positions (0 to 1, scalars) in their place."""
-        known = {knob.name: knob.taper for knob in self.circuit.knobs}
-        values = self.learned(free)
+        known, values = self.tapers, self.learned(free)
         for name, position in (knobs or {}).items():
             if name not in known:
                 raise CircuitnnError(f"there is no knob {name!r}", f"knobs: {', '.join(known) or 'none'}")

@@ -13,13 +13,14 @@ from circuitnn.devices import FAMILIES
 from circuitnn.netlist.blocks import node_name
 from circuitnn.netlist.formulas import closest
 from circuitnn.netlist.lexer import Card
-from circuitnn.tapers import TAPERS, position_at, value_at
+from circuitnn.tapers import TAPERS, position_at, table, table_points, value_at
 
 KNOB_TOLERANCE = 1e-3
 _KINDS = ("R", "C", "L", "K", "V", "I", "E", "F", "G", "H", *FAMILIES)
 _WORDS = ("input", "output", "knob", "learn", "tol")
 # Names are looked up one by one, so that many of them in a large circuit would take minutes.
 MAX_NAMES = 2000
+_TABLE = "table(0:0 0.5:0.1 1:1)"
 _TOLERANCE = re.compile(r"([0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,3})?)(%?)", re.IGNORECASE)
 
 
@@ -74,7 +75,8 @@ class Directives:
     def read(self, card: Card) -> None:
         """Take a card. Raises NetlistError for an unknown one."""
         words = [
-            _Word(match[0], match.start()) for match in re.finditer(r"[^\s,=]+(?:\s*=\s*[^\s,=]+)?", card.text[2:])
+            _Word(match[0], match.start())
+            for match in re.finditer(r"[^\s,=]+(?:\s*=\s*(?:[^\s,=(]|\([^)]*\)?)+)?", card.text[2:])
         ]
         words = [_Word(word.text, word.at + 2) for word in words]
         self.count += len(words)
@@ -137,9 +139,7 @@ class Directives:
         for word in words[1:]:
             key, _, value = (part.strip() for part in word.text.lower().partition("="))
             if key == "taper" and value:
-                if value not in TAPERS:
-                    raise card.error(f"unknown taper {value!r}", word.at, f"known: {', '.join(TAPERS)}")
-                taper = value
+                taper = self._taper(card, word, value)
             elif position is None and re.fullmatch(_TOLERANCE, word.text) and "%" not in word.text:
                 position = float(word.text)
                 if position > 1:
@@ -160,6 +160,17 @@ class Directives:
                 f"for {position:g}, write .param {name}={value_at(taper, position):.6g}"
             ] = None
         return Knob(name, taper)
+
+    def _taper(self, card: Card, word: _Word, value: str) -> str:
+        if value in TAPERS:
+            return value
+        if not value.startswith("table"):
+            known = f"known: {', '.join(TAPERS)}, or {_TABLE}"
+            raise card.error(f"unknown taper {value[:40]!r}", word.at, known)
+        try:
+            return table(table_points(value))
+        except ValueError as error:
+            raise card.error(f"{value[:40]}: {error}", word.at, f"for example taper={_TABLE}") from None
 
     def _learn(self, circuit: Circuit, card: Card, words: list[_Word]) -> tuple[Learnable, ...]:
         tolerance, names = None, []

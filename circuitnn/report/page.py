@@ -87,7 +87,8 @@ def render_report(result: FitResult, settings: Settings) -> str:
         findings=words.findings(result),
         failing=words.where_it_fails(result),
         behaviour=_behaviour(result, worst_first[0]),
-        levels=[words.input_level(result), *words.positions(result)],
+        laws=words.law_rows(result),
+        levels=[words.input_level(result), *words.positions(result), *words.remarks(result)],
         recordings=words.recording_rows(result.recordings),
         held_out=words.recording_rows(result.held_out),
         shown=[_recording(recording, result.sample_rate, len(shown)) for recording in shown],
@@ -115,7 +116,8 @@ def _behaviour(result: FitResult, recording: FittedRecording) -> _Behaviour:
     try:
         # The same steps in time as in the fit, without rate conversion.
         model = CircuitModel(result.circuit, result.sample_rate * result.oversample, 1, list(result.values))
-        for values in (result.nominal, result.values):
+        for circuit, values in ((result.circuit, result.nominal), (result.fitted_circuit, result.values)):
+            model.tapers = {knob.name: knob.taper for knob in circuit.knobs}
             model.set_values(values)
             gains.append(small_signal_gain(model, knobs, frequencies))
             sweeps.append(level_sweep(model, knobs, highest))
@@ -179,6 +181,7 @@ def _settings(result: FitResult, settings: Settings) -> list[tuple[str, str]]:
             "estimated for each recording" if settings.output_gain is None else f"{settings.output_gain:g} per volt",
         ),
         ("steps at most", str(settings.max_iterations)),
+        ("robust", "yes" if settings.robust else "no"),
         ("after least squares", "nothing" if settings.loss is None else f"{settings.loss} by {settings.optimizer}"),
     ]
     rows += [("recording", f"{source.dry} → {source.wet}") for source in settings.sources]
