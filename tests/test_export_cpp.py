@@ -49,7 +49,7 @@ D1 out 0 DK
 *@ input Vin Vside
 *@ output out
 *@ output far
-*@ knob bend 0.357 taper=log
+*@ knob bend 0.3575 taper=table(0:0 0.5:0.1 1:1)
 *@ knob size 0.6"""
 
 
