@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from circuits import CASES as SMALL
 from circuits import parse
 from exported import WARNINGS, Exported, compiler
 
@@ -55,10 +56,21 @@ D1 out 0 DK
 
 @cache
 def circuit_of(name: str) -> Circuit:
+    if name in SMALL:
+        return SMALL[name].circuit
     return parse(EVERYTHING) if name == "everything" else read_netlist(NETLISTS / f"{name}.cir")
 
 
-CASES = ["fmv_tone_stack", "series_diode_clipper", "ts808", "moog_ladder", "tube_preamp", "everything"]
+CASES = [
+    "fmv_tone_stack",
+    "series_diode_clipper",
+    "ts808",
+    "moog_ladder",
+    "tube_preamp",
+    "everything",
+    "transformer",
+    "switch",
+]
 
 
 @pytest.fixture(scope="module")
