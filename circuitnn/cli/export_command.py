@@ -35,8 +35,8 @@ def export(
 ) -> None:
     """Write the fitted circuit of RUN, or that of a NETLIST or model file, in a form that other programs take.
 
-    json: a model file. spice: a netlist. cpp: a folder with C++ source. lv2: a plugin bundle, NAME.lv2. The knobs of
-    the netlist can be turned in all of them; --set says where they begin.
+    json: a model file. spice: a netlist. cpp: a folder with C++ source. lv2: a plugin bundle, NAME.lv2. web: a
+    page, NAME.html. The knobs of the netlist can be turned in all of them; --set says where they begin.
     """
     from circuitnn.export.subject import subject_of
 

@@ -21,11 +21,12 @@ TARGETS = {
     "spice": "the netlist with the fitted values, and what they were",
     "cpp": "a folder of C++17 without dependencies, with a program that plays WAV files",
     "lv2": "a plugin bundle for LV2 hosts",
+    "web": "a page that plays the circuit in a browser",
 }
 
 
 def export(source: str | os.PathLike[str] | CircuitModel | FitResult, to: str, path: str | os.PathLike[str]) -> None:
-    """Write a circuit to `path` as "json", "spice", "cpp" or "lv2".
+    """Write a circuit to `path` as "json", "spice", "cpp", "lv2" or "web".
 
     source: a run directory, a netlist or a model file; a CircuitModel at its present values; or what `fit` returned. A
     file or folder that an export made is replaced, anything else is not touched. Raises CircuitnnError, and OutputError
@@ -56,5 +57,9 @@ def export_subject(subject: Subject, to: str, path: str | os.PathLike[str]) -> N
             from circuitnn.export.lv2 import write_lv2
 
             write_lv2(subject, path)
+        case "web":
+            from circuitnn.export.web import write_web
+
+            write_web(subject, path)
         case _:
             raise CircuitnnError(f"there is no export to {to!r}", f"targets: {', '.join(TARGETS)}")

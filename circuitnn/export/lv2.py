@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 from circuitnn.circuit import Circuit
-from circuitnn.errors import CircuitError, CircuitnnError
+from circuitnn.errors import CircuitnnError
 from circuitnn.export.cpp import TEMPLATES, circuit_header, identifier, runtime_headers
 from circuitnn.export.equations import positions
 from circuitnn.export.placing import check_folder, place_folder
-from circuitnn.export.subject import Subject
+from circuitnn.export.subject import Subject, one_signal
 from circuitnn.runtime.compiler import FLAGS, run_compiler
 
 SUFFIX = ".lv2"
@@ -28,12 +28,7 @@ def write_lv2(subject: Subject, folder: Path) -> None:
     """
     if folder.suffix != SUFFIX:
         raise CircuitnnError(f"{folder}: hosts look for plugins in folders called NAME{SUFFIX}", f"{folder}{SUFFIX}")
-    circuit = subject.circuit
-    if len(circuit.inputs) != 1 or len(circuit.outputs) != 1:
-        raise CircuitError(
-            f"expected one input and one output, found {len(circuit.inputs)} and {len(circuit.outputs)}",
-            "a plugin has a mono input and a mono output: leave *@ input and *@ output cards out",
-        )
+    one_signal(subject.circuit)
     check_folder(folder)
     name, header = identifier(subject.name), circuit_header(subject)
     uri = f"urn:circuitnn:{name}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from circuitnn.circuit import Circuit
+from circuitnn.errors import CircuitError
 from circuitnn.learnables import coordinates
 from circuitnn.netlist import format_netlist, parse_netlist, read_netlist
 from circuitnn.schemes import TRAPEZOIDAL, Scheme
@@ -77,7 +78,9 @@ def _of_run(folder: Path) -> Subject:
 
     run = load_run(folder)
     name = folder.absolute().name
-    start = Subject(name, run.nominal, run.sample_rate, run.oversample)
+    # What a fit learned of the knobs' tapers is in the fitted netlist only.
+    circuit = replace(run.nominal, knobs=run.circuit.knobs)
+    start = Subject(name, circuit, run.sample_rate, run.oversample)
     start = replace(start, input_level=run.input_level, output_gain=run.gain)
     return _of_fit(start, run.values, run.stderr)
 
@@ -99,6 +102,15 @@ def with_values(circuit: Circuit, values: Mapping[str, float]) -> Circuit:
     """The circuit with numbers in place of its own, as by format_netlist."""
     changed = parse_netlist(format_netlist(circuit, values), str(circuit.path or "netlist"))
     return replace(changed, path=circuit.path, notes=circuit.notes)
+
+
+def one_signal(circuit: Circuit) -> None:
+    """Raise CircuitError unless the circuit has one input and one output."""
+    if len(circuit.inputs) != 1 or len(circuit.outputs) != 1:
+        raise CircuitError(
+            f"expected one input and one output, found {len(circuit.inputs)} and {len(circuit.outputs)}",
+            "leave *@ input and *@ output cards out",
+        )
 
 
 def _name(circuit: Circuit) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -13,30 +12,26 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from circuitnn import metrics
 from circuitnn.audio import Recording
 from circuitnn.errors import CircuitnnError, RecordingError
-from circuitnn.fitting.alignment import Alignment
 from circuitnn.fitting.checkpoint import APPROACH, FIT, Checkpoint, Progressed, fingerprint
 from circuitnn.fitting.gradient_descent import OPTIMIZERS
 from circuitnn.fitting.held_out import judge
 from circuitnn.fitting.hum import mains_lines
-from circuitnn.fitting.identifiability import identifiability, scale_ambiguity
 from circuitnn.fitting.initial_state import begins_in_sound, usual_state
 from circuitnn.fitting.least_squares import DAMPING, SMALLEST_GAIN, Descent, LeastSquares, descend
 from circuitnn.fitting.locating import located
 from circuitnn.fitting.model_check import suggestions
 from circuitnn.fitting.observation import AT_REST, Observation
+from circuitnn.fitting.outcome import outcome, rendered
 from circuitnn.fitting.parallel import side_by_side
-from circuitnn.fitting.problem import Evaluation, Point, Problem, observe
+from circuitnn.fitting.problem import Point, Problem, observe
 from circuitnn.fitting.refinement import Loss, Refined, refine
-from circuitnn.fitting.result import INTERRUPTED, FitResult, FittedRecording, Refinement
-from circuitnn.fitting.robust import counting_little
+from circuitnn.fitting.result import INTERRUPTED, FitResult, Refinement
 from circuitnn.fitting.search import APPROACH_GAIN, APPROACH_ITERATIONS, APPROACH_WEIGHT, approach_windows, race
-from circuitnn.fitting.uncertainty import covariance, independent_samples, information
+from circuitnn.fitting.uncertainty import independent_samples
 from circuitnn.fitting.unknowns import Unknowns, setting
 from circuitnn.models.circuit_model import CircuitModel
-from circuitnn.rendering import render
 
 Progress = Callable[[str, int, float], None]
 Vector = NDArray[np.float64]
@@ -48,7 +43,6 @@ APPROACH_COARSER = 2
 SAME_LINE = 1.0
 # The recordings are weighted anew if they turn out to count for that many times what they did.
 HEAVIER = 3.0
-ESRS = (metrics.esr, metrics.esr_gain_free, metrics.esr_preemphasis)
 
 
 def fit(
@@ -119,7 +113,7 @@ def fit(
     level = unknowns.level(best.shared)
     judged = judge(model, run.settled(held_out, best), located(held_out), level)
     found = suggestions(run.problem(FIT, best, saved.hum), best) if suggest else None
-    result = run.result(descent, saved, alignments)
+    result = outcome(run.problem(FIT, best, saved.hum), descent, saved.samples, alignments)
     return replace(
         result, held_out=judged, suggestions=found, refinement=refinement, seconds=time.perf_counter() - began
     )
@@ -262,115 +256,23 @@ class _Run:
     def hum(self, point: Point) -> Lines:
         """Frequencies of mains hum in what the model at `point` leaves over, for each recording."""
 
-        def lines(observation: Observation, position: int) -> tuple[float, ...]:
-            delay = float(point.delays[position])
+        problem = self.problem(FIT, point, ())
+
+        def lines(position: int) -> tuple[float, ...]:
+            observation, delay = problem.observations[position], float(point.delays[position])
             begin, end = observation.span(delay)
             residual = observation.target(delay)
-            output = self._output(observation, point, position)[begin:end]
+            output = rendered(problem, point, position)[begin:end]
             # In place: a long recording has room for few copies.
             output *= float(output @ residual) / max(float(output @ output), 1e-300)
             residual -= output
             return mains_lines(residual, self.model.sample_rate)
 
-        return tuple(side_by_side(lines, self.observe(self.model, point), range(len(self.recordings))))
-
-    def _output(self, observation: Observation, point: Point, position: int) -> Vector:
-        recording, displacement = observation.recording, observation.displacement(point.state(position))
-        overrides = self.unknowns.overrides(torch.as_tensor(point.shared), setting(recording))
-        level = self.unknowns.level(point.shared)
-        return render(self.model, recording.dry, level, overrides=overrides, displacement=displacement).output
-
-    def result(self, descent: Descent, last: Progressed, alignments: Sequence[Alignment]) -> FitResult:
-        """What follows from the recordings of the fit, at its end."""
-        evaluation, model, unknowns = descent.found, self.model, self.unknowns
-        problem = self.problem(FIT, evaluation.point, last.hum)
-        samples = problem.samples(evaluation.point.delays)
-        told = unknowns.told(evaluation.point.shared)
-        spread = told.jacobian @ covariance(evaluation, unknowns.widths, samples, last.samples) @ told.jacobian.T
-        deviations = np.sqrt(np.diag(spread))
-        level = unknowns.level(evaluation.point.shared)
-        values = unknowns.values(evaluation.point.shared)
-        stderr = {c.name: c.slope(values[c.name]) * d for c, d in zip(unknowns.coordinates, deviations, strict=False)}
-        back = np.linalg.inv(told.jacobian)
-        scale = () if unknowns.input_level is not None else scale_ambiguity(
-            told.names, back.T @ information(evaluation, samples) @ back, told.widths
-        )  # fmt: skip
-        learned = {c.name for c in model.coordinates}
-        positions = range(len(self.recordings))
-        fitted = tuple(
-            side_by_side(
-                lambda observation, position, alignment: self._judge(observation, evaluation, position, alignment),
-                problem.observations, positions, alignments,
-            )
-        )  # fmt: skip
-        for one, recording in zip(fitted, self.recordings, strict=True):
-            if recording.polarity not in (None, one.polarity):
-                warnings.warn(
-                    f"{one.name}: stated to have a polarity of {recording.polarity:+d}, but the fit found the "
-                    "opposite; check the wiring, or whether the netlist inverts",
-                    stacklevel=3,
-                )
-        energies = np.array([np.dot(f.target, f.target) for f in fitted])
-        return FitResult(
-            circuit=model.circuit,
-            sample_rate=model.sample_rate,
-            oversample=model.oversample,
-            nominal={c.name: c.nominal for c in model.coordinates},
-            values={name: value for name, value in values.items() if name in learned},
-            stderr={name: error for name, error in stderr.items() if name in learned},
-            covariance=spread,
-            prior_stderr={c.name: c.slope(values[c.name]) * c.width for c in model.coordinates},
-            positions={name: value for name, value in values.items() if name not in learned},
-            positions_stderr={name: error for name, error in stderr.items() if name not in learned},
-            input_level=level,
-            input_level_stderr=0.0 if unknowns.input_level is not None else level * float(deviations[-1]),
-            recordings=fitted,
-            esr=float(np.average([f.esr for f in fitted], weights=energies)),
-            esr_gain_free=float(np.average([f.esr_gain_free for f in fitted], weights=energies)),
-            laws=unknowns.learned_laws(evaluation.point.shared, deviations),
-            identifiability=identifiability(told, spread, scale),
-            errors=descent.errors,
-            reason=descent.reason or "",
-            failures=evaluation.failures,
-        )
+        return tuple(side_by_side(lines, range(len(self.recordings))))
 
     def settled(self, recordings: Sequence[Recording], point: Point) -> list[Recording]:
         """Recordings with numbers for the positions of their knobs."""
         return [replace(r, knobs=self.unknowns.positions(point.shared, r)) for r in recordings]
-
-    def _judge(
-        self, observation: Observation, evaluation: Evaluation, position: int, alignment: Alignment
-    ) -> FittedRecording:
-        own, delay = evaluation.own[position], float(evaluation.point.delays[position])
-        begin, end = observation.span(delay)
-        target = observation.target(delay)
-        output = self._output(observation, evaluation.point, position)[begin:end]
-        output *= own.gain
-        output += observation.disturbance(own.amplitudes, begin, end)
-        waves = own.amplitudes[1:].reshape(-1, 2)
-        doubted = [] if own.weights is None else counting_little(own.weights, evaluation.ends[position])
-        counted = np.ones(len(target), bool)
-        for low, high in doubted:
-            counted[max(low - begin, 0) : high - begin] = False
-        esrs = [error(output[counted], target[counted]) for error in ESRS]
-        return FittedRecording(
-            name=observation.recording.name,
-            knobs=self.unknowns.positions(evaluation.point.shared, observation.recording),
-            gain=own.gain,
-            delay=delay,
-            confidence=alignment.confidence,
-            drift=alignment.drift,
-            offset=float(own.amplitudes[0]),
-            hum={f: float(np.hypot(*wave)) for f, wave in zip(observation.hum, waves, strict=True)},
-            cut=len(observation.usual_state) > 0,
-            esr=esrs[0],
-            esr_gain_free=esrs[1],
-            esr_preemphasis=esrs[2],
-            doubted=tuple((low / self.model.sample_rate, high / self.model.sample_rate) for low, high in doubted),
-            input=observation.recording.dry[begin:end],
-            target=target,
-            output=output,
-        )
 
 
 def _check(model: CircuitModel, recordings: Sequence[Recording], held_out: Sequence[Recording]) -> None:

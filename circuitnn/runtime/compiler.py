@@ -87,13 +87,17 @@ def run_compiler(arguments: Sequence[str]) -> None:
     compiler = find_compiler()
     if compiler is None:
         raise CompilerError("no C++ compiler was found", COMPILER_HINT)
-    command = [*compiler, *arguments]
+    run_command([*compiler, *arguments])
+
+
+def run_command(command: Sequence[str]) -> None:
+    """Run this command of a compiler. Raises CompilerError if it fails."""
     # Zig keeps what it builds for itself: beside what is built here, not in a home folder that may be read-only.
     environment = {"ZIG_GLOBAL_CACHE_DIR": str(cache_folder() / "zig"), **os.environ}
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     except OSError as error:
-        raise CompilerError(f"{compiler[0]} cannot be run: {error.strerror}", COMPILER_HINT) from None
+        raise CompilerError(f"{command[0]} cannot be run: {error.strerror}", COMPILER_HINT) from None
     if done.returncode != 0:
         raise CompilerError(f"{' '.join(command)} failed:\n{done.stderr.strip()[-2000:]}", COMPILER_HINT)
 

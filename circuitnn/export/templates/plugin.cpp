@@ -2,11 +2,11 @@
 #include <stdlib.h>
 
 #include "@name@.hpp"
+#include "effect.hpp"
 
 namespace {
 
 using Circuit = @name@::Circuit;
-using Processor = @name@::Processor;
 
 struct Feature;
 struct Descriptor {
@@ -20,80 +20,42 @@ struct Descriptor {
     const void* (*extension_data)(const char* uri);
 };
 
-// Constructs in memory that is there already.
-struct Place {
-    void* at;
-};
-
 // Port numbers, as in plugin.ttl; the knobs come last.
 enum Port { in_port, out_port, enabled_port, input_trim_port, output_trim_port, latency_port, first_knob };
 
 class Plugin {
   public:
-    explicit Plugin(double rate) : processor(rate), fade(1.0 / (0.01 * rate)) {}
+    float* ports[first_knob + Circuit::knobs] = {};
 
-    const float* in = nullptr;
-    float* out = nullptr;
-    float* latency = nullptr;
-    // Enabled, the trims in dB, and the positions of the knobs.
-    const float* controls[first_knob + Circuit::knobs] = {};
+    explicit Plugin(double rate) : effect(rate) {}
 
     void activate() {
-        turn();
-        processor.reset();
-        level = decibels(input_trim_port);
-        gain = decibels(output_trim_port);
-        wet = enabled() ? 1.0 : 0.0;
-        for (double& sample : dry) sample = 0.0;
+        look();
+        effect.reset();
     }
-
     void run(uint32_t count) {
-        turn();
-        // Trims move in a straight line through the block.
-        const double level_step = (decibels(input_trim_port) - level) / at_least_one(count);
-        const double gain_step = (decibels(output_trim_port) - gain) / at_least_one(count);
-        const double wanted = enabled() ? 1.0 : 0.0;
-        const float* from = in;
-        float* to = out;
-        while (count > 0) {
-            const uint32_t n = count < block ? count : block;
-            double samples[block];
-            for (uint32_t k = 0; k < n; ++k) {
-                dry[delay + k] = double(from[k]);
-                samples[k] = double(from[k]) * (level += level_step) * Circuit::input_level;
-            }
-            processor.process(samples, samples, n);
-            for (uint32_t k = 0; k < n; ++k) {
-                wet = wanted > wet ? fmin(wanted, wet + fade) : fmax(wanted, wet - fade);
-                gain += gain_step;
-                to[k] = float(wet * samples[k] * gain * Circuit::output_gain + (1.0 - wet) * dry[k]);
-            }
-            memmove(dry, dry + n, sizeof(double) * delay);
-            from += n;
-            to += n;
-            count -= n;
-        }
-        if (latency) *latency = float(delay);
+        look();
+        effect.process(ports[in_port], ports[out_port], int64_t(count));
+        if (ports[latency_port]) *ports[latency_port] = float(effect.latency);
     }
 
   private:
-    static constexpr uint32_t block = 256, delay = Processor::latency;
-    Processor processor;
-    const double fade;
-    double level = 1.0, gain = 1.0, wet = 1.0;
-    // What came in, as late as what goes out: for the bypass.
-    double dry[delay + block] = {};
+    circuitnn::Effect<Circuit> effect;
 
-    static double at_least_one(uint32_t count) { return count > 0 ? count : 1.0; }
-    bool enabled() const { return !controls[enabled_port] || *controls[enabled_port] > 0.5f; }
-    double decibels(Port port) const {
-        const double trim = controls[port] ? double(*controls[port]) : 0.0;
-        return trim > -60.0 && trim < 60.0 ? pow(10.0, trim / 20.0) : 1.0;
-    }
-    void turn() {
+    double value(int port, double otherwise) const { return ports[port] ? double(*ports[port]) : otherwise; }
+    // Takes over what the control ports say.
+    void look() {
+        effect.enabled = value(enabled_port, 1.0) > 0.5;
+        effect.input_trim = value(input_trim_port, 0.0);
+        effect.output_trim = value(output_trim_port, 0.0);
         for (int k = 0; k < Circuit::knobs; ++k)
-            if (const float* position = controls[first_knob + k]) processor.turn(k, double(*position));
+            effect.processor.turn(k, value(first_knob + k, Circuit::knob[k].position));
     }
+};
+
+// Constructs in memory that is there already.
+struct Place {
+    void* at;
 };
 
 }  // namespace
@@ -106,18 +68,9 @@ void* instantiate(const Descriptor*, double rate, const char*, const Feature* co
     void* memory = malloc(sizeof(Plugin));
     return memory ? new (Place{memory}) Plugin(rate) : nullptr;
 }
-
 void connect_port(void* plugin, uint32_t port, void* data) {
-    Plugin& self = *static_cast<Plugin*>(plugin);
-    switch (port) {
-        case in_port: self.in = static_cast<const float*>(data); break;
-        case out_port: self.out = static_cast<float*>(data); break;
-        case latency_port: self.latency = static_cast<float*>(data); break;
-        default:
-            if (port < uint32_t(first_knob + Circuit::knobs)) self.controls[port] = static_cast<const float*>(data);
-    }
+    if (port < uint32_t(first_knob + Circuit::knobs)) static_cast<Plugin*>(plugin)->ports[port] = static_cast<float*>(data);
 }
-
 void activate(void* plugin) { static_cast<Plugin*>(plugin)->activate(); }
 void run(void* plugin, uint32_t count) { static_cast<Plugin*>(plugin)->run(count); }
 void cleanup(void* plugin) { free(plugin); }
