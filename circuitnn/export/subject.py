@@ -65,11 +65,12 @@ def _of_object(source: CircuitModel | FitResult) -> Subject:
 
     if isinstance(source, FitResult):
         gains = [recording.gain for recording in source.recordings]
-        start = Subject(_name(source.circuit), source.circuit, source.sample_rate, source.oversample)
+        start = Subject(_name(source.circuit), source.fitted_circuit, source.sample_rate, source.oversample)
         start = replace(start, input_level=source.input_level, output_gain=sum(gains) / len(gains))
         return _of_fit(start, source.values, source.stderr)
     learned = {name: float(value) for name, value in source.learned(source.free.detach()).items()}
-    circuit = with_values(source.circuit, learned)
+    knobs = tuple(replace(knob, taper=source.tapers[knob.name]) for knob in source.circuit.knobs)
+    circuit = with_values(replace(source.circuit, knobs=knobs), learned)
     return Subject(_name(circuit), circuit, source.sample_rate, source.oversample, source.discrete.scheme)
 
 
