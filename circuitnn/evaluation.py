@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from circuitnn import metrics
-from circuitnn.audio import Recording
+from circuitnn.audio import Recording, Signal
 from circuitnn.errors import RecordingError
 from circuitnn.fitting.observation import Observation
 from circuitnn.models.circuit_model import CircuitModel
-from circuitnn.rendering import render
+from circuitnn.models.network import Network
+from circuitnn.rendering import Rendering, render, render_network
+from circuitnn.training.data import take
 
 # The longest window of the multi-resolution STFT; a shorter signal has none.
 LONGEST_WINDOW = 2048
@@ -55,10 +58,36 @@ def evaluate(
     begin, end = observation.span(delay)
     target = observation.target(delay)
     rendering = render(model, recording.dry, level)
-    output = gain * rendering.output[begin:end]
+    return _compare(recording, gain * rendering.output[begin:end], target, rendering)
+
+
+def evaluate_network(
+    network: Network,
+    sample_rate: float,
+    recording: Recording,
+    delay: float,
+    knobs: Mapping[str, float | Tensor] | None = None,
+) -> Evaluation:
+    """Compare a network with a recording whose wet is late by `delay` samples. knobs: positions by name.
+
+    Raises RecordingError if the recording's rate is not the network's or too little of it overlaps at that delay.
+    """
+    if recording.sample_rate != sample_rate:
+        raise RecordingError(
+            f"{recording.name}: expected {sample_rate:g} Hz, as the network was trained at, found "
+            f"{recording.sample_rate} Hz",
+            "resample dry and wet",
+        )
+    one = take(recording, delay, ())
+    target = one.target.double().numpy()
+    rendering = render_network(network, one.u.double().numpy(), sample_rate, knobs)
+    return _compare(recording, rendering.output, target, rendering)
+
+
+def _compare(recording: Recording, output: Signal, target: Signal, rendering: Rendering) -> Evaluation:
     return Evaluation(
         name=recording.name,
-        samples=end - begin,
+        samples=len(target),
         esr=metrics.esr(output, target),
         esr_gain_free=metrics.esr_gain_free(output, target),
         esr_preemphasis=metrics.esr_preemphasis(output, target),

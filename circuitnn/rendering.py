@@ -13,6 +13,7 @@ from torch import Tensor
 
 from circuitnn.errors import CircuitError, ConvergenceError
 from circuitnn.models.circuit_model import CircuitModel
+from circuitnn.models.network import Network
 from circuitnn.simulate import history_at_rest, simulate
 
 Signal = NDArray[np.float64]
@@ -78,3 +79,26 @@ def render(
             "the circuit may be unstable: look for an amplifier with positive feedback, or lower the input level",
         )
     return Rendering(output, failures, time.perf_counter() - began)
+
+
+def render_network(
+    network: Network, signal: Signal, sample_rate: float, knobs: Mapping[str, float | Tensor] | None = None
+) -> Rendering:
+    """The network's output for signal [time], from where it begins; both in digital full scale.
+
+    Raises ConvergenceError if the output is not finite.
+    """
+    output, state = np.empty(len(signal)), None
+    chunk = max(1, round(CHUNK_SECONDS * sample_rate))
+    with torch.no_grad():
+        network(torch.zeros(1, 1, 1), knobs=knobs)
+        began = time.perf_counter()
+        for start in range(0, len(signal), chunk):
+            u = torch.as_tensor(signal[start : start + chunk])[None, :, None]
+            y, state = network(u, state, knobs)
+            output[start : start + chunk] = y[0, :, 0].numpy()
+        seconds = time.perf_counter() - began
+    broken = np.flatnonzero(~np.isfinite(output))
+    if len(broken):
+        raise ConvergenceError(f"the network's output is not finite from sample {broken[0]} on", "train it again")
+    return Rendering(output, 0, seconds)

@@ -15,7 +15,7 @@ import os
 import shutil
 import statistics
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -122,11 +122,11 @@ def check_target(folder: str | os.PathLike[str]) -> None:
         raise OutputError(f"{folder} cannot be written: {error.strerror}", "choose another one by --out") from None
 
 
-def free_folder(name: str, resume: bool = False) -> Path:
-    """runs/NAME, or runs/NAME-2, runs/NAME-3, ... where that is taken. With resume one that has a fit's state beside it
-    is not."""
+def free_folder(name: str, resume: bool = False, state: Callable[[Path], Path] | None = None) -> Path:
+    """runs/NAME, or runs/NAME-2, runs/NAME-3, ... where that is taken. With resume one that has a state beside it is
+    not. state: where that would be; `state_file` by default."""
     folder, count = Path("runs") / name, 1
-    while folder.exists() and not (resume and state_file(folder).exists()):
+    while folder.exists() and not (resume and (state or state_file)(folder).exists()):
         count += 1
         folder = Path("runs") / f"{name}-{count}"
     return folder
@@ -147,14 +147,8 @@ def save_run(result: FitResult, folder: str | os.PathLike[str], settings: Settin
     check_target(folder)
     text = json.dumps(finite(_document(result, settings)), indent=2, ensure_ascii=False) + "\n"
     report = render_report(result, settings)
-    try:
-        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=".circuitnn-"))
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror}") from None
-    try:
-        built = work / "new"
-        built.mkdir()
+
+    def fill(built: Path) -> None:
         fitted = format_netlist(result.fitted_circuit, _floats(result.values))
         (built / "fitted.cir").write_text(fitted, encoding="utf-8")
         (built / "nominal.cir").write_text(format_netlist(result.circuit), encoding="utf-8")
@@ -163,6 +157,21 @@ def save_run(result: FitResult, folder: str | os.PathLike[str], settings: Settin
             write_wav(built / f"target_{k}.wav", recording.target, round(result.sample_rate))
         (built / "report.html").write_text(report, encoding="utf-8")
         (built / "run.json").write_text(text, encoding="utf-8")
+
+    replace_folder(folder, fill)
+
+
+def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Let `fill` write a folder's files, and put it in place when it is complete. Raises OutputError."""
+    try:
+        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=".circuitnn-"))
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror}") from None
+    try:
+        built = work / "new"
+        built.mkdir()
+        fill(built)
         _put_in_place(built, folder, work / "old")
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error}") from None

@@ -28,7 +28,7 @@ LAYERS = (
     "audio excitation metrics losses rendering",
     "fit fitting networks training",
     "aliasing evaluation inspection session excitation_check",
-    "report runs export comparison bench",
+    "report runs export comparison bench network_runs",
     "cli __main__",
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names.split()}

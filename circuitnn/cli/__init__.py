@@ -12,6 +12,7 @@ from circuitnn.cli.export_command import export
 from circuitnn.cli.fit_command import fit
 from circuitnn.cli.inspect_command import inspect
 from circuitnn.cli.simulate_command import simulate
+from circuitnn.cli.train_command import train
 
 __all__ = ["main"]
 
@@ -22,5 +23,5 @@ def main() -> None:
     """SPICE netlists as differentiable, compiled audio circuit models, fitted to recordings."""
 
 
-for command in (inspect, simulate, excite, fit, evaluate, export, bench):
+for command in (inspect, simulate, excite, fit, train, evaluate, export, bench):
     main.add_command(command)

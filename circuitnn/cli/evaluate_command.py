@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from circuitnn.cli.console import about, plain, print_json, printer, progress, warn
 from circuitnn.cli.settings import apply_settings, pairs, set_option
+from circuitnn.errors import CircuitnnError
 
 if TYPE_CHECKING:
     from circuitnn.audio import Recording
@@ -25,13 +26,18 @@ METRICS = ("esr", "esr_gain_free", "esr_preemphasis", "mae", "mr_stft", "real_ti
 @set_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def evaluate(run: Path, files: Sequence[Path], settings: Sequence[str], as_json: bool) -> None:
-    """How far the fitted circuit of RUN is from recordings that it was not fitted to.
+    """How far the fitted circuit, or the trained network, of RUN is from recordings that it has not seen.
 
-    The run's input level, mean output gain and median delay are applied; nothing is adjusted to the recordings.
+    The run's input level, mean output gain and median delay are applied; nothing is adjusted to the recordings. The
+    knobs of a network stand at 0.5 unless --set says otherwise.
     """
+    from circuitnn.network_runs import is_network_run
     from circuitnn.runs import load_run
 
     names = pairs(files)
+    if is_network_run(run):
+        _evaluate_network(run, names, settings, as_json)
+        return
     loaded = load_run(run)
     circuit, _ = apply_settings(loaded.circuit, settings)
 
@@ -53,13 +59,57 @@ def evaluate(run: Path, files: Sequence[Path], settings: Sequence[str], as_json:
         warn(f"{failures} steps did not converge and kept the last solution")
     pooled = evaluation.pool(found)
     if as_json:
-        entries = [{"name": entry.name} | evaluation.pool([entry]) for entry in found]
-        print_json(
-            pooled
-            | {"recordings": entries, "delay": loaded.delay, "gain": loaded.gain, "input_level": loaded.input_level}
-        )
+        applied = {"delay": loaded.delay, "gain": loaded.gain, "input_level": loaded.input_level}
+        print_json(pooled | {"recordings": _entries(found)} | applied)
     else:
-        _print(loaded, found, pooled)
+        _print(found, pooled)
+        printer().print(
+            f"with the run's input level {loaded.input_level:.4g} V at full scale, output gain {loaded.gain:.4g} per "
+            f"volt, delay {loaded.delay:.2f} samples"
+        )
+
+
+def _evaluate_network(run: Path, names: Sequence[tuple[Path, Path]], settings: Sequence[str], as_json: bool) -> None:
+    from circuitnn import evaluation
+    from circuitnn.audio import Recording
+    from circuitnn.network_runs import load_network
+
+    loaded = load_network(run)
+    knobs = dict.fromkeys(loaded.network.knob_names, 0.5) | _positions(settings)
+    found = []
+    with progress(len(names)) as update:
+        for k, (dry, wet) in enumerate(names):
+            recording = Recording.from_wav(dry, wet, sample_rate=round(loaded.sample_rate))
+            update(k, f"evaluating {plain(recording.name)}")
+            found.append(
+                evaluation.evaluate_network(loaded.network, loaded.sample_rate, recording, loaded.delay, knobs)
+            )
+    pooled = evaluation.pool(found)
+    if as_json:
+        print_json(pooled | {"recordings": _entries(found), "delay": loaded.delay, "knobs": knobs})
+    else:
+        _print(found, pooled)
+        printer().print(f"with the run's delay of {loaded.delay:.2f} samples")
+
+
+def _positions(settings: Sequence[str]) -> dict[str, float]:
+    """Knob positions from NAME=VALUE. Raises CircuitnnError."""
+    positions = {}
+    for text in settings:
+        name, _, number = (part.strip() for part in text.partition("="))
+        try:
+            positions[name] = float(number)
+        except ValueError:
+            raise CircuitnnError(f"--set {text}: expected NAME=VALUE", "--set drive=0.3") from None
+        if not 0.0 <= positions[name] <= 1.0:
+            raise CircuitnnError(f"--set {text}: the position of a knob goes from 0 to 1")
+    return positions
+
+
+def _entries(found: Sequence[Evaluation]) -> list[dict[str, Any]]:
+    from circuitnn import evaluation
+
+    return [{"name": entry.name} | evaluation.pool([entry]) for entry in found]
 
 
 def _check_lengths(run: Run, recording: Recording) -> None:
@@ -74,7 +124,7 @@ def _check_lengths(run: Run, recording: Recording) -> None:
         )
 
 
-def _print(run: Run, found: Sequence[Evaluation], pooled: dict[str, float | None]) -> None:
+def _print(found: Sequence[Evaluation], pooled: dict[str, float | None]) -> None:
     from rich.box import SIMPLE
     from rich.table import Table
 
@@ -86,10 +136,6 @@ def _print(run: Run, found: Sequence[Evaluation], pooled: dict[str, float | None
         table.add_row(plain(name), *(_number(row[metric]) for metric in METRICS))
     console = printer()
     console.print(table)
-    console.print(
-        f"with the run's input level {run.input_level:.4g} V at full scale, output gain {run.gain:.4g} per volt, "
-        f"delay {run.delay:.2f} samples"
-    )
 
 
 def _number(value: float | None) -> str:

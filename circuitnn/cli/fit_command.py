@@ -13,7 +13,7 @@ import click
 from circuitnn.circuit import Circuit
 from circuitnn.cli.conditions import print_conditions, warn_of_clipping
 from circuitnn.cli.console import INTERRUPTED, about, note, plain, print_json, printer, progress, warn
-from circuitnn.cli.settings import nonzero, open_netlist, oversample_option, pairs, set_option
+from circuitnn.cli.settings import nonzero, open_netlist, oversample_option, recordings_of, set_option
 from circuitnn.errors import CircuitnnError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def fit(
     from circuitnn.models.circuit_model import CircuitModel
     from circuitnn.session import read_session
 
-    session = _of_files(files) if session_file is None else read_session(session_file)
+    session = recordings_of(files) if session_file is None else read_session(session_file)
     input_level, output_gain = _calibration(session, input_level, input_level_dbu, output_gain)
     recordings = session.recordings
     warn_of_clipping((*recordings, *session.held_out))
@@ -144,19 +144,6 @@ def fit(
             note(f"{state.name} keeps where the fit stands: the same command with --resume goes on from there")
         ctx.exit(INTERRUPTED)
     state.unlink(missing_ok=True)
-
-
-def _of_files(files: Sequence[Path]) -> Session:
-    """The recordings of pairs of files, or of one file that holds both."""
-    from circuitnn.audio import Recording
-    from circuitnn.session import Session
-
-    names = [(files[0], None)] if len(files) == 1 else pairs(files)
-    recordings: list[Recording] = []
-    for dry, wet in names:
-        rate = recordings[0].sample_rate if recordings else None
-        recordings.append(Recording.from_wav(dry, wet, sample_rate=rate))
-    return Session(tuple(recordings), files=tuple((dry, wet or dry) for dry, wet in names))
 
 
 def _calibration(

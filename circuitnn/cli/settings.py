@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -19,6 +19,10 @@ from circuitnn.netlist.directives import canonical, value_names
 from circuitnn.netlist.formulas import closest
 from circuitnn.tapers import value_at
 from circuitnn.units import parse_value
+
+if TYPE_CHECKING:
+    from circuitnn.audio import Recording
+    from circuitnn.session import Session
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -120,3 +124,16 @@ def pairs(files: Sequence[Path]) -> list[tuple[Path, Path]]:
             "give one wet file for each dry file",
         )
     return list(zip(files[::2], files[1::2], strict=True))
+
+
+def recordings_of(files: Sequence[Path]) -> Session:
+    """The recordings of pairs of files, or of one file that holds both."""
+    from circuitnn.audio import Recording
+    from circuitnn.session import Session
+
+    names = [(files[0], None)] if len(files) == 1 else pairs(files)
+    recordings: list[Recording] = []
+    for dry, wet in names:
+        rate = recordings[0].sample_rate if recordings else None
+        recordings.append(Recording.from_wav(dry, wet, sample_rate=rate))
+    return Session(tuple(recordings), files=tuple((dry, wet or dry) for dry, wet in names))

@@ -1,0 +1,104 @@
+"""circuitnn train"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from circuitnn.cli.conditions import warn_of_clipping
+from circuitnn.cli.console import INTERRUPTED, note, plain, print_json, printer, progress
+from circuitnn.cli.settings import recordings_of
+from circuitnn.errors import CircuitnnError
+
+if TYPE_CHECKING:
+    from circuitnn.training import Trained
+
+
+@click.command()
+@click.argument("architecture")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="DRY.wav WET.wav ...")
+@click.option("--recordings", "session_file", type=click.Path(path_type=Path), help="A session file instead of files.")
+@click.option("--preset", "preset_name", type=click.Choice(["quick", "full"]), default="quick", show_default=True)
+@click.option("--epochs", type=click.IntRange(1, 1_000_000), help="At most so many.  [default: the preset's]")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Equal seeds, equal networks."
+)
+@click.option("--device", type=click.Choice(["cpu", "gpu", "auto"]), default="cpu", show_default=True)
+@click.option("--resume", is_flag=True, help="Go on where the same command was interrupted or killed.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [default: runs/<architecture>]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.pass_context
+def train(
+    ctx: click.Context,
+    architecture: str,
+    files: Sequence[Path],
+    session_file: Path | None,
+    preset_name: str,
+    epochs: int | None,
+    seed: int,
+    device: str,
+    resume: bool,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Train a network on recordings of a device: what went in, what came out.
+
+    ARCHITECTURE is a name such as lstm-32, wavenet-1 or tcn-300; an unknown one is answered with all of them. Every
+    fifth half second judges the training, or what a session file holds out. Ctrl-C ends it with the best network so
+    far.
+    """
+    from circuitnn.models.architectures import check_architecture
+    from circuitnn.network_runs import network_summary, save_network, training_state
+    from circuitnn.runs import check_target, free_folder
+    from circuitnn.session import read_session
+    from circuitnn.training import PRESETS
+    from circuitnn.training import train as train_network
+
+    check_architecture(architecture)
+    if bool(files) == (session_file is not None):
+        raise CircuitnnError("expected DRY.wav WET.wav ..., or --recordings SESSION.toml", "give one of them")
+    folder = out if out is not None else free_folder(architecture, resume, training_state)
+    check_target(folder)
+    state = training_state(folder)
+    if resume and not state.exists():
+        note(f"there is no {state.name} of an interrupted training: this one begins from the start")
+    session = recordings_of(files) if session_file is None else read_session(session_file)
+    warn_of_clipping((*session.recordings, *session.held_out))
+    preset = PRESETS[preset_name]
+    preset = preset if epochs is None else replace(preset, epochs=epochs)
+    with progress(preset.epochs) as update:
+        trained = train_network(
+            architecture, session.recordings, held_out=session.held_out, preset=preset, seed=seed, device=device,
+            progress=lambda epoch, error: update(epoch, f"epoch {epoch}: ESR {error:.4g}"),
+            checkpoint=state, resume=resume,
+        )  # fmt: skip
+    save_network(trained, folder, preset, seed, shlex.join(["circuitnn", *sys.argv[1:]]))
+    if as_json:
+        print_json(network_summary(trained) | {"run": str(folder)})
+    else:
+        _print(trained, folder)
+    if trained.interrupted:
+        note(f"{state.name} keeps where the training stands: the same command with --resume goes on from there")
+        ctx.exit(INTERRUPTED)
+    shutil.rmtree(state, ignore_errors=True)
+
+
+def _print(trained: Trained, folder: Path) -> None:
+    from circuitnn.models.network import parameter_count
+
+    console = printer()
+    console.print(
+        plain(
+            f"{trained.architecture}, {parameter_count(trained.network)} parameters: ESR {trained.esr:.4g} after "
+            f"{len(trained.errors)} epochs over {trained.audio_seconds:.1f} s of audio in {trained.seconds:.0f} s "
+            f"({trained.reason})"
+        )
+    )
+    console.print(f"run written to {plain(str(folder))} (run.json, weights.safetensors)")

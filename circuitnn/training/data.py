@@ -1,0 +1,125 @@
+"""Recordings as tensors: dry and wet on one time axis, cut into pieces to train on and a part to judge by."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from circuitnn.audio import Recording
+from circuitnn.errors import RecordingError
+from circuitnn.fitting.alignment import HALF_LENGTH, fractional_advance
+from circuitnn.fitting.locating import located
+
+# Of so many pieces one judges the training, unless recordings are held out.
+EVERY = 5
+# By how many samples alignment may be wrong.
+ACCURACY = 5
+
+
+@dataclass(frozen=True)
+class Take:
+    """Dry and wet at one setting of the knobs, without delay: u, target [time], knobs [n_knobs]."""
+
+    u: Tensor
+    target: Tensor
+    knobs: Tensor
+
+    def part(self, begin: int, end: int) -> Take:
+        """Samples [begin, end)."""
+        return Take(self.u[begin:end], self.target[begin:end], self.knobs)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pieces side by side: u, target [batch, time, 1], knobs [batch, n_knobs]."""
+
+    u: Tensor
+    target: Tensor
+    knobs: Tensor
+
+
+def delays_of(recordings: Sequence[Recording]) -> list[float]:
+    """By how many samples each wet is late: what somebody wrote down, or what alignment finds.
+
+    Found delays that differ by less than alignment errs are taken to be one, and ACCURACY is left of each, so that no
+    output comes before its input: a fit of a circuit finds its delay on the way, a network has to live with this one.
+    """
+    found = [float(alignment.delay) for alignment in located(recordings)]
+    unknown = [delay for delay, recording in zip(found, recordings, strict=True) if recording.delay is None]
+    same = bool(unknown) and max(unknown) - min(unknown) <= 2 * ACCURACY
+    return [
+        recording.delay
+        if recording.delay is not None
+        else (float(round(statistics.median(unknown))) if same else delay) - ACCURACY
+        for delay, recording in zip(found, recordings, strict=True)
+    ]
+
+
+def knob_names(recordings: Sequence[Recording]) -> tuple[str, ...]:
+    """The knobs whose positions the recordings give. Raises RecordingError if one lacks a position."""
+    names = tuple(sorted({name for recording in recordings for name in recording.knobs}))
+    for recording in recordings:
+        for name in names:
+            if not isinstance(recording.knobs.get(name), float | int):
+                raise RecordingError(
+                    f"{recording.name}: knob {name}: expected a position from 0 to 1, found "
+                    f"{recording.knobs.get(name, 'nothing')}",
+                    "a network is told where the knobs stand; a label, or nothing, is for fits of circuits",
+                )
+    return names
+
+
+def take(recording: Recording, delay: float, names: Sequence[str]) -> Take:
+    """The samples that dry and wet have in common, the wet moved by its delay, also by a part of a sample."""
+    offset = round(delay)
+    begin = max(0, -offset) + HALF_LENGTH
+    end = min(len(recording.dry), len(recording.wet) - offset) - HALF_LENGTH
+    if end <= begin:
+        raise RecordingError(f"{recording.name}: nothing is left at a delay of {delay:g} samples")
+    around = recording.wet[begin + offset - HALF_LENGTH : end + offset + HALF_LENGTH]
+    target = fractional_advance(around, delay - offset)[HALF_LENGTH:-HALF_LENGTH]
+    positions = [float(recording.knobs[name]) for name in names]
+    u, wet = (torch.as_tensor(signal.copy(), dtype=torch.float32) for signal in (recording.dry[begin:end], target))
+    return Take(u, wet, torch.tensor(positions))
+
+
+def cut(takes: Sequence[Take], length: int) -> list[Take]:
+    """All takes in pieces of `length` samples; what is left over at their ends is not used. Raises RecordingError."""
+    found = [one.part(begin, begin + length) for one in takes for begin in range(0, len(one.u) - length + 1, length)]
+    if len(found) < 2:
+        raise RecordingError(
+            f"expected recordings for two pieces of {length} samples, found {len(found)}",
+            "train on more, or on longer recordings",
+        )
+    return found
+
+
+def split(cut_pieces: Sequence[Take]) -> tuple[list[Take], list[Take]]:
+    """Pieces to train on, and every fifth one to judge by, so that attacks and decays of notes are on both sides."""
+    judging = range(min(EVERY // 2, len(cut_pieces) - 1), len(cut_pieces), EVERY)
+    training = [piece for k, piece in enumerate(cut_pieces) if k not in judging]
+    return training, [cut_pieces[k] for k in judging]
+
+
+def stacked(cut_pieces: Sequence[Take]) -> Batch:
+    """Pieces side by side, without the last axis."""
+    return Batch(*(torch.stack([getattr(piece, key) for piece in cut_pieces]) for key in ("u", "target", "knobs")))
+
+
+class Shuffled:
+    """The pieces in batches, in an order that depends on seed and epoch only."""
+
+    def __init__(self, whole: Batch, size: int, seed: int) -> None:
+        self.whole, self.size, self.seed, self.epoch = whole, size, seed, 0
+
+    def __len__(self) -> int:
+        return -(-len(self.whole.u) // self.size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        for rows in torch.randperm(len(self.whole.u), generator=generator).split(self.size):
+            yield Batch(self.whole.u[rows, :, None], self.whole.target[rows, :, None], self.whole.knobs[rows])

@@ -1,0 +1,167 @@
+"""Truncated backpropagation through time as a LightningModule. Imported where it is needed: Lightning loads slowly."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from circuitnn import losses
+from circuitnn.errors import CircuitnnError
+from circuitnn.models.network import Network, detached
+from circuitnn.models.state_network import StateNetwork, teaching_loss
+from circuitnn.training.data import Batch, Shuffled, Take
+from circuitnn.training.presets import Preset
+
+# The pre-emphasis that Wright et al. train recurrent networks with (DAFx-19), beside a term for the mean.
+EMPHASIS = losses.first_order(0.85)
+# Samples of a judging recording that are computed at a time.
+CHUNK = 2**16
+# Gradients through thousands of steps explode at times; longer ones are cut to this.
+LONGEST_GRADIENT = 1.0
+
+Progress = Callable[[int, float], None]
+
+
+class Harness(LightningModule):
+    """One network, the pieces to train on, and the takes that judge it after each epoch."""
+
+    def __init__(
+        self, network: Network, batches: Shuffled, judges: Sequence[Take], preset: Preset, of: str, progress: Progress
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.network, self.batches, self.judges, self.preset = network, batches, judges, preset
+        self.errors: list[float] = []
+        self.best: dict[str, Tensor] = {}
+        self.reason = "all epochs done"
+        self._began = time.monotonic()
+        self._of, self._progress = of, progress
+        whole = batches.whole.target
+        self._power = float(torch.mean(whole**2))
+        self._emphasised_power = float(torch.mean(EMPHASIS(whole) ** 2))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.network.parameters(), self.preset.learning_rate)
+
+    def train_dataloader(self) -> Shuffled:
+        self.batches.epoch = self.current_epoch
+        return self.batches
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        return Batch(batch.u.to(device), batch.target.to(device), batch.knobs.to(device))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        knobs = dict(zip(self.network.knob_names, batch.knobs.unbind(1), strict=True))
+        if self._is_taught():
+            self._teach(batch)
+            return
+        with torch.no_grad():
+            _, state = self.network(batch.u[:, : self.preset.warm_up], knobs=knobs)
+        rest = slice(self.preset.warm_up, None)
+        chunk = self.preset.chunk
+        for u, target in zip(batch.u[:, rest].split(chunk, 1), batch.target[:, rest].split(chunk, 1), strict=True):
+            y, state = self.network(u, detached(state), knobs)
+            self._step(self._loss(y[..., 0], target[..., 0]))
+
+    def _loss(self, y: Tensor, target: Tensor) -> Tensor:
+        shape = losses.esr_emphasised(y, target, EMPHASIS, self._emphasised_power)
+        return shape + losses.dc(y, target, self._power)
+
+    def _is_taught(self) -> bool:
+        """Whether the true states lead the network. Those of a recording are known if there is one, the output."""
+        network = self.network
+        taught = self.current_epoch < self.preset.teaching_epochs
+        return taught and isinstance(network, StateNetwork) and network.n_states == 1
+
+    def _teach(self, batch: Batch) -> None:
+        assert isinstance(self.network, StateNetwork)
+        positions = batch.knobs[:, None].expand(-1, batch.u.shape[1], -1)
+        chunk = self.preset.chunk
+        parts = (signal.split(chunk, 1) for signal in (batch.u, batch.target, positions))
+        for u, x, knobs in zip(*parts, strict=True):
+            if u.shape[1] > 1:
+                self._step(teaching_loss(self.network, u, x, knobs))
+
+    def _step(self, loss: Tensor) -> None:
+        optimizer = self.optimizers()
+        assert not isinstance(optimizer, list)
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        length = torch.nn.utils.clip_grad_norm_(self.network.parameters(), LONGEST_GRADIENT)
+        if torch.isfinite(length):
+            optimizer.step()
+
+    def on_train_epoch_end(self) -> None:
+        """Judge, and keep what is best. Without Lightning's own validation, whose order against the writing of
+        checkpoints would have to be known."""
+        error = self._judge()
+        if math.isfinite(error) and error < min(self.errors, default=math.inf):
+            self.best = {key: value.detach().cpu().clone() for key, value in self.network.state_dict().items()}
+        self.errors.append(error)
+        self._progress(len(self.errors), error)
+        since_best = len(self.errors) - 1 - self.errors.index(min(self.errors))
+        if since_best and since_best % max(1, self.preset.patience // 4) == 0:
+            self._halve_learning_rate()
+        if since_best >= self.preset.patience and self.current_epoch >= self.preset.teaching_epochs:
+            self._stop("no better for a while")
+        elif self.preset.seconds is not None and time.monotonic() - self._began > self.preset.seconds:
+            self._stop("out of time")
+
+    def _halve_learning_rate(self) -> None:
+        # Kept with the optimizer, and so in the state of a training that is killed.
+        optimizer = self.optimizers()
+        assert not isinstance(optimizer, list)
+        for group in optimizer.param_groups:
+            group["lr"] *= 0.5
+
+    def _stop(self, reason: str) -> None:
+        self.reason = reason
+        self.trainer.should_stop = True
+
+    def _judge(self) -> float:
+        self.network.eval()
+        error = energy = 0.0
+        with torch.no_grad():
+            for one in self.judges:
+                y = self._play(one)[self.preset.warm_up :]
+                target = one.target.to(y)[self.preset.warm_up :]
+                error += float(torch.sum((y - target) ** 2))
+                energy += float(torch.sum(target**2))
+        self.network.train()
+        return error / max(energy, 1e-30) if math.isfinite(error) else math.inf
+
+    def _play(self, one: Take) -> Tensor:
+        state, parts = None, []
+        knobs = dict(zip(self.network.knob_names, one.knobs.tolist(), strict=True))
+        for u in one.u.to(self.device).split(CHUNK):
+            y, state = self.network(u[None, :, None], state, knobs)
+            parts.append(y[0, :, 0])
+        return torch.cat(parts)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["circuitnn"] = {"of": self._of, "errors": self.errors, "best": self.best}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        kept = checkpoint["circuitnn"]
+        if kept["of"] != self._of:
+            raise CircuitnnError(
+                "the state belongs to a training of another architecture, other recordings or other settings",
+                "repeat the interrupted command with --resume added, or train from the beginning without it",
+            )
+        self.errors, self.best = list(kept["errors"]), dict(kept["best"])
+
+
+def fingerprint(name: str, takes: Sequence[Take], preset: Preset, seed: int) -> str:
+    """What a training depends on, as a hash."""
+    digest = hashlib.sha256(repr((name, preset, seed)).encode())
+    for one in takes:
+        for signal in (one.u, one.target, one.knobs):
+            digest.update(signal.numpy().tobytes())
+    return digest.hexdigest()

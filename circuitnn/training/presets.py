@@ -1,0 +1,38 @@
+"""How long and in what steps a network is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class Preset:
+    """segment: length of the pieces that recordings are cut into, in seconds; batch: pieces at a time. Of each, the
+    first `warm_up` samples only bring the network's state in place; the rest is gone through in chunks of `chunk`
+    samples, with one step of the optimizer each. patience: epochs without a better validation after which it ends;
+    after each quarter of it, the learning rate is halved.
+    teaching_epochs: epochs for which a network with states is taught by the true ones, before it runs on its own.
+    seconds: after which it ends with the next epoch; None: never.
+
+    Segments of 0.5 s, a warm-up of 1000 samples and chunks of 2048 are those of Wright et al., DAFx-19.
+    """
+
+    epochs: int
+    patience: int
+    learning_rate: float
+    batch: int
+    segment: float = 0.5
+    warm_up: int = 1000
+    chunk: int = 2048
+    teaching_epochs: int = 0
+    seconds: float | None = None
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "quick": Preset(epochs=150, patience=40, learning_rate=4e-3, batch=4, teaching_epochs=40, seconds=420.0),
+        "full": Preset(epochs=1000, patience=50, learning_rate=5e-4, batch=40, teaching_epochs=200),
+    }
+)

@@ -1,0 +1,144 @@
+"""Train a network of the table on recordings."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import statistics
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from circuitnn.audio import Recording
+from circuitnn.errors import CircuitnnError, ConvergenceError, RecordingError
+from circuitnn.models.architectures import build_network
+from circuitnn.training.data import Shuffled, cut, delays_of, knob_names, split, stacked, take
+from circuitnn.training.presets import PRESETS, Preset
+from circuitnn.training.result import Trained
+
+if TYPE_CHECKING:
+    from circuitnn.training.harness import Harness
+
+CHECKPOINT = "last.ckpt"
+
+
+def train(
+    architecture: str,
+    recordings: Sequence[Recording],
+    *,
+    held_out: Sequence[Recording] = (),
+    preset: Preset = PRESETS["quick"],
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Callable[[int, float], None] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+) -> Trained:
+    """Train a network of `architectures.ARCHITECTURES` by truncated backpropagation through time.
+
+    held_out: recordings that judge it; without any, every fifth piece does. device: as Lightning's
+    accelerator names it, "cpu", "gpu" or "auto". progress: called with the number of epochs and the ESR of what judges.
+    checkpoint: a folder for the state after each epoch, from which `resume` goes on. On one kind of processor, equal
+    seeds give equal networks. Ctrl-C ends it with the best network so far. Raises CircuitnnError.
+    """
+    try:
+        from circuitnn.training.harness import Harness, fingerprint
+    except ModuleNotFoundError as error:
+        raise CircuitnnError(
+            f"training needs {error.name}, which is not installed", "pip install 'circuitnn[train]'"
+        ) from None
+
+    began = time.perf_counter()
+    rate = _common_rate((*recordings, *held_out))
+    names = knob_names((*recordings, *held_out))
+    delays = delays_of((*recordings, *held_out))
+    takes = [take(one, delay, names) for one, delay in zip((*recordings, *held_out), delays, strict=True)]
+    length = round(preset.segment * rate)
+    training = cut(takes[: len(recordings)], length)
+    training, judges = (training, takes[len(recordings) :]) if held_out else split(training)
+    if min(len(one.u) for one in judges) <= preset.warm_up:
+        raise RecordingError("what judges the training is no longer than the warm-up", "train on longer recordings")
+    whole = stacked(training)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = build_network(architecture, names)
+    of = fingerprint(architecture, [*training, *judges], preset, seed)
+    batches = Shuffled(whole, preset.batch, seed)
+    harness = Harness(network, batches, judges, preset, of, progress or (lambda epoch, error: None))
+    reason = _run(harness, device, None if checkpoint is None else Path(checkpoint), resume)
+    if not harness.best:
+        raise ConvergenceError(
+            "the training ended before there was a usable network",
+            "interrupted in its first epoch, or the learning rate is too high",
+        )
+    network.load_state_dict(harness.best)
+    return Trained(
+        network=network.cpu().eval(),
+        architecture=architecture,
+        sample_rate=rate,
+        delay=statistics.median(delays[: len(recordings)]),
+        esr=min(harness.errors),
+        errors=tuple(harness.errors),
+        reason=reason,
+        seconds=time.perf_counter() - began,
+        audio_seconds=whole.u.numel() / rate,
+    )
+
+
+def _common_rate(recordings: Sequence[Recording]) -> int:
+    rates = {recording.sample_rate for recording in recordings}
+    if len(rates) != 1:
+        found = ", ".join(str(rate) for rate in sorted(rates)) or "no recordings"
+        raise RecordingError(
+            f"expected recordings of one sample rate, found {found}", "give all of them one rate in Hz"
+        )
+    return rates.pop()
+
+
+def _run(harness: Harness, device: str, folder: Path | None, resume: bool) -> str:
+    """Run Lightning's loop -> why it ended."""
+    from lightning.pytorch import Trainer
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    callbacks = []
+    if folder is not None:
+        # One file, always of the same name, that is renamed into its place.
+        callbacks.append(ModelCheckpoint(folder, Path(CHECKPOINT).stem, save_top_k=1, enable_version_counter=False))
+    with _quiet():
+        trainer = Trainer(
+            accelerator=device, devices=1, max_epochs=harness.preset.epochs, callbacks=list(callbacks), logger=False,
+            enable_checkpointing=folder is not None, enable_progress_bar=False, enable_model_summary=False,
+            reload_dataloaders_every_n_epochs=1,
+        )  # fmt: skip
+        path = None if folder is None else folder / CHECKPOINT
+        known = path if resume and path is not None and path.exists() else None
+        try:
+            trainer.fit(harness, ckpt_path=known, weights_only=True)
+        except SystemExit:
+            # Lightning's answer to Ctrl-C.
+            return "interrupted"
+    return harness.reason
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's advice and its signal handlers stay inside."""
+    logger = logging.getLogger("lightning.pytorch")
+    level, main = logger.level, threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+            if main:
+                signal.signal(signal.SIGINT, handler)

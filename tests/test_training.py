@@ -1,0 +1,280 @@
+"""Training: it learns, goes on after a kill as if nothing had been, and what it saves is read with care."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from circuitnn import CircuitnnError, Recording
+from circuitnn.audio import write_wav
+from circuitnn.cli import main
+from circuitnn.models.architectures import build_network
+from circuitnn.network_runs import WEIGHTS, load_network, save_network
+from circuitnn.training import PRESETS, Preset, Trained, train
+from circuitnn.training.data import ACCURACY, Batch, Shuffled, cut, delays_of, split, take
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+RATE = 8000
+SHORT = Preset(epochs=3, patience=3, learning_rate=5e-3, batch=8, segment=0.25, warm_up=100, chunk=500)
+SCRIPT = """
+import os, signal, sys
+import numpy as np, torch
+from circuitnn import Recording
+from circuitnn.training import Preset, train
+torch.set_num_threads(1)
+data = np.load(sys.argv[1])
+
+def kill(epoch, error):
+    if epoch == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+preset = Preset(epochs=3, patience=3, learning_rate=5e-3, batch=8, segment=0.25, warm_up=100, chunk=500)
+train("lstm-32", [Recording(data[0], data[1], 8000, delay=5.0)], preset=preset, checkpoint=sys.argv[2], progress=kill)
+"""
+
+
+def recording(delay: int = 5, seconds: float = 3.0, drive: float = 3.0, **other: object) -> Recording:
+    """A smooth clipper, late by `delay` samples."""
+    count = round(seconds * RATE)
+    dry = np.convolve(np.random.default_rng(0).standard_normal(count), np.ones(6) / 6.0, "same")
+    wet = np.concatenate([np.zeros(delay), 0.5 * np.tanh(drive * dry)])[:count]
+    return Recording(dry, wet, RATE, delay=float(delay), **other)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def trained(one_thread: None) -> Trained:
+    return train("lstm-32", [recording()], preset=SHORT)
+
+
+def weights(trained: Trained) -> dict[str, torch.Tensor]:
+    return trained.network.state_dict()
+
+
+def test_it_learns_a_clipper() -> None:
+    found = train(
+        "wiener-hammerstein", [recording()], preset=replace(SHORT, epochs=12, patience=12, learning_rate=0.02)
+    )
+    assert found.esr < 0.002
+    assert found.errors[0] > 2.0 * found.esr
+    assert found.delay == 5.0
+    assert found.audio_seconds == pytest.approx(2.25)
+
+
+def test_an_stn_is_taught_before_it_runs_alone() -> None:
+    preset = replace(SHORT, epochs=2, teaching_epochs=1, chunk=200, batch=20)
+    errors = train("stn", [recording(seconds=1.5)], preset=preset).errors
+    assert len(errors) == 2
+    assert errors[0] != errors[1]
+
+
+def test_equal_seeds_give_equal_networks(trained: Trained) -> None:
+    again = train("lstm-32", [recording()], preset=SHORT)
+    assert again.errors == trained.errors
+    assert all(torch.equal(a, b) for a, b in zip(weights(again).values(), weights(trained).values(), strict=True))
+    other = train("lstm-32", [recording()], preset=replace(SHORT, epochs=1), seed=1)
+    assert other.errors[0] != trained.errors[0]
+
+
+def test_a_training_that_is_killed_goes_on_as_if_nothing_had_been(trained: Trained, tmp_path: Path) -> None:
+    data, state = tmp_path / "data.npy", tmp_path / "state"
+    np.save(data, np.stack([recording().dry, recording().wet]))
+    command = [sys.executable, "-c", SCRIPT, str(data), str(state)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert os.listdir(state) == ["last.ckpt"]
+    epochs: list[int] = []
+    resumed = train(
+        "lstm-32", [recording()], preset=SHORT, checkpoint=state, resume=True, progress=lambda n, _: epochs.append(n)
+    )
+    # The second epoch was killed before its state was written.
+    assert epochs == [2, 3]
+    assert resumed.errors == trained.errors
+    assert all(torch.equal(a, b) for a, b in zip(weights(resumed).values(), weights(trained).values(), strict=True))
+    with pytest.raises(CircuitnnError, match="another architecture, other recordings or other settings"):
+        train("lstm-32", [recording(drive=2.0)], preset=SHORT, checkpoint=state, resume=True)
+
+
+def test_an_interruption_keeps_the_best_so_far(trained: Trained) -> None:
+    def interrupt(epoch: int, error: float) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    found = train("lstm-32", [recording()], preset=SHORT, progress=interrupt)
+    assert found.interrupted
+    assert found.errors == trained.errors[:2]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_it_stops_when_nothing_gets_better() -> None:
+    preset = replace(SHORT, epochs=50, patience=2, learning_rate=1e-12)
+    found = train("wiener-hammerstein", [recording(seconds=1.5)], preset=preset)
+    assert found.reason == "no better for a while"
+    assert len(found.errors) < 20
+    found = train("wiener-hammerstein", [recording(seconds=1.5)], preset=replace(preset, seconds=0.0))
+    assert found.reason == "out of time"
+    assert len(found.errors) == 1
+
+
+def test_knobs_are_learned_from_positions() -> None:
+    recordings = [recording(drive=drive, knobs={"drive": drive / 8.0}) for drive in (0.5, 2.0, 8.0)]
+    found = train("wiener-hammerstein", recordings, preset=replace(SHORT, epochs=8, learning_rate=0.02))
+    assert found.network.knob_names == ("drive",)
+    u = torch.full((1, 200, 1), 0.05)
+    soft, hard = (float(found.network(u, knobs={"drive": at})[0].detach()[0, -1, 0]) for at in (0.1, 0.9))
+    assert hard > 1.5 * soft
+    with pytest.raises(CircuitnnError, match="knob drive: expected a position"):
+        train("wiener-hammerstein", [recording(knobs={"drive": "a"})], preset=SHORT)
+
+
+@given(st.integers(-40, 40), st.sampled_from([0.0, 0.25]))
+def test_takes_lie_on_one_time_axis(offset: int, part: float) -> None:
+    """A sine that is late by a part of a sample too."""
+    time = np.arange(600.0)
+    dry = np.sin(0.3 * time + 0.1)
+    late = Recording(dry, 0.5 * np.sin(0.3 * (time - offset - part) + 0.1), RATE, delay=offset + part)
+    one = take(late, offset + part, ())
+    assert len(one.u) >= 600 - 2 * 32 - abs(offset) - 1
+    np.testing.assert_allclose(one.target, 0.5 * one.u, atol=2e-4)
+
+
+@given(st.integers(2, 23))
+def test_what_judges_is_not_trained_on(count: int) -> None:
+    one = take(recording(seconds=0.4), 5.0, ())
+    whole = cut([one.part(0, count * 100 + 50)], 100)
+    training, judging = split(whole)
+    assert training
+    assert len(judging) == max(1, (count + 2) // 5)
+    together = sorted([*training, *judging], key=lambda piece: piece.u.data_ptr())
+    torch.testing.assert_close(torch.cat([piece.u for piece in together]), one.u[: count * 100])
+
+
+def test_delays_that_are_found_leave_room() -> None:
+    """Nothing comes before its cause, and what differs by less than alignment errs is one delay."""
+    known, *unknown = recording(7), *(replace(recording(delay), delay=None) for delay in (20, 22))
+    found = delays_of([known, *unknown])
+    assert found[0] == 7.0
+    assert found[1] == found[2]
+    assert 20 - 2 * ACCURACY <= found[1] <= 20
+
+
+def test_every_piece_comes_once_in_an_epoch() -> None:
+    whole = Batch(torch.arange(10.0)[:, None], torch.arange(10.0)[:, None], torch.zeros(10, 0))
+    batches = Shuffled(whole, 4, seed=0)
+    orders = []
+    for epoch in range(2):
+        batches.epoch = epoch
+        orders.append(torch.cat([batch.u.flatten() for batch in batches]).tolist())
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(10))
+    assert orders[0] != orders[1]
+    assert len(batches) == 3
+
+
+def test_recordings_that_are_too_short_are_told() -> None:
+    with pytest.raises(CircuitnnError, match="two pieces of 4000 samples, found 1"):
+        train("lstm-32", [recording(seconds=0.6)], preset=replace(SHORT, segment=0.5))
+    with pytest.raises(CircuitnnError, match="one sample rate"):
+        train("lstm-32", [recording(), replace(recording(), sample_rate=16000)], preset=SHORT)
+
+
+def test_a_run_is_read_as_it_was_written(trained: Trained, tmp_path: Path) -> None:
+    save_network(trained, tmp_path / "run", SHORT, 0)
+    run = load_network(tmp_path / "run")
+    u = torch.randn(1, 100, 1)
+    torch.testing.assert_close(run.network(u)[0], trained.network(u)[0], rtol=0.0, atol=0.0)
+    assert (run.architecture, run.sample_rate, run.delay, run.esr) == ("lstm-32", RATE, 5.0, trained.esr)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"architecture": "lstm-64"}, "weights of another network"),
+        ({"architecture": "lstm-9999"}, "no architecture"),
+        ({"architecture": 3}, "architecture: expected a text"),
+        ({"knobs": ["a"] * 1000}, "knobs: expected a list of names"),
+        ({"version": 2}, "install a newer"),
+        ({"format": "circuitnn-run"}, "format: expected circuitnn-network"),
+        ({"delay": None}, "delay: expected a number"),
+    ],
+)
+def test_a_damaged_run_is_refused(trained: Trained, tmp_path: Path, change: dict[str, object], message: str) -> None:
+    save_network(trained, tmp_path, SHORT, 0)
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(CircuitnnError, match=message):
+        load_network(tmp_path)
+
+
+def test_damaged_weights_are_refused(trained: Trained, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    save_network(trained, folder, SHORT, 0)
+    whole = load_file(folder / WEIGHTS)
+    save_file(whole | {"dense.bias": torch.tensor([float("nan")])}, folder / WEIGHTS)
+    with pytest.raises(CircuitnnError, match=r"dense\.bias holds values that are not finite"):
+        load_network(folder)
+    torch.save(whole, folder / WEIGHTS)
+    with pytest.raises(CircuitnnError, match="not a safetensors file"):
+        load_network(folder)
+
+
+def test_the_commands(tmp_path: Path) -> None:
+    one = recording(seconds=4.0)
+    for name, samples in (("dry", one.dry), ("wet", one.wet)):
+        write_wav(tmp_path / f"{name}.wav", 0.2 * samples, RATE)
+    files = [str(tmp_path / "dry.wav"), str(tmp_path / "wet.wav")]
+    run = str(tmp_path / "run")
+    options = ["--out", run, "--epochs", "2", "--json"]
+    done = CliRunner().invoke(main, ["train", "wiener-hammerstein", *files, *options])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert told["architecture"] == "wiener-hammerstein"
+    assert told["parameters"] == 117
+    assert sorted(os.listdir(run)) == ["run.json", WEIGHTS]
+    assert not (tmp_path / "run.training").exists()
+
+    done = CliRunner().invoke(main, ["evaluate", run, *files, "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert {"esr", "esr_gain_free", "esr_preemphasis", "mae", "mr_stft", "real_time_factor"} <= set(found)
+    # The same recording, of which a part judged the training.
+    assert found["esr"] == pytest.approx(told["esr"], rel=0.3)
+    assert found["esr_gain_free"] <= found["esr"]
+    done = CliRunner().invoke(main, ["train", "lstm32", *files])
+    assert done.exit_code == 2
+    assert "did you mean lstm-32?" in done.stderr
+    done = CliRunner().invoke(main, ["evaluate", run, *files, "--set", "drive=0.3"])
+    assert done.exit_code == 2
+    assert "no knob 'drive'" in done.stderr
+
+
+def test_presets_fit_every_architecture() -> None:
+    for preset in PRESETS.values():
+        assert preset.warm_up < preset.segment * RATE
+    assert build_network("lstm-32").knob_names == ()
+
+
+def test_the_loop_in_the_docs_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "networks.md").read_text()
+    code = text.split("```python\n")[1].split("```")[0]
+    one = recording(delay=0)
+    for name, samples in (("dry", one.dry), ("wet", one.wet)):
+        write_wav(tmp_path / f"{name}.wav", 0.2 * samples, RATE)
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    space: dict[str, torch.Tensor] = {}
+    exec(code, space)
+    assert space["loss"].item() < 0.1
