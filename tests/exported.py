@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuitnn.export import export_subject
-from circuitnn.export.cpp import identifier
+from circuitnn.export.naming import identifier
 from circuitnn.export.subject import Subject
 from circuitnn.runtime.compiler import find_compiler
 
@@ -104,13 +104,13 @@ class Exported:
 
 
 def compiler() -> tuple[str, ...]:
-    """The system's compiler if there is one, whose standard library need not be built first."""
+    """The system's compiler if there is one; else what `find_compiler` finds, without a C++ standard library."""
     for name in ("g++", "clang++", "c++"):
         if found := shutil.which(name):
             return (found,)
     found_compiler = find_compiler()
     assert found_compiler is not None
-    return found_compiler
+    return (*found_compiler, "-fno-exceptions", "-fno-threadsafe-statics")
 
 
 def pointer(array: NDArray[np.float64] | NDArray[np.int64]) -> ctypes.c_void_p:

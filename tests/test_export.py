@@ -18,13 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_runs import example_result
 
+from circuitnn.circuit import Knob
 from circuitnn.cli import main
 from circuitnn.errors import CircuitnnError, OutputError
 from circuitnn.export import TARGETS, export
 from circuitnn.export.model_file import read_model, read_model_file
 from circuitnn.export.placing import MARK
-from circuitnn.export.subject import subject_of
+from circuitnn.export.sources import subject_of
 from circuitnn.export.tracing import Program, depends, text_of
+from circuitnn.fitting.pot_law import LearnedLaw
 from circuitnn.learnables import coordinates
 from circuitnn.mna import build_equations
 from circuitnn.models.circuit_model import CircuitModel
@@ -109,6 +111,21 @@ def test_a_model_at_learned_values_is_exported_with_them(tmp_path: Path) -> None
     model.set_values({"R4": 5123.4567890123})
     export(model, "json", tmp_path / "model.json")
     assert read_model(tmp_path / "model.json").component_values()["R4"] == float(model.learned()["R4"].detach())
+
+
+def test_laws_of_knobs_that_were_learned_are_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    law = "table(0:0 0.5:0.2 1:1)"
+    model = CircuitModel(read_netlist(NETLISTS / "ts808_clipper.cir"))
+    model.tapers["drive"] = law
+    export(model, "json", tmp_path / "model.json")
+    assert read_model(tmp_path / "model.json").tapers == {"drive": law}
+    learned = LearnedLaw("drive", (0.0, 0.5, 1.0), (0.0, 0.2, 1.0), (0.0, 0.01, 0.0), law)
+    result = example_result(laws=(learned,))
+    monkeypatch.setattr("circuitnn.report.page.render_report", lambda *_: "<!DOCTYPE html>")
+    save_run(result, tmp_path / "clipper")
+    for source in (result, tmp_path / "clipper"):
+        export(source, "spice", tmp_path / "out.cir")
+        assert read_netlist(tmp_path / "out.cir").knobs == (Knob("drive", law),)
 
 
 class Interpreter:

@@ -38,7 +38,7 @@ def export(
     json: a model file. spice: a netlist. cpp: a folder with C++ source. lv2: a plugin bundle, NAME.lv2. web: a
     page, NAME.html. The knobs of the netlist can be turned in all of them; --set says where they begin.
     """
-    from circuitnn.export.subject import subject_of
+    from circuitnn.export.sources import subject_of
 
     nonzero("--input-level", input_level, positive=True)
     nonzero("--output-gain", output_gain, positive=False)

@@ -32,7 +32,7 @@ def export(source: str | os.PathLike[str] | CircuitModel | FitResult, to: str, p
     file or folder that an export made is replaced, anything else is not touched. Raises CircuitnnError, and OutputError
     if `path` cannot be written.
     """
-    from circuitnn.export.subject import subject_of
+    from circuitnn.export.sources import subject_of
 
     export_subject(subject_of(source), to, path)
 

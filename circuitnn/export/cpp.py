@@ -13,6 +13,7 @@ import numpy as np
 from circuitnn.codegen import law_source
 from circuitnn.errors import CircuitnnError
 from circuitnn.export.equations import FACTOR, ExportedKnob, Formulas, dense_rows, formulas, position_of, stamp_rows
+from circuitnn.export.naming import identifier
 from circuitnn.export.placing import check_folder, place_folder
 from circuitnn.export.subject import Subject
 from circuitnn.export.tracing import Traced, text_of
@@ -55,12 +56,6 @@ def runtime_headers() -> list[Path]:
             found[name] = HEADERS / name
             waiting += re.findall(r'#include "(\w+\.hpp)"', found[name].read_text())
     return [found[name] for name in sorted(found)]
-
-
-def identifier(name: str) -> str:
-    """A name for a namespace and for files: letters, digits and underscores."""
-    letters = "".join(c if c.isascii() and c.isalnum() else "_" for c in name).strip("_")
-    return letters if letters[:1].isalpha() else f"circuit_{letters}".rstrip("_")
 
 
 def circuit_header(subject: Subject) -> str:

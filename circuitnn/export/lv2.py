@@ -8,8 +8,9 @@ from pathlib import Path
 
 from circuitnn.circuit import Circuit
 from circuitnn.errors import CircuitnnError
-from circuitnn.export.cpp import TEMPLATES, circuit_header, identifier, runtime_headers
+from circuitnn.export.cpp import TEMPLATES, circuit_header, runtime_headers
 from circuitnn.export.equations import positions
+from circuitnn.export.naming import identifier
 from circuitnn.export.placing import check_folder, place_folder
 from circuitnn.export.subject import Subject, one_signal
 from circuitnn.runtime.compiler import FLAGS, run_compiler

@@ -11,8 +11,9 @@ import tempfile
 from pathlib import Path
 
 from circuitnn.errors import CompilerError
-from circuitnn.export.cpp import TEMPLATES, circuit_header, identifier, runtime_headers
+from circuitnn.export.cpp import TEMPLATES, circuit_header, runtime_headers
 from circuitnn.export.equations import positions
+from circuitnn.export.naming import identifier
 from circuitnn.export.placing import place_file
 from circuitnn.export.subject import Subject, one_signal
 from circuitnn.runtime.compiler import run_command
