@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from circuitnn.fitting.least_squares import ERROR_FLOOR
 from circuitnn.fitting.problem import Evaluation
 
 Matrix = NDArray[np.float64]
@@ -55,7 +56,7 @@ def score_covariance(evaluation: Evaluation, samples: int) -> Matrix:
 def independent_samples(evaluation: Evaluation, widths: NDArray[np.float64], samples: int) -> float:
     """As how many independent samples the recordings count, out of `samples`: the textbook variance of the error's
     gradient over the one that blocks of time show (the dispersion of quasi-likelihood, Wedderburn 1974)."""
-    weight = float(samples) / max(evaluation.error, 1e-300)
+    weight = float(samples) / max(evaluation.error, ERROR_FLOOR)
     expected = weight * float(np.sum(np.diag(evaluation.H) * widths**2))
     shown = float(np.sum((weight * evaluation.scores * widths) ** 2))
     return samples / max(1.0, shown / max(expected, 1e-300))
