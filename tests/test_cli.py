@@ -286,6 +286,8 @@ def test_ctrl_c_leaves_a_complete_run(netlists: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         command("fit", netlists / "ts808_clipper.cir", DRY, RECOVERY / "ts808_clipper.wav", "--out", tmp_path / "run"),
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        # Where the tests run in a shell's background, children ignore the signal otherwise.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     assert process.stderr is not None
     for line in process.stderr:

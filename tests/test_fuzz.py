@@ -87,6 +87,10 @@ def test_nothing_in_the_package_executes_text() -> None:
             if isinstance(node, ast.Call):
                 name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
                 owner = getattr(node.func, "value", None)
-                if name in forbidden and not (name == "compile" and getattr(owner, "id", "") == "re"):
+                # Of a network, eval() takes nothing and means something else.
+                harmless = (name == "compile" and getattr(owner, "id", "") == "re") or (
+                    name == "eval" and owner is not None and not node.args
+                )
+                if name in forbidden and not harmless:
                     found.append(f"{path.name}:{node.lineno} {name}")
     assert not found
