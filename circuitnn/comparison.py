@@ -36,18 +36,17 @@ class Contender:
 def of_run(folder: str | os.PathLike[str], recordings: Sequence[Recording]) -> Contender:
     """A run of `fit` or `train`, with its own delay, level and gain; nothing is adjusted to the recordings.
 
-    A network's knobs stand where the recordings' do. Raises CircuitnnError.
+    Knobs stand where the recordings say. Raises CircuitnnError.
     """
     folder = Path(folder)
     if is_network_run(folder):
         network = load_network(folder)
         found = [
             evaluation.evaluate_network(
-                network.network, network.sample_rate, one, network.delay,
-                {name: position for name, position in one.knobs.items() if not isinstance(position, str)},
+                network.network, network.sample_rate, one, network.delay, evaluation.positions(one)
             )
             for one in recordings
-        ]  # fmt: skip
+        ]
         return _contender(folder.name, network.architecture, parameter_count(network.network), found)
     run = load_run(folder)
     model = CircuitModel(run.circuit, run.sample_rate, run.oversample, learn=[])
@@ -89,13 +88,9 @@ def best_first(contenders: Sequence[Contender]) -> list[Contender]:
 
 def render_comparison(contenders: Sequence[Contender], recordings: Sequence[Recording]) -> str:
     """The table as one HTML page that loads nothing from outside."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from circuitnn.report.environment import template
 
-    environment = Environment(
-        loader=PackageLoader("circuitnn.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("comparison.html.j2").render(
+    return template("comparison.html.j2").render(
         recordings=[one.name for one in recordings],
         metrics=[name.replace("_", " ") for name in METRICS],
         rows=[

@@ -16,13 +16,7 @@ def read_document(path: Path, form: str, version: int, max_bytes: int, hint: str
 
     hint: how to mend a file that is damaged. Raises CircuitnnError.
     """
-    try:
-        with path.open("rb") as file:
-            raw = file.read(max_bytes + 1)
-    except OSError as error:
-        raise CircuitnnError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(raw) > max_bytes:
-        raise CircuitnnError(f"{path}: more than {max_bytes // 1_000_000} MB is no {form} file")
+    raw = read_bounded(path, max_bytes, f"{form} file")
     try:
         data = json.loads(raw, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
@@ -38,6 +32,18 @@ def read_document(path: Path, form: str, version: int, max_bytes: int, hint: str
             "install a newer circuitnn",
         )
     return document
+
+
+def read_bounded(path: Path, max_bytes: int, what: str) -> bytes:
+    """The content of a file that is `what` only up to so many bytes. Raises CircuitnnError."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(max_bytes + 1)
+    except OSError as error:
+        raise CircuitnnError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(raw) > max_bytes:
+        raise CircuitnnError(f"{path}: more than {max_bytes // 1_000_000} MB is no {what}")
+    return raw
 
 
 def _refuse(constant: str) -> None:

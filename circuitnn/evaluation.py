@@ -45,19 +45,15 @@ def evaluate(
 ) -> Evaluation:
     """Compare the model with a recording whose wet is late by `delay` samples.
 
-    level: volt at digital full scale of the dry; gain: digital full scale of the wet per volt of the output. Raises
-    RecordingError if the recording's rate is not the model's or too little of it overlaps at that delay.
+    level: volt at digital full scale of the dry; gain: digital full scale of the wet per volt of the output. Knobs
+    stand where the recording says. Raises RecordingError if the recording's rate is not the model's, the position of a
+    knob is a label, or too little of it overlaps at that delay.
     """
-    if recording.sample_rate != model.sample_rate:
-        raise RecordingError(
-            f"{recording.name}: expected {model.sample_rate:g} Hz, as the run was fitted at, found "
-            f"{recording.sample_rate} Hz",
-            "resample dry and wet",
-        )
+    _check_rate(recording, model.sample_rate)
     observation = Observation(model, recording, delay)
     begin, end = observation.span(delay)
     target = observation.target(delay)
-    rendering = render(model, recording.dry, level)
+    rendering = render(model, recording.dry, level, overrides=model.overrides(positions(recording)))
     return compare(recording, gain * rendering.output[begin:end], target, rendering)
 
 
@@ -72,16 +68,32 @@ def evaluate_network(
 
     Raises RecordingError if the recording's rate is not the network's or too little of it overlaps at that delay.
     """
-    if recording.sample_rate != sample_rate:
-        raise RecordingError(
-            f"{recording.name}: expected {sample_rate:g} Hz, as the network was trained at, found "
-            f"{recording.sample_rate} Hz",
-            "resample dry and wet",
-        )
+    _check_rate(recording, sample_rate)
     one = take(recording, delay, ())
     target = one.target.double().numpy()
     rendering = render_network(network, one.u.double().numpy(), sample_rate, knobs)
     return compare(recording, rendering.output, target, rendering)
+
+
+def positions(recording: Recording) -> dict[str, float]:
+    """Where a recording's knobs stand, 0 to 1. Raises RecordingError for a label."""
+    found = dict[str, float]()
+    for name, position in recording.knobs.items():
+        if isinstance(position, str):
+            raise RecordingError(
+                f"{recording.name}: knob {name}: expected a position from 0 to 1, found the label {position!r}",
+                "write down where it stands: only a fit looks for it",
+            )
+        found[name] = float(position)
+    return found
+
+
+def _check_rate(recording: Recording, sample_rate: float) -> None:
+    if recording.sample_rate != sample_rate:
+        raise RecordingError(
+            f"{recording.name}: expected {sample_rate:g} Hz, the rate of the run, found {recording.sample_rate} Hz",
+            "resample dry and wet",
+        )
 
 
 def compare(recording: Recording, output: Signal, target: Signal, rendering: Rendering) -> Evaluation:

@@ -15,11 +15,12 @@ from typing import Any
 
 import torch
 
-from circuitnn.documents import Document, read_document
+from circuitnn.documents import Document, read_bounded, read_document
 from circuitnn.errors import CircuitnnError
 from circuitnn.models.architectures import build_network
 from circuitnn.models.network import Network, parameter_count
-from circuitnn.runs import check_target, finite, replace_folder
+from circuitnn.placing import place_folder
+from circuitnn.runs import check_target, finite
 from circuitnn.training import Preset, Trained
 
 FORMAT, VERSION = "circuitnn-network", 1
@@ -76,7 +77,7 @@ def save_network(
         (built / WEIGHTS).chmod(0o644)
         (built / "run.json").write_text(text, encoding="utf-8")
 
-    replace_folder(folder, fill)
+    place_folder(folder, fill)
 
 
 def training_state(folder: Path) -> Path:
@@ -118,13 +119,7 @@ def _load_weights(network: Network, path: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_WEIGHT_BYTES + 1)
-    except OSError as error:
-        raise CircuitnnError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(raw) > MAX_WEIGHT_BYTES:
-        raise CircuitnnError(f"{path}: more than {MAX_WEIGHT_BYTES // 1_000_000} MB is no network of this program")
+    raw = read_bounded(path, MAX_WEIGHT_BYTES, "network of this program")
     try:
         weights = load(raw)
     except SafetensorError as error:

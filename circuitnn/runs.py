@@ -12,7 +12,6 @@ import hashlib
 import json
 import math
 import os
-import shutil
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping
@@ -27,6 +26,7 @@ from circuitnn.circuit import Circuit
 from circuitnn.documents import Document, read_document
 from circuitnn.errors import CircuitnnError, OutputError
 from circuitnn.netlist import format_netlist, read_netlist
+from circuitnn.placing import check_folder, place_folder
 
 if TYPE_CHECKING:
     from circuitnn.fitting.result import Combination, FitResult, FittedRecording, Settings
@@ -111,10 +111,7 @@ def finite(data: Any) -> Any:
 def check_target(folder: str | os.PathLike[str]) -> None:
     """Raise OutputError unless a run can be saved in `folder`: before the long work, not after. Leaves no trace."""
     folder = Path(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "run.json").is_file():
-        raise OutputError(f"{folder}: the folder holds something else than a run", "choose a new one by --out")
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder}: expected a folder, found a file", "choose another one by --out")
+    check_folder(folder, "run.json", "a run")
     existing = next(parent for parent in folder.absolute().parents if parent.exists())
     try:
         tempfile.TemporaryDirectory(dir=existing, prefix=".circuitnn-").cleanup()
@@ -158,38 +155,7 @@ def save_run(result: FitResult, folder: str | os.PathLike[str], settings: Settin
         (built / "report.html").write_text(report, encoding="utf-8")
         (built / "run.json").write_text(text, encoding="utf-8")
 
-    replace_folder(folder, fill)
-
-
-def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Let `fill` write a folder's files, and put it in place when it is complete. Raises OutputError."""
-    try:
-        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=".circuitnn-"))
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror}") from None
-    try:
-        built = work / "new"
-        built.mkdir()
-        fill(built)
-        _put_in_place(built, folder, work / "old")
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error}") from None
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _put_in_place(built: Path, folder: Path, old: Path) -> None:
-    """Rename `built` to `folder`. What was there goes to `old`, and comes back if that fails."""
-    replaced = folder.exists()
-    if replaced:
-        folder.rename(old)
-    try:
-        built.rename(folder)
-    except BaseException:
-        if replaced:
-            old.rename(folder)
-        raise
+    place_folder(folder, fill)
 
 
 def _document(result: FitResult, settings: Settings) -> dict[str, Any]:

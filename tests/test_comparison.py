@@ -17,6 +17,7 @@ from circuitnn.cli import main
 from circuitnn.comparison import METRICS, as_data, of_rendering, of_run
 from circuitnn.evaluation import evaluate
 from circuitnn.network_runs import save_network
+from circuitnn.rendering import render
 from circuitnn.runs import load_run
 from circuitnn.training import PRESETS, train
 
@@ -86,6 +87,24 @@ def test_a_row_is_what_evaluate_says(runs: tuple[Path, Path], recording: Recordi
     for key in METRICS:
         assert row.metrics[key] == pytest.approx(getattr(found, key), rel=1e-9, abs=1e-15)
     assert as_data([row])[0]["kind"] == "circuit"
+
+
+def test_a_circuit_is_judged_where_the_knobs_stand(tmp_path: Path, recording: Recording) -> None:
+    knob = NETLIST.replace("*@ learn C1", "*@ knob gain 0.5\n.param gain=0.5\n*@ learn C1").replace(
+        "1k", "{1k+9k*gain}"
+    )
+    device = CircuitModel(parse_netlist(knob), RATE, oversample=1)
+
+    def at(position: float) -> Recording:
+        wet = render(device, recording.dry, overrides=device.overrides({"gain": position})).output
+        noise = 1e-5 * np.random.default_rng(1).standard_normal(len(wet))
+        return replace(recording, wet=wet + noise, knobs={"gain": position})
+
+    fit(CircuitModel(parse_netlist(knob), RATE, oversample=1), [at(0.5)], input_level=1.0).save(tmp_path / "run")
+    for position in (0.1, 0.9):
+        assert of_run(tmp_path / "run", [at(position)]).metrics["esr"] < 1e-6
+    with pytest.raises(CircuitnnError, match="knob gain: expected a position from 0 to 1, found the label 'a'"):
+        of_run(tmp_path / "run", [replace(at(0.5), knobs={"gain": "a"})])
 
 
 def test_a_rendering_of_another_length_is_told(recording: Recording) -> None:

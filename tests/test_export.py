@@ -22,8 +22,8 @@ from circuitnn.circuit import Knob
 from circuitnn.cli import main
 from circuitnn.errors import CircuitnnError, OutputError
 from circuitnn.export import TARGETS, export
+from circuitnn.export.folders import MARK
 from circuitnn.export.model_file import read_model, read_model_file
-from circuitnn.export.placing import MARK
 from circuitnn.export.sources import subject_of
 from circuitnn.export.tracing import Program, depends, text_of
 from circuitnn.fitting.pot_law import LearnedLaw

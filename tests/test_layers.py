@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "circuitnn"
 
 # Lowest first. A name stands for a module or for a whole subpackage; a longer name is looked up before a shorter one.
 LAYERS = (
-    "errors units solving documents",
+    "errors units solving documents placing",
     "symbolic circuit dual tapers",
     "affine couplings stamp",
     "devices netlist values",

@@ -47,10 +47,11 @@ def compare(
 
     from circuitnn import comparison
     from circuitnn.audio import Recording, read_wav, resampled
-    from circuitnn.runs import finite, replace_folder
+    from circuitnn.placing import check_folder, place_folder
+    from circuitnn.runs import finite
     from circuitnn.session import read_session
 
-    _check_folder(out)
+    check_folder(out, "comparison.json", "a comparison")
     if session_file is None:
         recordings: Sequence[Recording] = [Recording.from_wav(dry, wet) for dry, wet in pairs]
     else:
@@ -77,18 +78,12 @@ def compare(
         (built / "comparison.json").write_text(json.dumps(finite(data), indent=2) + "\n", encoding="utf-8")
         (built / "comparison.html").write_text(page, encoding="utf-8")
 
-    replace_folder(out, fill)
+    place_folder(out, fill)
     if as_json:
         print_json(data)
         return
     _print(models)
     printer().print(f"written to {plain(str(out))} (comparison.html, comparison.json)")
-
-
-def _check_folder(out: Path) -> None:
-    """Raise CircuitnnError unless a comparison may take the place of what is there."""
-    if out.exists() and not (out / "comparison.json").is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise CircuitnnError(f"{out}: holds something else than a comparison", "choose a new folder by --out")
 
 
 def _print(models: Sequence[Mapping[str, Any]]) -> None:

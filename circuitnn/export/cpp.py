@@ -13,8 +13,8 @@ import numpy as np
 from circuitnn.codegen import law_source
 from circuitnn.errors import CircuitnnError
 from circuitnn.export.equations import FACTOR, ExportedKnob, Formulas, dense_rows, formulas, position_of, stamp_rows
+from circuitnn.export.folders import check_export_folder, place_export_folder
 from circuitnn.export.naming import identifier
-from circuitnn.export.placing import check_folder, place_folder
 from circuitnn.export.subject import Subject
 from circuitnn.export.tracing import Traced, text_of
 from circuitnn.mna import DIFFERENTIATED, RECIPROCAL, UNITY
@@ -29,7 +29,7 @@ _WIDTH = 116
 
 def write_cpp(subject: Subject, folder: Path) -> None:
     """Write the folder. Raises CircuitnnError, and OutputError if it cannot be written."""
-    check_folder(folder)
+    check_export_folder(folder)
     source, name = circuit_header(subject), identifier(subject.name)
 
     def fill(built: Path) -> None:
@@ -40,7 +40,7 @@ def write_cpp(subject: Subject, folder: Path) -> None:
             text = (TEMPLATES / template).read_text()
             (built / template).write_text(text.replace("@name@", name).replace("@knobs@", _options(subject)))
 
-    place_folder(folder, fill)
+    place_export_folder(folder, fill)
 
 
 def _options(subject: Subject) -> str:

@@ -10,8 +10,8 @@ from circuitnn.circuit import Circuit
 from circuitnn.errors import CircuitnnError
 from circuitnn.export.cpp import TEMPLATES, circuit_header, runtime_headers
 from circuitnn.export.equations import positions
+from circuitnn.export.folders import check_export_folder, place_export_folder
 from circuitnn.export.naming import identifier
-from circuitnn.export.placing import check_folder, place_folder
 from circuitnn.export.subject import Subject, one_signal
 from circuitnn.runtime.compiler import FLAGS, run_compiler
 
@@ -30,7 +30,7 @@ def write_lv2(subject: Subject, folder: Path) -> None:
     if folder.suffix != SUFFIX:
         raise CircuitnnError(f"{folder}: hosts look for plugins in folders called NAME{SUFFIX}", f"{folder}{SUFFIX}")
     one_signal(subject.circuit)
-    check_folder(folder)
+    check_export_folder(folder)
     name, header = identifier(subject.name), circuit_header(subject)
     uri = f"urn:circuitnn:{name}"
     plugin = (TEMPLATES / "plugin.cpp").read_text().replace("@name@", name).replace("@uri@", uri)
@@ -47,7 +47,7 @@ def write_lv2(subject: Subject, folder: Path) -> None:
         flags = (*FLAGS, "-fvisibility=hidden")
         run_compiler([*flags, str(source / "plugin.cpp"), "-o", str(built / f"{name}{BINARY}")])
 
-    place_folder(folder, fill)
+    place_export_folder(folder, fill)
 
 
 def _manifest(uri: str, name: str) -> str:

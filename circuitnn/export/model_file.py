@@ -19,12 +19,12 @@ from circuitnn.discretise import DiscreteCircuit
 from circuitnn.documents import Document, read_document
 from circuitnn.errors import CircuitnnError
 from circuitnn.export.equations import dense_rows, formulas, positions, stamp_rows
-from circuitnn.export.placing import place_file
 from circuitnn.export.subject import Subject
 from circuitnn.export.tracing import text_of
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import format_netlist, parse_netlist
 from circuitnn.oversampling import FACTORS, coefficients
+from circuitnn.placing import place_file
 from circuitnn.schemes import SCHEMES
 
 FORMAT, VERSION = "circuitnn-model", 1

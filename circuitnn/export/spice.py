@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from circuitnn.export.placing import place_file
 from circuitnn.export.subject import Subject
 from circuitnn.netlist import format_netlist
+from circuitnn.placing import place_file
 
 
 def write_spice(subject: Subject, path: Path) -> None:

@@ -14,8 +14,8 @@ from circuitnn.errors import CompilerError
 from circuitnn.export.cpp import TEMPLATES, circuit_header, runtime_headers
 from circuitnn.export.equations import positions
 from circuitnn.export.naming import identifier
-from circuitnn.export.placing import place_file
 from circuitnn.export.subject import Subject, one_signal
+from circuitnn.placing import place_file
 from circuitnn.runtime.compiler import run_command
 
 # As a reactor a module has no main; its static objects are made by _initialize. 1 MiB of stack is what small threads

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,12 +17,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from circuitnn.errors import OutputError
 from circuitnn.inspection.frequencies import curve, steps
 from circuitnn.inspection.linearised import Impedances, decibels
 from circuitnn.inspection.sensitivity import Sensitivities
 from circuitnn.inspection.summary import Inspection, show
 from circuitnn.inspection.sweeps import KnobSweep, TransferCurve
+from circuitnn.placing import place_file
 from circuitnn.units import format_value
 
 # Colours that people with any colour vision tell apart: M. Okabe and K. Ito, "Color universal design" (2008).
@@ -64,7 +63,7 @@ def plot_sheet(inspection: Inspection, path: str | os.PathLike[str], low: float,
         wide(figure.add_subplot(grid[rows - 1, :]))
         image = io.BytesIO()
         figure.savefig(image, format="png", dpi=120)
-    _write_atomically(Path(path), image.getvalue())
+    place_file(Path(path), image.getvalue())
 
 
 def _title(inspection: Inspection) -> str:
@@ -167,18 +166,3 @@ def _frequency_axis(axes: Axes, title: str, unit: str, frequencies: Sequence[flo
     axes.set_xticks(ticks, [format_value(tick) for tick in ticks])
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("Hz")
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=path.suffix, delete=False) as file:
-            temporary = Path(file.name)
-            file.write(content)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from None
-    try:
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -12,12 +10,13 @@ from itertools import groupby
 from pathlib import Path
 
 from circuitnn.circuit import GROUND, Circuit, Element
-from circuitnn.errors import CircuitnnError, OutputError
+from circuitnn.errors import CircuitnnError
 from circuitnn.netlist.directives import canonical, literal, value_names
 from circuitnn.netlist.formulas import closest
 from circuitnn.netlist.printing import format_expression, format_formula, format_quantity
 from circuitnn.netlist.reader import ZERO_CELSIUS
 from circuitnn.netlist.terms import number
+from circuitnn.placing import place_file
 from circuitnn.tapers import position_at
 
 
@@ -26,21 +25,7 @@ def write_netlist(circuit: Circuit, path: str | Path, values: Mapping[str, float
 
     The file appears complete or not at all. Raises OutputError.
     """
-    text, path = format_netlist(circuit, values), Path(path)
-    temporary = None
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        # A temporary file is private; the netlist gets the rights that a new file has here.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except (OSError, ValueError) as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written: {error}") from None
+    place_file(Path(path), format_netlist(circuit, values))
 
 
 def format_netlist(

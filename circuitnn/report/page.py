@@ -10,7 +10,6 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from circuitnn.errors import CircuitnnError
@@ -20,6 +19,7 @@ from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import format_netlist
 from circuitnn.report import figures, judgement, words
 from circuitnn.report.curves import level_band, level_sweep, small_signal_gain
+from circuitnn.report.environment import template
 from circuitnn.report.sounds import Excerpt, excerpt
 
 if TYPE_CHECKING:
@@ -69,14 +69,10 @@ class _Behaviour:
 
 def render_report(result: FitResult, settings: Settings) -> str:
     """The page, as text."""
-    environment = Environment(
-        loader=PackageLoader("circuitnn.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
     worst_first = sorted(result.recordings, key=lambda recording: -recording.esr)
     shown = worst_first[:SHOWN]
     rows = words.value_rows(result)
-    return environment.get_template("report.html.j2").render(
+    return template("report.html.j2").render(
         title=result.circuit.title or "fit",
         status=judgement.status(result),
         verdict=judgement.verdict(result),
