@@ -20,6 +20,7 @@ LAYERS = (
     "dk codegen",
     "stages",
     "runtime theta_tangent",
+    "filters",
     "kernel",
     "reference discretise learnables oversampling",
     "simulate",
