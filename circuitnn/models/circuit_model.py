@@ -41,9 +41,9 @@ class CircuitModel(nn.Module):
     """A discretised circuit, float64: y, state = model(u, state=None, knobs=None), like nn.LSTM(batch_first=True).
 
     sample_rate: of u and y, in Hz. oversample: 1, 2, 4, 8, 16 or 32; the circuit runs at sample_rate * oversample, and
-    y is `latency` samples late (0 without oversampling). learn: "marked" (the netlist's *@ learn cards), "all", or
-    names. scheme: of time discretisation, see schemes.py. compiled: True or False demands the C++ core or the torch
-    reference; None: the core where a compiler is.
+    y is `latency` samples late (0 without oversampling). learn: "marked" (the netlist's *@ learn and *@ network
+    cards), "all", or names. scheme: of time discretisation, see schemes.py. compiled: True or False demands the C++
+    core or the torch reference; None: the core where a compiler is.
 
     `free` [number of learnables] is the one parameter: 0 where a value is the netlist's; see learnables.Coordinate.
     tapers: how each knob's position maps to its .param, see tapers.py; a fit puts what it learned in place.

@@ -17,12 +17,14 @@ State = tuple[Tensor, ...]
 class Network(nn.Module, ABC):
     """A network that maps sound to sound, float32: y, state = network(u, state=None, knobs=None).
 
-    knob_names: knobs that are inputs of the network, in order. An architecture defines `run` and `rest`.
+    knob_names: knobs that are inputs of the network, in order. latency: by how many samples y is late. An architecture
+    defines `run` and `rest`.
     """
 
     def __init__(self, knob_names: Sequence[str] = ()) -> None:
         super().__init__()
         self.knob_names = tuple(knob_names)
+        self.latency = 0
 
     @abstractmethod
     def run(self, u: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:
