@@ -82,8 +82,8 @@ def test_reach_is_where_shockleys_law_carries_10_milliamperes() -> None:
     given_, default = (
         {s.name: x for s, x in coefficients(law, p).items()} for p in ({"is": 1e-9, "reach": 2.0}, {"is": 1e-9})
     )
-    assert given_["spacing"] == pytest.approx(0.5)
-    v = np.array([[4.0 * default["spacing"]]])
+    assert given_["density"] == pytest.approx(2.0)
+    v = np.array([[4.0 / default["density"]]])
     assert curve(DIODE, v, coefficients(DIODE, {"is": 1e-9}))[1] == pytest.approx(1e-2, rel=1e-6)
 
 

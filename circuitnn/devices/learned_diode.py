@@ -39,22 +39,22 @@ def learned_diode(units: int, both: bool) -> Law:
     """The law with that many hidden units a direction. both: a diode stands against the port too; with one diode
     alone, what flows in reverse is its saturation current."""
     (v,) = voltage
-    spacing, step = Symbol("spacing", positive=True), Symbol("step", positive=True)
+    density, step = Symbol("density", positive=True), Symbol("step", positive=True)
     steepest, critical = Symbol("steepest", positive=True), Symbol("critical", positive=True)
     areas = ("area", "reverse_area")[: 1 + both]
     emission = parameter("n") * THERMAL_VOLTAGE
     reached = emission * log(1.0 + REACHED_CURRENT / saturation_current(parameter("area")))
     coefficients: dict[Symbol, Expr] = {
-        spacing: unless_zero("reach", reached) / units,
-        # Shockley's slope from one corner to the next.
-        step: spacing / emission,
+        # Corners a volt, and Shockley's slope from one to the next.
+        density: units / unless_zero("reach", reached),
+        step: 1.0 / (density * emission),
     }
     current = GMIN * len(areas) * v
     for direction, area, sign in zip(DIRECTIONS, areas, (1.0, -1.0), strict=False):
         saturation, slope = (Symbol(f"{direction}_{name}", positive=True) for name in ("saturation", "slope"))
         bends = [Symbol(f"{direction}_bend_{k}", real=True) for k in range(units)]
         factors = [parameter(f"{direction}_{k}") for k in range(units + 1)]
-        x = sign * v / spacing
+        x = sign * v * density
         exponent = slope * x + sum(bend * rounded_ramp(x - k) for k, bend in enumerate(bends))
         current += sign * junction_current(saturation, S.One, exponent)
         coefficients |= {
