@@ -155,6 +155,12 @@ def test_weights_are_kept_by_name() -> None:
         torch.testing.assert_close(other(u, knobs=knobs)[0], gray()(u, knobs=knobs)[0], rtol=0.0, atol=0.0)
 
 
+def test_a_circuit_stays_in_double_precision() -> None:
+    chain = Chain(lstm(), circuit()).float()
+    assert {value.dtype for value in chain.parts[0].parameters()} == {torch.float32}
+    assert {value.dtype for value in chain.parts[1].parameters()} == {torch.float64}
+
+
 def test_parts_that_do_not_go_together_are_refused() -> None:
     two = parse_netlist(CLIPPER.replace("*@ output out", "*@ output out\n*@ output a"))
     for parts, message in (

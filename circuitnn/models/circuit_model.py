@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +77,10 @@ class CircuitModel(nn.Module):
         self.compiled = compiled
         self.tapers = {knob.name: knob.taper for knob in circuit.knobs}
         self._point: OperatingPoint | None = None
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        # A circuit stays in double precision and on the processor: `chain.float()` means the networks.
+        return self
 
     @property
     def latency(self) -> int:
