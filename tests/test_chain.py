@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -142,6 +144,15 @@ def test_truncated_backpropagation_lowers_the_loss_and_every_part_moves() -> Non
         errors.append(float(loss.detach()))
     assert errors[-1] < 0.2 * errors[0]
     assert all(bool((value != before[name]).any()) for name, value in chain.named_parameters())
+
+
+def test_the_chain_in_the_docs_plays(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).parents[1]
+    code = (root / "docs" / "networks.md").read_text().split("```python\n")[2].split("```")[0]
+    monkeypatch.chdir(root)
+    space: dict[str, Tensor] = {"u": noise(20).float()}
+    exec(code, space)
+    assert space["y"].shape == (2, 20, 1)
 
 
 def test_weights_are_kept_by_name() -> None:
