@@ -4,6 +4,7 @@ learning", SMC 2019; its layers are those of the authors' program WaveNetVA (git
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,14 @@ class WaveNet(ConvolutionalNetwork):
         )
         self.residuals = nn.ModuleList(nn.Conv1d(channels, channels, 1) for _ in dilations)
         self.output = nn.Conv1d(channels * len(dilations), 1, 1)
+
+    def settings(self) -> dict[str, Any]:
+        first = self.convolutions[0]
+        return {
+            "channels": first.in_channels,
+            "dilations": [layer.dilation[0] for layer in self.convolutions],
+            "kernel_size": first.kernel_size[0],
+        }
 
     def layers(self, u: Tensor, knobs: Tensor, pasts: Pasts) -> tuple[Tensor, list[Tensor]]:
         x = self.input(torch.cat([u, knobs], 1))
