@@ -67,7 +67,8 @@ def _scale_input(chain: LayerChain, gain: float) -> None:
     if not isinstance(first, nn.LSTM | nn.GRU | nn.Linear):
         raise CircuitnnError("in_gain before a layer that is not lstm, gru or dense is not known here")
     with torch.no_grad():
-        (first.weight if isinstance(first, nn.Linear) else first.weight_ih_l0)[:, 0] *= gain
+        weights = first.weight if isinstance(first, nn.Linear) else first.all_weights[0][0]
+        weights[:, 0] *= gain
 
 
 def _plain(chain: LayerChain) -> LayerChain | Recurrent:

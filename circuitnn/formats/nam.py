@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -152,7 +152,8 @@ def _legacy_config(network: NamWaveNet) -> dict[str, Any]:
 
 def _plain_weights(network: NamWaveNet) -> Iterator[Tensor]:
     """In the order of the files, without the head scale at their end."""
-    for stack in network.stacks:
+    stacks: Iterable[Any] = network.stacks.children()
+    for stack in stacks:
         yield stack.rechannel.weight
         for convolution, mixer, residual in zip(stack.convolutions, stack.mixers, stack.residuals, strict=True):
             yield from (convolution.weight, convolution.bias, mixer.weight, residual.weight, residual.bias)
@@ -161,7 +162,8 @@ def _plain_weights(network: NamWaveNet) -> Iterator[Tensor]:
 
 def _stage_weights(stage: Stage) -> Iterator[Tensor]:
     """In the order of the files. Slopes of activations are in the config, the condition's weights in its own list."""
-    for array in stage.arrays:
+    arrays: Iterable[Any] = stage.arrays.children()
+    for array in arrays:
         yield array.rechannel.weight
         for layer in array.layers:
             for part in (layer.convolution, layer.mixer, layer.residual, layer.to_head, *layer.films.values()):
@@ -169,8 +171,7 @@ def _stage_weights(stage: Stage) -> Iterator[Tensor]:
                     yield from part.parameters()
         yield from array.head.parameters()
     if stage.head is not None:
-        for convolution in stage.head.convolutions:
-            yield from convolution.parameters()
+        yield from stage.head.convolutions.parameters()
     yield stage.head_scale
 
 

@@ -130,7 +130,7 @@ def _places(module: nn.Module) -> list[Tensor]:
     """What a layer has of weights, in the order of Keras."""
     match module:
         case nn.LSTM() | nn.GRU():
-            return [module.weight_ih_l0, module.weight_hh_l0, module.bias_ih_l0, module.bias_hh_l0]
+            return list(module.all_weights[0])
         case nn.BatchNorm1d():
             own = [] if module.weight is None else [module.weight, module.bias]
             assert module.running_mean is not None

@@ -35,11 +35,14 @@ class A2WaveNet(ConvolutionalNetwork):
         return as_data(self.network.config())
 
     def layers(self, u: Tensor, knobs: Tensor, pasts: Pasts) -> tuple[Tensor, list[Tensor]]:
-        return self.network(u, pasts)
+        y, after = self.network(u, pasts)
+        return y, after
 
 
 class Stage(nn.Module):
     """One WaveNet: that of the file, or the one that makes its condition."""
+
+    head_scale: Tensor
 
     def __init__(self, config: WaveNetConfig) -> None:
         super().__init__()
@@ -143,7 +146,7 @@ class Layer(nn.Module):
         def modulated(name: str, signal: Tensor) -> Tensor:
             if name not in self.films:
                 return signal
-            by = self.films[name](condition)
+            by: Tensor = self.films[name](condition)
             if by.shape[1] == signal.shape[1]:
                 return signal * by
             gain, offset = by.chunk(2, 1)

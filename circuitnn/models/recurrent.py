@@ -34,6 +34,7 @@ class Recurrent(Network):
         learned_start: bool = False,
     ) -> None:
         super().__init__(knob_names)
+        self.start: nn.Parameter | None
         layer = {"lstm": nn.LSTM, "gru": nn.GRU}[cell]
         self.recurrent = layer(1 + len(self.knob_names), hidden_size, layers, batch_first=True)
         self.dense = nn.Linear(hidden_size, 1)

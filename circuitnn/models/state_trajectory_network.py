@@ -33,7 +33,7 @@ class StateTrajectoryNetwork(StateNetwork):
         self.layers = nn.Sequential(*(part for layer in linear for part in (layer, nn.Tanh())))[:-1]
 
     def settings(self) -> dict[str, Any]:
-        hidden = [layer.out_features for layer in self.layers if isinstance(layer, nn.Linear)][:-1]
+        hidden = [layer.out_features for layer in self.layers.children() if isinstance(layer, nn.Linear)][:-1]
         return {"n_states": self.n_states, "hidden": hidden, "step": self.step}
 
     def run(self, u: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:

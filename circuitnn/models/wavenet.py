@@ -24,6 +24,7 @@ class WaveNet(ConvolutionalNetwork):
         self, channels: int, dilations: Sequence[int], kernel_size: int = 3, knob_names: Sequence[str] = ()
     ) -> None:
         super().__init__(knob_names)
+        self.channels, self.dilations, self.kernel_size = channels, tuple(dilations), kernel_size
         self.input = nn.Conv1d(1 + len(self.knob_names), channels, 1)
         self.convolutions = nn.ModuleList(
             nn.Conv1d(channels, 2 * channels, kernel_size, dilation=dilation) for dilation in dilations
@@ -32,12 +33,7 @@ class WaveNet(ConvolutionalNetwork):
         self.output = nn.Conv1d(channels * len(dilations), 1, 1)
 
     def settings(self) -> dict[str, Any]:
-        first = self.convolutions[0]
-        return {
-            "channels": first.in_channels,
-            "dilations": [layer.dilation[0] for layer in self.convolutions],
-            "kernel_size": first.kernel_size[0],
-        }
+        return {"channels": self.channels, "dilations": list(self.dilations), "kernel_size": self.kernel_size}
 
     def layers(self, u: Tensor, knobs: Tensor, pasts: Pasts) -> tuple[Tensor, list[Tensor]]:
         x = self.input(torch.cat([u, knobs], 1))
