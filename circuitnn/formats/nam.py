@@ -138,12 +138,14 @@ def _plain(config: WaveNetConfig) -> tuple[list[Stack], int] | None:
 
 
 def _legacy_config(network: NamWaveNet) -> dict[str, Any]:
+    """As all hosts read it, and beside that `head`, which the trainer asks for from its version 0.13 on."""
     before = [1, *(stack.channels for stack in network.sizes)]
     layers = [
         {
             "input_size": size, "condition_size": 1, "head_size": stack.head_size, "channels": stack.channels,
             "kernel_size": network.kernel_size, "dilations": list(stack.dilations), "activation": "Tanh",
             "gated": False, "head_bias": k == len(network.sizes) - 1,
+            "head": {"out_channels": stack.head_size, "kernel_size": 1, "bias": k == len(network.sizes) - 1},
         }
         for k, (size, stack) in enumerate(zip(before, network.sizes, strict=False))
     ]  # fmt: skip
