@@ -98,7 +98,8 @@ def _best_delay(network: Network, recording: Recording, knobs: Mapping[str, floa
         return float(rough)
     target = recording.wet[begin + rough : end + rough]
     lag, _ = best_lag(metrics.preemphasise(output[begin - LAG_RANGE : end + LAG_RANGE]), metrics.preemphasise(target))
-    return rough - lag
+    # To a sample: what is left of it, a network has learned.
+    return float(round(rough - lag))
 
 
 def positions(recording: Recording) -> dict[str, float]:

@@ -22,11 +22,11 @@ RATE = 8000.0
 
 
 def random(network: Network, seed: int = 0) -> Network:
-    """With every parameter far from where it starts."""
+    """With parameters that are the same every time."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+            parameter.copy_(0.5 * torch.randn(parameter.shape, generator=generator))
     return network.eval()
 
 
@@ -69,6 +69,16 @@ def a2() -> Network:
     return A2WaveNet(read_config(Document("a2", "", a2_config(), "")))
 
 
+def small_a2() -> Network:
+    """Like those that the trainer makes today: rectifiers that leak, kernels of several sizes, a head that filters."""
+    array = {
+        "input_size": 1, "condition_size": 1, "channels": 3, "kernel_sizes": [4, 2], "dilations": [1, 5],
+        "activation": {"type": "LeakyReLU", "negative_slope": 0.02}, "gating_mode": "none",
+        "head": {"out_channels": 1, "kernel_size": 6, "bias": True},
+    }  # fmt: skip
+    return A2WaveNet(read_config(Document("a2", "", {"layers": [array]}, "")))
+
+
 def chain(residual: float = 0.0, gain: float = 1.0, knobs: tuple[str, ...] = ()) -> LayerChain:
     """Every kind of layer."""
     layers = [
@@ -83,6 +93,7 @@ def chain(residual: float = 0.0, gain: float = 1.0, knobs: tuple[str, ...] = ())
 NETWORKS = {
     "wavenet": lambda: NamWaveNet([Stack(3, 2, (1, 2)), Stack(2, 1, (4,))], kernel_size=2),
     "a2": a2,
+    "small-a2": small_a2,
     "chain": chain,
     "linear": lambda: LayerChain([Layer("conv1d", 1, kernel_size=7)]),
     "lstm": lambda: Recurrent("lstm", 8, residual=False),

@@ -404,7 +404,7 @@ def test_damaged_files_are_refused_in_words(
     assert "damaged.json" in found if isinstance(found, str) else found is None or isinstance(found, SavedNetwork)
 
 
-@pytest.mark.parametrize("name", ["wavenet", "a2", "lstm", "two-lstms"])
+@pytest.mark.parametrize("name", ["wavenet", "small-a2", "lstm", "two-lstms"])
 def test_the_published_trainer_reads_what_is_written(name: str, tmp_path: Path) -> None:
     """neural-amp-modeler, where it is installed: its own networks from these files give the same output."""
     with warnings.catch_warnings():
