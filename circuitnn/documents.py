@@ -125,6 +125,13 @@ class Document:
             raise self.wrong(key, "a text")
         return value
 
+    def texts(self, key: str) -> list[str]:
+        """A list of texts."""
+        value = self.value.get(key)
+        if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+            raise self.wrong(key, "a list of texts")
+        return value
+
     def choice(self, key: str, choices: Iterable[str]) -> str:
         """One of `choices`."""
         value = self.value.get(key)

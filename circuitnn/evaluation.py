@@ -92,6 +92,7 @@ def evaluate_saved(
 def _best_delay(network: Network, recording: Recording, knobs: Mapping[str, float | Tensor] | None) -> float:
     rate = recording.sample_rate
     rough = aligned(recording.dry, recording.wet, rate).delay if recording.delay is None else round(recording.delay)
+    rough -= network.latency
     output = render_network(network, recording.dry, rate, knobs).output
     begin, end = LAG_RANGE + max(0, -rough), min(len(output) - LAG_RANGE, len(recording.wet) - rough)
     if end <= begin:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from circuitnn import Chain, CircuitModel, CircuitnnError, parse_netlist
+from circuitnn import Chain, CircuitModel, CircuitnnError, Recording, parse_netlist
+from circuitnn.documents import Document
+from circuitnn.formats import SavedNetwork, read_network
 from circuitnn.losses import esr
+from circuitnn.models.description import describe, read_description
 from circuitnn.models.network import Network, detached
 from circuitnn.models.recurrent import Recurrent
 from circuitnn.models.tcn import TemporalConvolutionalNetwork
+from circuitnn.network_runs import save_network
 from circuitnn.oversampling import HALF_LENGTH
+from circuitnn.training import Preset, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -108,7 +115,8 @@ def test_chains_are_links_of_chains() -> None:
 
 
 def test_gradients_pass_through_a_circuit_between_two_networks() -> None:
-    chain = gray()
+    torch.manual_seed(0)
+    chain = Chain(lstm(("drive",), size=2), circuit(), lstm(("tone",), size=2)).double()
     knobs = {"drive": 0.4, "tone": 0.6}
     names, values = zip(*chain.named_parameters(), strict=True)
 
@@ -116,7 +124,7 @@ def test_gradients_pass_through_a_circuit_between_two_networks() -> None:
         y: Tensor = torch.func.functional_call(chain, dict(zip(names, parameters, strict=True)), (u, None, knobs))[0]
         return y
 
-    inputs = (noise(12, 1).requires_grad_(), *(value.detach().clone().requires_grad_() for value in values))
+    inputs = (noise(6, 1).requires_grad_(), *(value.detach().clone().requires_grad_() for value in values))
     assert torch.autograd.gradcheck(output, inputs, eps=1e-6, atol=1e-6, rtol=1e-5)
     gradients = torch.autograd.grad(output(*inputs).square().sum(), inputs)
     assert all(bool(gradient.any()) for gradient in gradients)
@@ -184,3 +192,62 @@ def test_parts_that_do_not_go_together_are_refused() -> None:
         assert raised.value.message.startswith(message)
     with pytest.raises(CircuitnnError, match="no position of knob 'tone'"):
         Chain(lstm(), circuit())(noise(10))
+
+
+# --- Files and training ---------------------------------------------------------------------------------------------
+
+
+def clipped(rate: int, delay: int) -> Recording:
+    """A clipper that is late by `delay` samples."""
+    dry = np.convolve(np.random.default_rng(0).standard_normal(rate), np.ones(8) / 8.0, "same")
+    wet = np.concatenate([np.zeros(delay), 0.5 * np.tanh(2.0 * dry)])[:rate]
+    return Recording(dry, wet, rate, delay=float(delay), knobs={"tone": 0.5})
+
+
+def test_the_harness_trains_a_chain_and_its_run_is_read_again(tmp_path: Path) -> None:
+    """Also where the chain itself is late, by its oversampling: the wet is then less late than the recording."""
+    torch.manual_seed(0)
+    saved = SavedNetwork(Chain(circuit(8000.0, oversample=2), lstm()), "gray", 8000.0)
+    preset = Preset(epochs=4, patience=4, learning_rate=2e-2, batch=4, segment=0.1, warm_up=100, chunk=350)
+    trained = train(saved, [clipped(8000, 5)], preset=preset)
+    assert trained.delay == 5.0 - saved.network.latency
+    assert trained.errors[-1] < 0.7 * trained.errors[0]
+    assert (trained.network.state_dict()["parts.0.free"] != 0.0).all()
+    save_network(trained, tmp_path / "run", preset, 0)
+    read = read_network(tmp_path / "run")
+    assert (read.delay, read.sample_rate) == (trained.delay, 8000.0)
+    u, knobs = noise(50).float(), {"tone": 0.3}
+    with torch.no_grad():
+        expected = trained.network(u, knobs=knobs)[0]
+        torch.testing.assert_close(read.network(u, knobs=knobs)[0], expected, rtol=0.0, atol=0.0)
+    with pytest.raises(CircuitnnError, match="expected 8000 Hz, the network's rate, found 4000 Hz"):
+        train(SavedNetwork(saved.network, "gray"), [clipped(4000, 5)], preset=preset)
+
+
+def damaged(data: dict[str, Any], key: str, value: object) -> dict[str, Any]:
+    """The description of a chain of a circuit and a network with one entry of its first part replaced."""
+    first, *others = data["parts"]
+    return {**data, "parts": [{**first, key: value}, *others]}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("kind", "valve", r"parts\[0\].kind: expected one of circuit, recurrent"),
+        ("netlist", "a text", r"parts\[0\].netlist: expected a list of texts"),
+        ("netlist", ["title", "R1 in"], "expected the second node of the resistor"),
+        ("oversample", 3, "oversample 3 is not one of"),
+        ("scheme", "guess", r"parts\[0\].scheme: expected one of"),
+        ("learn", ["R9"], "R9 cannot be learned"),
+        ("sample_rate", "fast", r"parts\[0\].sample_rate: expected a number"),
+    ],
+)
+def test_a_strangers_chain_is_read_with_care(key: str, value: object, message: str) -> None:
+    data = describe(Chain(circuit(), lstm()))
+    same = read_description(Document("file", "", data, ""), ("tone",))
+    assert describe(same) == data
+    with pytest.raises(CircuitnnError, match=message):
+        read_description(Document("file", "", damaged(data, key, value), ""), ("tone",))
+    for parts, knobs in (([], ()), (data["parts"], ("drive",)), (data["parts"] * 11, ("tone",))):
+        with pytest.raises(CircuitnnError, match="parts: expected"):
+            read_description(Document("file", "", {"kind": "chain", "parts": parts}, ""), knobs)

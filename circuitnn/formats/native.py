@@ -43,7 +43,8 @@ def document(saved: SavedNetwork, weights_name: str) -> tuple[dict[str, Any], by
 
         content = save(values)
         weights = {"file": weights_name, "sha256": hashlib.sha256(content).hexdigest()}
-    precision = next(name for name, kind in PRECISIONS.items() if kind == next(network.parameters()).dtype)
+    # Circuits in a chain have double precision in any case.
+    single = any(parameter.dtype == torch.float32 for parameter in network.parameters())
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -52,7 +53,7 @@ def document(saved: SavedNetwork, weights_name: str) -> tuple[dict[str, Any], by
         "network": describe(network),
         "knobs": list(network.knob_names),
         "parameters": parameter_count(network),
-        "precision": precision,
+        "precision": "float32" if single else "float64",
         "sample_rate": saved.sample_rate,
         "delay": saved.delay,
         "esr": saved.esr,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 from torch import Tensor, nn
 
+from circuitnn.documents import Document
 from circuitnn.errors import CircuitnnError
 from circuitnn.models.circuit_model import CircuitModel, CircuitState
 from circuitnn.models.network import Network, State
+from circuitnn.netlist import format_netlist, parse_netlist
+from circuitnn.schemes import SCHEMES
 
 Part = CircuitModel | Network
 
@@ -26,16 +30,15 @@ class Chain(Network):
         if not parts:
             raise CircuitnnError("expected circuits and networks, found none")
         super().__init__(list(dict.fromkeys(name for part in parts for name in knobs_of(part))))
-        circuits = [part for part in parts if isinstance(part, CircuitModel)]
-        rates = sorted({circuit.sample_rate for circuit in circuits})
+        rates = sorted({part.sample_rate for part in parts if part.sample_rate is not None})
         if len(rates) > 1:
             raise CircuitnnError(
                 f"the circuits of a chain run at {' and '.join(f'{rate:g} Hz' for rate in rates)}",
                 "give all of them one sample_rate",
             )
-        for circuit in circuits:
-            structure = circuit.discrete.structure
-            if (structure.n_u, structure.n_y) != (1, 1):
+        for part in parts:
+            structure = part.discrete.structure if isinstance(part, CircuitModel) else None
+            if structure and (structure.n_u, structure.n_y) != (1, 1):
                 found = f"{structure.n_u} inputs and {structure.n_y} outputs"
                 raise CircuitnnError(f"expected circuits of one input and one output, found one with {found}")
         self.parts = nn.ModuleList(parts)
@@ -63,6 +66,17 @@ class Chain(Network):
             at_rest += state
         return tuple(at_rest)
 
+    def settings(self) -> dict[str, Any]:
+        # It knows all kinds of networks, this one too.
+        from circuitnn.models.description import describe
+
+        def described(part: Part) -> dict[str, Any]:
+            if isinstance(part, CircuitModel):
+                return described_circuit(part)
+            return {**describe(part), "knobs": list(part.knob_names)}
+
+        return {"parts": [described(part) for part in self._parts()]}
+
     def _parts(self) -> Iterator[Part]:
         for part in self.parts:
             assert isinstance(part, CircuitModel | Network)
@@ -72,6 +86,28 @@ class Chain(Network):
         """The part's knobs, [batch] where they stand still: a circuit is cheaper then."""
         own = {name: knobs[:, :, self.knob_names.index(name)] for name in knobs_of(part)}
         return {name: k[:, 0] if bool((k == k[:, :1]).all()) else k for name, k in own.items()}
+
+
+def described_circuit(circuit: CircuitModel) -> dict[str, Any]:
+    """A circuit as plain data, with the values of its netlist: those that it has learned are its parameters."""
+    return {
+        "kind": "circuit",
+        "netlist": format_netlist(circuit.circuit).splitlines(),
+        "sample_rate": circuit.sample_rate,
+        "oversample": circuit.oversample,
+        "scheme": circuit.discrete.scheme.name,
+        "learn": [coordinate.name for coordinate in circuit.coordinates],
+    }
+
+
+def read_circuit(data: Document) -> CircuitModel:
+    """The circuit that was described. Raises CircuitnnError."""
+    schemes = {scheme.name: scheme for scheme in SCHEMES.values()}
+    netlist, learn = data.texts("netlist"), data.texts("learn")
+    return CircuitModel(
+        parse_netlist("\n".join(netlist) + "\n", data.path), data.number("sample_rate"), data.integer("oversample"),
+        learn, scheme=schemes[data.choice("scheme", schemes)],
+    )  # fmt: skip
 
 
 def knobs_of(part: Part) -> tuple[str, ...]:

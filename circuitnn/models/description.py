@@ -13,6 +13,8 @@ from circuitnn.documents import Document
 from circuitnn.errors import CircuitnnError
 from circuitnn.models.a2_config import MAX_CHANNELS, MAX_DILATION, MAX_KERNEL, read_config
 from circuitnn.models.a2_wavenet import A2WaveNet
+from circuitnn.models.chain import Chain, read_circuit
+from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.models.layer_chain import ACTIVATIONS, LAYER_KINDS, Layer, LayerChain
 from circuitnn.models.nam_wavenet import NamWaveNet, Stack
 from circuitnn.models.network import Network
@@ -23,7 +25,7 @@ from circuitnn.models.tcn import TemporalConvolutionalNetwork
 from circuitnn.models.wavenet import WaveNet
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
 
-MAX_LAYERS, MAX_KNOBS, MAX_TAPS = 1000, 100, 2**20
+MAX_LAYERS, MAX_PARTS, MAX_KNOBS, MAX_TAPS = 1000, 20, 100, 2**20
 # Numbers that a network may have, and that its convolutions may remember: a hundred times those of the field's largest.
 MAX_PARAMETERS, MAX_MEMORY = 10_000_000, 20_000_000
 
@@ -140,6 +142,25 @@ def _wiener_hammerstein(data: Document, knobs: Sequence[str]) -> Network:
     return WienerHammerstein((before, after), data.count("hidden", MAX_CHANNELS), knobs)
 
 
+def _chain(data: Document, knobs: Sequence[str]) -> Network:
+    entries = data.entries("parts")
+    if not 1 <= len(entries) <= MAX_PARTS:
+        raise data.error("parts", f"expected 1 to {MAX_PARTS} parts, found {len(entries)}")
+    chain = Chain(*map(_part, entries))
+    if set(chain.knob_names) != set(knobs):
+        raise data.error(
+            "parts", f"expected the knobs {', '.join(knobs) or 'none'}, found {', '.join(chain.knob_names)}"
+        )
+    return chain
+
+
+def _part(data: Document) -> CircuitModel | Network:
+    if data.choice("kind", ("circuit", *KINDS)) == "circuit":
+        return read_circuit(data)
+    _, reader = KINDS[data.text("kind")]
+    return reader(data, knobs_in(data))
+
+
 def _layer_chain(data: Document, knobs: Sequence[str]) -> Network:
     entries = data.entries("layers")
     if not 1 <= len(entries) <= MAX_LAYERS:
@@ -172,5 +193,6 @@ KINDS: Mapping[str, tuple[type[Network], Reader]] = MappingProxyType(
         "state-space-gru": (StateSpaceGru, _state_space_gru),
         "wiener-hammerstein": (WienerHammerstein, _wiener_hammerstein),
         "layer-chain": (LayerChain, _layer_chain),
+        "chain": (Chain, _chain),
     }
 )

@@ -18,14 +18,16 @@ State = tuple[Tensor, ...]
 class Network(nn.Module, ABC):
     """A network that maps sound to sound, float32: y, state = network(u, state=None, knobs=None).
 
-    knob_names: knobs that are inputs of the network, in order. latency: by how many samples y is late. An architecture
-    defines `run`, `rest` and `settings`.
+    knob_names: knobs that are inputs of the network, in order. latency: by how many samples y is late.
+    sample_rate: the only one that it can run at, None for those that learn any. An architecture defines `run`, `rest`
+    and `settings`.
     """
 
     def __init__(self, knob_names: Sequence[str] = ()) -> None:
         super().__init__()
         self.knob_names = tuple(knob_names)
         self.latency = 0
+        self.sample_rate: float | None = None
 
     @abstractmethod
     def run(self, u: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:

@@ -62,7 +62,9 @@ def train(
     began = time.perf_counter()
     rate = _common_rate((*recordings, *held_out))
     names = knob_names((*recordings, *held_out))
-    delays = delays_of((*recordings, *held_out))
+    name, network = _beginning(architecture, names, rate, seed)
+    # What the network itself is late by need not be learned.
+    delays = [delay - network.latency for delay in delays_of((*recordings, *held_out))]
     takes = [take(one, delay, names) for one, delay in zip((*recordings, *held_out), delays, strict=True)]
     length = round(preset.segment * rate)
     training = cut(takes[: len(recordings)], length)
@@ -70,7 +72,6 @@ def train(
     if min(len(one.u) for one in judges) <= preset.warm_up:
         raise RecordingError("what judges the training is no longer than the warm-up", "train on longer recordings")
     whole = stacked(training)
-    name, network = _beginning(architecture, names, rate, seed)
     of = fingerprint(name, network, [*training, *judges], preset, seed)
     batches = Shuffled(whole, preset.batch, seed)
     harness = Harness(network, batches, judges, preset, of, progress or (lambda epoch, error: None))
@@ -101,10 +102,9 @@ def _beginning(architecture: str | SavedNetwork, knobs: Sequence[str], rate: flo
             torch.manual_seed(seed)
             return architecture, build_network(architecture, knobs)
     saved = architecture
-    if saved.sample_rate not in (None, rate):
-        raise RecordingError(
-            f"expected {saved.sample_rate:g} Hz, the network's rate, found {rate:g} Hz", "resample them"
-        )
+    for own in (saved.sample_rate, saved.network.sample_rate):
+        if own not in (None, rate):
+            raise RecordingError(f"expected {own:g} Hz, the network's rate, found {rate:g} Hz", "resample them")
     if set(saved.network.knob_names) != set(knobs):
         known, found = (", ".join(names) or "none" for names in (saved.network.knob_names, knobs))
         raise RecordingError(f"expected positions of the network's knobs ({known}), found {found}")
