@@ -248,3 +248,4 @@ def test_a_law_that_the_netlist_has_wrong_is_learned_from_input_and_output(tmp_p
     expected = law_current(right.circuit, right.values, v)
     np.testing.assert_allclose(law_current(right.circuit, run.values, v), expected, rtol=1e-12)
     np.testing.assert_allclose(law_current(fitted, {}, v), expected, rtol=1e-12)
+    assert "What flows through D1 and D2" in (tmp_path / "run" / "report.html").read_text()
