@@ -190,6 +190,7 @@ def test_what_is_learned_and_how_far_it_may_go() -> None:
         ("D1 units=0", "expected 1 to 64 units, found 0", 15),
         ("D1 units=many", "expected a number of units such as 16, found 'many'", 15),
         ("D1 reach=-1", "expected numbers above 0, found '-1'", 15),
+        ("D1 reach=(1 2)", "expected one voltage", 15),
         ("D1 reach=far", "expected a number, found 'far'", 15),
         ("D1 reverse=(1 1 1)", "D1 alone has no reverse direction to learn", 15),
         ("D1 D2 units=4 forward=(1 2)", "expected 6 weights for 4 units, found 2", 26),

@@ -256,7 +256,12 @@ class Directives:
         if not 1 <= units <= MAX_UNITS:
             raise card.error(f"expected 1 to {MAX_UNITS} units, found {units}", next(iter(options.values()))[0].at)
         weights = [weight for direction in directions for weight in given.get(direction, (1.0,) * (units + 2))]
-        reach = number(self._numbers(card, *options["reach"])[0]) if "reach" in options else None
+        reach = None
+        if "reach" in options:
+            volts, *more = self._numbers(card, *options["reach"])
+            if more:
+                raise card.error("expected one voltage", options["reach"][0].at, _EXAMPLES["network"])
+            reach = number(volts)
         names = weight_names(units, both=len(directions) == 2)
         found = dict(zip(names, map(number, weights), strict=True))
         return DeviceNetwork(tuple(element.name for element in elements), units, reach, found)
