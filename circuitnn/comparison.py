@@ -12,9 +12,9 @@ from typing import Any
 from circuitnn import evaluation
 from circuitnn.audio import Recording, Signal
 from circuitnn.errors import RecordingError
+from circuitnn.formats import network_at
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.models.network import parameter_count
-from circuitnn.network_runs import is_network_run, load_network
 from circuitnn.rendering import Rendering
 from circuitnn.runs import load_run
 
@@ -34,20 +34,16 @@ class Contender:
 
 
 def of_run(folder: str | os.PathLike[str], recordings: Sequence[Recording]) -> Contender:
-    """A run of `fit` or `train`, with its own delay, level and gain; nothing is adjusted to the recordings.
+    """A run of `fit` or `train`, with its own delay, level and gain, or a file of a network; but for the delay of a
+    file that does not say it, nothing is adjusted to the recordings.
 
     Knobs stand where the recordings say. Raises CircuitnnError.
     """
     folder = Path(folder)
-    if is_network_run(folder):
-        network = load_network(folder)
-        found = [
-            evaluation.evaluate_network(
-                network.network, network.sample_rate, one, network.delay, evaluation.positions(one)
-            )
-            for one in recordings
-        ]
-        return _contender(folder.name, network.architecture, parameter_count(network.network), found)
+    saved = network_at(folder)
+    if saved is not None:
+        found = [evaluation.evaluate_saved(saved, one, evaluation.positions(one))[0] for one in recordings]
+        return _contender(folder.name, saved.name, parameter_count(saved.network), found)
     run = load_run(folder)
     model = CircuitModel(run.circuit, run.sample_rate, run.oversample, learn=[])
     found = [evaluation.evaluate(model, one, run.delay, run.input_level, run.gain) for one in recordings]

@@ -27,6 +27,7 @@ LAYERS = (
     "models",
     "condition",
     "audio excitation metrics losses rendering",
+    "formats",
     "fit fitting networks training",
     "aliasing evaluation inspection session excitation_check",
     "report runs export comparison bench network_runs",

@@ -38,7 +38,8 @@ def compare(
 ) -> None:
     """Fitted circuits and trained networks on the same recordings, in one table.
 
-    RUN is a run directory of `fit` or of `train`. The table is written as a page and as JSON.
+    RUN is a run directory of `fit` or of `train`, or a file of a network: a model file, .nam, .aidax, or JSON of
+    RTNeural or SimpleRNN. The table is written as a page and as JSON.
     """
     if bool(pairs) == (session_file is not None):
         raise CircuitnnError("expected --on DRY.wav WET.wav, or --recordings SESSION.toml", "give one of them")

@@ -158,9 +158,11 @@ class Harness(LightningModule):
         self.errors, self.best = list(kept["errors"]), dict(kept["best"])
 
 
-def fingerprint(name: str, takes: Sequence[Take], preset: Preset, seed: int) -> str:
-    """What a training depends on, as a hash."""
+def fingerprint(name: str, network: Network, takes: Sequence[Take], preset: Preset, seed: int) -> str:
+    """What a training depends on, as a hash. network: as it begins."""
     digest = hashlib.sha256(repr((name, preset, seed)).encode())
+    for value in network.state_dict().values():
+        digest.update(value.cpu().numpy().tobytes())
     for one in takes:
         for signal in (one.u, one.target, one.knobs):
             digest.update(signal.numpy().tobytes())
