@@ -1,4 +1,4 @@
-"""Where a subject comes from: a run directory, a netlist, a model file, a model or a fit."""
+"""Where a subject comes from: a run directory, a netlist, a model file, a model, a fit or a network."""
 
 from __future__ import annotations
 
@@ -10,32 +10,44 @@ from typing import TYPE_CHECKING
 
 from circuitnn.circuit import Circuit
 from circuitnn.export.model_file import read_model_file
-from circuitnn.export.subject import Subject
+from circuitnn.export.subject import NetworkSubject, Subject
 from circuitnn.learnables import coordinates
 from circuitnn.netlist import format_netlist, parse_netlist, read_netlist
 
 if TYPE_CHECKING:
     from circuitnn.fitting.result import FitResult
     from circuitnn.models.circuit_model import CircuitModel
+    from circuitnn.models.network import Network
+    from circuitnn.network_runs import NetworkRun
+
+    Source = str | os.PathLike[str] | CircuitModel | FitResult | Network | NetworkRun
 
 MODEL_SUFFIX = ".json"
 
 
-def subject_of(source: str | os.PathLike[str] | CircuitModel | FitResult) -> Subject:
-    """The subject that a run directory, a netlist, a model file, a model or a fit is. Raises CircuitnnError."""
+def subject_of(source: Source) -> Subject | NetworkSubject:
+    """A run directory, a netlist, a model file, a model, a fit or a network as a subject. Raises CircuitnnError."""
+    from circuitnn.network_runs import is_network_run, load_network
+
     if not isinstance(source, str | os.PathLike):
         return _of_object(source)
     path = Path(source)
     if path.is_dir():
-        return _of_run(path)
+        return _of_network_run(load_network(path)) if is_network_run(path) else _of_run(path)
     if path.suffix.lower() == MODEL_SUFFIX:
         return read_model_file(path)
     return Subject(path.stem, read_netlist(path))
 
 
-def _of_object(source: CircuitModel | FitResult) -> Subject:
+def _of_object(source: CircuitModel | FitResult | Network | NetworkRun) -> Subject | NetworkSubject:
     from circuitnn.fitting.result import FitResult
+    from circuitnn.models.network import Network
+    from circuitnn.network_runs import NetworkRun
 
+    if isinstance(source, Network):
+        return NetworkSubject("network", source)
+    if isinstance(source, NetworkRun):
+        return _of_network_run(source)
     if isinstance(source, FitResult):
         gains = [recording.gain for recording in source.recordings]
         start = Subject(_name(source.circuit), source.fitted_circuit, source.sample_rate, source.oversample)
@@ -45,6 +57,11 @@ def _of_object(source: CircuitModel | FitResult) -> Subject:
     knobs = tuple(replace(knob, taper=source.tapers[knob.name]) for knob in source.circuit.knobs)
     circuit = with_values(replace(source.circuit, knobs=knobs), learned)
     return Subject(_name(circuit), circuit, source.sample_rate, source.oversample, source.discrete.scheme)
+
+
+def _of_network_run(run: NetworkRun) -> NetworkSubject:
+    name = run.folder.absolute().name
+    return NetworkSubject(name, run.network, run.sample_rate, f"{name}: {run.architecture}")
 
 
 def _of_run(folder: Path) -> Subject:
