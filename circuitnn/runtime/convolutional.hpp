@@ -16,7 +16,7 @@ class WaveNet {
         input.load(weights);
         for (Layer& one : layer) {
             one.convolution.load(weights);
-            one.convolution.scale(channels, Real(0.5));
+            one.convolution.double_outputs(channels);
             one.residual.load(weights);
             one.output.load(weights);
         }
@@ -35,8 +35,7 @@ class WaveNet {
             layer[k].convolution.apply(x, state.input(k).stride, count, {}, both);
             each_vector<Real>(channels, count, [&](int c, int t) CIRCUITNN_INLINE {
                 Real* place = both.row[c] + t;
-                const Wide<Real> gate = gate_of_half(circuitnn::load(both.row[channels + c] + t));
-                store<Real>(place, hyperbolic_tangent(circuitnn::load(place)) * gate);
+                store(place, gated(circuitnn::load(both.row[channels + c] + t), circuitnn::load(place)));
             });
             layer[k].output.apply(both, count, y, y);
             // The last layer's leads nowhere.
@@ -69,7 +68,9 @@ class NamStack {
         rechannel.load(weights);
         for (Layer& one : layer) {
             one.convolution.load(weights);
+            one.convolution.double_outputs();
             one.mixer.load(weights);
+            one.mixer.double_outputs();
             one.residual.load(weights);
         }
         head.load(weights);
@@ -87,10 +88,9 @@ class NamStack {
             state.look(k, seen);
             layer[k].convolution.apply(seen, state.input(k).stride, count, {}, z);
             layer[k].mixer.apply(in.channels, count, z, z);
+            bend_rows<Real>(z, channels, count);
             each_vector<Real>(channels, count, [&](int c, int t) CIRCUITNN_INLINE {
-                const Wide<Real> made = hyperbolic_tangent(circuitnn::load(z.row[c] + t));
-                store(z.row[c] + t, made);
-                store<Real>(heads[c] + t, circuitnn::load(heads[c] + t) + made);
+                store<Real>(heads[c] + t, circuitnn::load(heads[c] + t) + circuitnn::load(z.row[c] + t));
             });
             layer[k].residual.apply(z, count, state.input(k), k + 1 < layers ? state.input(k + 1) : later);
             state.advance(k, count);

@@ -126,12 +126,12 @@ class Mix {
         if constexpr (biased)
             for (Real& number : bias) number = Real(weights.take());
     }
-    // Multiplies everything that makes outputs from `first` on.
-    void scale(int first, Real factor) {
-        for (int o = first; o < outputs; ++o) {
+    // Doubles the first `count` outputs, for a tanh: see `gated`.
+    void double_outputs(int count = outputs) {
+        for (int o = 0; o < count; ++o) {
             for (int c = 0; c < inputs; ++c)
-                for (int k = 0; k < taps; ++k) weight[place(o, c, k)] *= factor;
-            bias[o] *= factor;
+                for (int k = 0; k < taps; ++k) weight[place(o, c, k)] *= Real(2);
+            bias[o] *= Real(2);
         }
     }
 
@@ -194,11 +194,43 @@ CIRCUITNN_INLINE inline void each_vector(int rows, int count, Visit visit) {
         for (int v = 0; v < vectors<Real>(count); ++v) visit(row, v * width<Real>);
 }
 
-// The logistic function of 2x, as a layer computes whose weights are halved: then gates of both kinds are one formula.
+// Activations of layers. tanh(x) = g / (g + 2) with the growth g = exp(2x) - 1, logistic(x) = (g + 1) / (g + 2) with
+// g = exp(x) - 1; a layer before a tanh has its numbers doubled, so that both begin alike. Divisions cost more than all the
+// rest of it, and are shared.
 template <class Real>
-CIRCUITNN_INLINE inline Real gate_of_half(const Real& x) {
+CIRCUITNN_INLINE inline Real gate(const Real& x) {
     using S = ScalarOf<Real>;
-    return S(0.5) + S(0.5) * hyperbolic_tangent<Real>(x);
+    const Real g = bounded_growth<Real>(x);
+    return (g + S(1)) / (g + S(2));
+}
+// logistic(a) tanh(b / 2)
+template <class Real>
+CIRCUITNN_INLINE inline Real gated(const Real& a, const Real& b) {
+    using S = ScalarOf<Real>;
+    const Real g = bounded_growth<Real>(a), h = bounded_growth<Real>(b);
+    return ((g + S(1)) * h) / ((g + S(2)) * (h + S(2)));
+}
+// tanh(a / 2) and tanh(b / 2) in place.
+template <class Real>
+CIRCUITNN_INLINE inline void bend(Real& a, Real& b) {
+    using S = ScalarOf<Real>;
+    const Real g = bounded_growth<Real>(a), h = bounded_growth<Real>(b), under_g = g + S(2), under_h = h + S(2);
+    const Real one = all_lanes<Real>(1), share = one / (under_g * under_h);
+    a = g * under_h * share;
+    b = h * under_g * share;
+}
+template <class Real>
+inline void bend_rows(Rows<Real> x, int channels, int count) {
+    for (int c = 0; c < channels; c += 2) {
+        const int other = c + 1 < channels ? c + 1 : c;
+        for (int v = 0; v < vectors<Real>(count); ++v) {
+            const int t = v * width<Real>;
+            Wide<Real> a = load(x[c] + t), b = load(x[other] + t);
+            bend(a, b);
+            store(x[c] + t, a);
+            store(x[other] + t, b);
+        }
+    }
 }
 
 // What layers of dilated convolutions remember of their inputs: one ring buffer for each, where a write pointer and the

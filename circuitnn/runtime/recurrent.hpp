@@ -21,69 +21,74 @@ class Columns {
   public:
     static constexpr int each = vectors<Real>(rows), parts = groups * each;
 
-    // Row after row, as torch has them, of the first `count` groups; those of group g are multiplied by factor[g]. Adds
-    // to what is there, 0 at first.
+    // Row after row, as torch has them; those of group g are multiplied by factor[g]. Adds to what is there, 0 at first.
     template <class Source>
-    void load(Source& weights, const Real (&factor)[groups], int count = groups) {
-        for (int g = 0; g < count; ++g)
+    void load(Source& weights, const Real (&factor)[groups]) {
+        for (int g = 0; g < groups; ++g)
             for (int row = 0; row < rows; ++row)
                 for (auto& column : entry) column[g * each * width<Real> + row] += Real(weights.take()) * factor[g];
     }
 
-    // sum[0 .. count) += those rows of the product with x[inputs] that begin with vector `first`.
-    template <int first, int count>
-    CIRCUITNN_INLINE void add(const Real* x, Wide<Real>* sum) const {
-        if constexpr (count > tile_rows) {
-            constexpr int half = count / 2;
-            add<first, half>(x, sum);
-            add<first + half, count - half>(x, sum + half);
-        } else {
-            // A sum waits for the last product; where there are few, several chains take turns.
-            constexpr int chains = count * 4 <= tile_rows ? 4 : count * 2 <= tile_rows ? 2 : 1;
-            Wide<Real> part[chains][count];
-            CIRCUITNN_UNROLL
-            for (int v = 0; v < count; ++v) {
-                part[0][v] = sum[v];
-                for (int chain = 1; chain < chains; ++chain) part[chain][v] = Wide<Real>{};
-            }
-            constexpr int whole = inputs / chains * chains;
-            for (int k = 0; k < whole; k += chains) {
-                CIRCUITNN_UNROLL
-                for (int chain = 0; chain < chains; ++chain)
-                    accumulate<first, count>(k + chain, x[k + chain], part[chain]);
-            }
-            CIRCUITNN_UNROLL
-            for (int k = whole; k < inputs; ++k) accumulate<first, count>(k, x[k], part[0]);
-            CIRCUITNN_UNROLL
-            for (int v = 0; v < count; ++v) {
-                sum[v] = part[0][v];
-                for (int chain = 1; chain < chains; ++chain) sum[v] += part[chain][v];
-            }
-        }
-    }
+    // sum[parts] += the product with x[inputs]. With `back` from the last column to the first: a matrix that is larger
+    // than the nearest cache is read to and fro, and what was read last is still there.
+    CIRCUITNN_INLINE void add(const Real* x, Wide<Real>* sum, bool back = false) const { tiles<0, parts>(x, sum, back); }
     // The same of one column.
-    template <int first, int count>
-    CIRCUITNN_INLINE void accumulate(int column, Real x, Wide<Real>* sum) const {
-        CIRCUITNN_UNROLL
-        for (int v = 0; v < count; ++v) sum[v] += circuitnn::load(entry[column] + (first + v) * width<Real>) * x;
+    CIRCUITNN_INLINE void add_column(int column, Real x, Wide<Real>* sum) const {
+        accumulate<0, parts>(column, x, sum);
     }
 
   private:
     alignas(64) Real entry[inputs][parts * width<Real>] = {};
+
+    template <int first, int count>
+    CIRCUITNN_INLINE void tiles(const Real* x, Wide<Real>* sum, bool back) const {
+        if constexpr (count > tile_rows) {
+            constexpr int half = count / 2;
+            tiles<first, half>(x, sum, back);
+            tiles<first + half, count - half>(x, sum + half, back);
+        } else {
+            tile<first, count>(x, sum, back);
+        }
+    }
+    template <int first, int count>
+    CIRCUITNN_INLINE void tile(const Real* x, Wide<Real>* sum, bool back) const {
+        // A sum waits for the last product; where there are few, several chains take turns.
+        constexpr int chains = count * 4 <= tile_rows ? 4 : count * 2 <= tile_rows ? 2 : 1;
+        constexpr int whole = inputs / chains * chains;
+        Wide<Real> part[chains][count];
+        for (int v = 0; v < count; ++v) {
+            part[0][v] = sum[v];
+            for (int chain = 1; chain < chains; ++chain) part[chain][v] = Wide<Real>{};
+        }
+        int k = back ? whole - chains : 0;
+        const int step = back ? -chains : chains;
+        for (int done = 0; done < whole; done += chains, k += step)
+            for (int chain = 0; chain < chains; ++chain) accumulate<first, count>(k + chain, x[k + chain], part[chain]);
+        for (k = whole; k < inputs; ++k) accumulate<first, count>(k, x[k], part[0]);
+        for (int v = 0; v < count; ++v) {
+            sum[v] = part[0][v];
+            for (int chain = 1; chain < chains; ++chain) sum[v] += part[chain][v];
+        }
+    }
+    template <int first, int count>
+    CIRCUITNN_INLINE void accumulate(int column, Real x, Wide<Real>* sum) const {
+        for (int v = 0; v < count; ++v) sum[v] += circuitnn::load(entry[column] + (first + v) * width<Real>) * x;
+    }
 };
 
-// All rows of a column of biases, as sums to begin with.
-template <class Real, int rows, int groups>
-struct Biases {
+// Biases, as sums to begin with.
+template <class Real, int rows, int groups = 1>
+class Biases {
     Columns<Real, 1, rows, groups> column;
 
+  public:
     template <class Source>
-    void load(Source& weights, const Real (&factor)[groups], int count = groups) {
-        column.load(weights, factor, count);
+    void load(Source& weights, const Real (&factor)[groups]) {
+        column.load(weights, factor);
     }
     CIRCUITNN_INLINE void start(Wide<Real>* sum) const {
         for (int v = 0; v < column.parts; ++v) sum[v] = Wide<Real>{};
-        column.template accumulate<0, Columns<Real, 1, rows, groups>::parts>(0, Real(1), sum);
+        column.add_column(0, Real(1), sum);
     }
 };
 
@@ -91,100 +96,106 @@ struct Biases {
 template <class Real, int inputs, int size>
 class Lstm {
   public:
-    static constexpr int groups = 4, each = vectors<Real>(size), parts = groups * each;
+    static constexpr int each = vectors<Real>(size), parts = 4 * each;
     struct State {
         alignas(64) Real h[padded<Real>(size)], c[padded<Real>(size)];
+        bool back;
     };
 
     // weight_ih, weight_hh, bias_ih, bias_hh.
     template <class Source>
     void load(Source& weights) {
-        constexpr Real factor[] = {Real(0.5), Real(0.5), Real(1), Real(0.5)};
+        constexpr Real factor[] = {1, 1, 2, 1}, first[] = {1, 1, 2}, last[] = {1};
         input.load(weights, factor);
-        recurrent.load(weights, factor);
+        before.load(weights, first);
+        out.load(weights, last);
         bias.load(weights, factor);
         bias.load(weights, factor);
     }
-    // What does not depend on the state: the sum to begin with, and that of some inputs added.
+    // What does not depend on the state: the sum to begin with, and that of one input added.
     CIRCUITNN_INLINE void start(Wide<Real>* sum) const { bias.start(sum); }
-    CIRCUITNN_INLINE void add(int k, Real x, Wide<Real>* sum) const {
-        input.template accumulate<0, parts>(k, x, sum);
-    }
+    CIRCUITNN_INLINE void add(int k, Real x, Wide<Real>* sum) const { input.add_column(k, x, sum); }
     CIRCUITNN_INLINE void step(Wide<Real>* sum, State& state) const {
-        recurrent.template add<0, 3 * each>(state.h, sum);
+        before.add(state.h, sum, state.back);
         Wide<Real> c[each];
-        CIRCUITNN_UNROLL
         for (int v = 0; v < each; ++v) {
-            const Wide<Real> in = gate_of_half(sum[v]), keep = gate_of_half(sum[each + v]);
-            const Wide<Real> cell = circuitnn::load(state.c + v * width<Real>);
-            c[v] = keep * cell + in * hyperbolic_tangent(sum[2 * each + v]);
+            const Wide<Real> kept = gate(sum[each + v]) * circuitnn::load(state.c + v * width<Real>);
+            c[v] = kept + gated(sum[v], sum[2 * each + v]);
             store(state.c + v * width<Real>, c[v]);
         }
         // The last gate is for what waits for these.
-        recurrent.template add<3 * each, each>(state.h, sum + 3 * each);
-        CIRCUITNN_UNROLL
+        out.add(state.h, sum + 3 * each, state.back);
         for (int v = 0; v < each; ++v)
-            store<Real>(state.h + v * width<Real>, gate_of_half(sum[3 * each + v]) * hyperbolic_tangent(c[v]));
+            store(state.h + v * width<Real>, gated<Wide<Real>>(sum[3 * each + v], c[v] + c[v]));
+        state.back = !state.back;
     }
 
   private:
-    Columns<Real, inputs, size, groups> input;
-    Columns<Real, size, size, groups> recurrent;
-    Biases<Real, size, groups> bias;
+    Columns<Real, inputs, size, 4> input;
+    Columns<Real, size, size, 3> before;
+    Columns<Real, size, size> out;
+    Biases<Real, size, 4> bias;
 };
 
 // A gated recurrent unit as torch.nn.GRU: gates r, z, n.
 template <class Real, int inputs, int size>
 class Gru {
   public:
-    static constexpr int groups = 3, each = vectors<Real>(size), parts = groups * each;
+    static constexpr int each = vectors<Real>(size), parts = 3 * each;
     struct State {
         alignas(64) Real h[padded<Real>(size)];
+        bool back;
     };
 
-    // weight_ih, weight_hh, bias_ih, bias_hh, of which the last group is multiplied by the gate r.
+    // weight_ih, weight_hh, bias_ih, bias_hh.
     template <class Source>
     void load(Source& weights) {
-        constexpr Real factor[] = {Real(0.5), Real(0.5), Real(1)}, one[] = {Real(1)};
+        constexpr Real factor[] = {1, 1, 2}, one[] = {1}, two[] = {2};
         input.load(weights, factor);
-        recurrent.load(weights, factor);
+        reset.load(weights, one);
+        keep.load(weights, one);
+        make.load(weights, two);
         bias.load(weights, factor);
-        bias.load(weights, factor, 2);
         reset_bias.load(weights, one);
+        keep_bias.load(weights, one);
+        make_bias.load(weights, two);
     }
-    CIRCUITNN_INLINE void start(Wide<Real>* sum) const { bias.start(sum); }
-    CIRCUITNN_INLINE void add(int k, Real x, Wide<Real>* sum) const {
-        input.template accumulate<0, parts>(k, x, sum);
+    CIRCUITNN_INLINE void start(Wide<Real>* sum) const {
+        bias.start(sum);
+        Wide<Real> more[2 * each];
+        reset_bias.start(more);
+        keep_bias.start(more + each);
+        for (int v = 0; v < 2 * each; ++v) sum[v] += more[v];
     }
+    CIRCUITNN_INLINE void add(int k, Real x, Wide<Real>* sum) const { input.add_column(k, x, sum); }
+    // n = tanh(.. + r (..)), h = (1 - z) n + z h over one denominator.
     CIRCUITNN_INLINE void step(Wide<Real>* sum, State& state) const {
-        Wide<Real> candidate[each];
-        reset_bias.start(candidate);
-        recurrent.template add<0, each>(state.h, sum);
-        recurrent.template add<2 * each, each>(state.h, candidate);
-        CIRCUITNN_UNROLL
+        Wide<Real> made[each];
+        make_bias.start(made);
+        reset.add(state.h, sum, state.back);
+        make.add(state.h, made, state.back);
         for (int v = 0; v < each; ++v)
-            candidate[v] = hyperbolic_tangent<Wide<Real>>(sum[2 * each + v] + gate_of_half(sum[v]) * candidate[v]);
-        recurrent.template add<each, each>(state.h, sum + each);
-        CIRCUITNN_UNROLL
+            made[v] = bounded_growth<Wide<Real>>(sum[2 * each + v] + gate(sum[v]) * made[v]);
+        keep.add(state.h, sum + each, state.back);
         for (int v = 0; v < each; ++v) {
-            const Wide<Real> before = circuitnn::load(state.h + v * width<Real>);
-            const Wide<Real> keep = gate_of_half(sum[each + v]);
-            store<Real>(state.h + v * width<Real>, candidate[v] + keep * (before - candidate[v]));
+            const Wide<Real> z = bounded_growth(sum[each + v]), below = made[v] + Real(2);
+            const Wide<Real> before = (z + Real(1)) * circuitnn::load(state.h + v * width<Real>);
+            store<Real>(state.h + v * width<Real>, (made[v] + before * below) / (below * (z + Real(2))));
         }
+        state.back = !state.back;
     }
 
   private:
-    Columns<Real, inputs, size, groups> input;
-    Columns<Real, size, size, groups> recurrent;
-    Biases<Real, size, groups> bias;
-    Biases<Real, size, 1> reset_bias;
+    Columns<Real, inputs, size, 3> input;
+    Columns<Real, size, size> reset, keep, make;
+    Biases<Real, size, 3> bias;
+    Biases<Real, size> reset_bias, keep_bias, make_bias;
 };
 
 // a . b of padded numbers.
 template <class Real, int size>
 CIRCUITNN_INLINE inline Real product(const Real* a, const Real* b) {
     Wide<Real> sum = circuitnn::load(a) * circuitnn::load(b);
-    CIRCUITNN_UNROLL
     for (int v = 1; v < vectors<Real>(size); ++v)
         sum += circuitnn::load(a + v * width<Real>) * circuitnn::load(b + v * width<Real>);
     Real part[width<Real>];
@@ -295,7 +306,7 @@ class Perceptron {
         Wide<Real> sum[parts];
         alignas(64) Real z[padded<Real>(size)];
         bias.start(sum);
-        matrix.template add<0, parts>(x, sum);
+        matrix.add(x, sum);
         for (int v = 0; v < parts; ++v) store(z + v * width<Real>, hyperbolic_tangent(sum[v]));
         next(z, y);
     }
@@ -317,7 +328,7 @@ class Perceptron<Real, inputs, size> {
         Wide<Real> sum[parts];
         alignas(64) Real z[padded<Real>(size)];
         bias.start(sum);
-        matrix.template add<0, parts>(x, sum);
+        matrix.add(x, sum);
         for (int v = 0; v < parts; ++v) store(z + v * width<Real>, sum[v]);
         memcpy(y, z, sizeof(Real) * size);
     }

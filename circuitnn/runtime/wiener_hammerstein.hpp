@@ -46,7 +46,9 @@ class WienerHammerstein {
     void load(Source& weights) {
         for (int k = 0; k < sections; ++k) section[k].load(weights);
         first.load(weights);
+        first.double_outputs();
         second.load(weights);
+        second.double_outputs();
         last.load(weights);
     }
     void play(const Block<Real, inputs>& in, Rows<Real> y, State& state) const {
@@ -59,20 +61,13 @@ class WienerHammerstein {
         for (int k = 0; k < before; ++k) section[k].play(x, in.count, state.section[k]);
         for (int n = 0; n < in.count; ++n) seen.row[0][n] = Real(x[n]);
         first.apply(seen, in.count, {}, one);
-        bend(one, in.count);
+        bend_rows<Real>(one, hidden, in.count);
         second.apply(one, in.count, {}, two);
-        bend(two, in.count);
+        bend_rows<Real>(two, hidden, in.count);
         last.apply(two, in.count, {}, bent);
         for (int n = 0; n < in.count; ++n) x[n] += double(bent.row[0][n]);
         for (int k = before; k < sections; ++k) section[k].play(x, in.count, state.section[k]);
         for (int n = 0; n < in.count; ++n) y[0][n] = Real(x[n]);
-    }
-
-  private:
-    static void bend(Channels<Real, hidden>& x, int count) {
-        each_vector<Real>(hidden, count, [&](int c, int t) CIRCUITNN_INLINE {
-            store(x.row[c] + t, hyperbolic_tangent(circuitnn::load(x.row[c] + t)));
-        });
     }
 };
 

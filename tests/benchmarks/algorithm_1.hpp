@@ -31,6 +31,7 @@ struct Convolution {
         }
         for (int o = 0; o < outputs; ++o) {
             float sum = b[o];
+#pragma omp simd reduction(+ : sum)
             for (int k = 0; k < taps * inputs; ++k) sum += columns[k] * H[o][k];
             y[o] = sum;
         }
@@ -62,8 +63,10 @@ struct Layers<channels, dilation, later...> {
     float forward(float* x) {
         float both[2 * channels], z[channels], more[channels], y = 0.0f;
         convolution.forward(x, both);
+#pragma omp simd
         for (int c = 0; c < channels; ++c)
             z[c] = circuitnn::hyperbolic_tangent(both[c]) * circuitnn::gate_of_half(0.5f * both[channels + c]);
+#pragma omp simd reduction(+ : y)
         for (int c = 0; c < channels; ++c) y += output[c] * z[c];
         residual.forward(z, more);
         for (int c = 0; c < channels; ++c) x[c] += more[c];

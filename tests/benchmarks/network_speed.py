@@ -69,7 +69,7 @@ def of_algorithm_1(network: WaveNet, deployed: Deployed, folder: Path) -> Play:
     sizes = ", ".join(map(str, [network.input.out_channels, *dilations]))
     header = deployed.program.header.replace("#pragma once\n", "")
     (folder / "reference.cpp").write_text(REFERENCE.replace("@header@", header).replace("@sizes@", sizes))
-    flags = [*FLAGS, *WIDE, "-ffast-math", f"-I{HEADERS}", f"-I{Path(__file__).parent}"]
+    flags = [*FLAGS, *WIDE, "-fopenmp-simd", f"-I{HEADERS}", f"-I{Path(__file__).parent}"]
     run_compiler([*flags, str(folder / "reference.cpp"), "-o", str(folder / "reference.so")])
     library = ctypes.CDLL(str(folder / "reference.so"))
 
