@@ -40,10 +40,6 @@ def export_subject(subject: Subject | NetworkSubject, to: str, path: str | os.Pa
     """As `export`, of a subject whose settings were changed."""
     path = Path(path)
     match to:
-        case "json" | "spice" if isinstance(subject, NetworkSubject):
-            raise CircuitnnError(
-                f"a network has no netlist, which {to} is made of", "targets of networks: cpp, lv2, web"
-            )
         case "json":
             from circuitnn.export.model_file import write_model_file
 

@@ -3,10 +3,10 @@
     python tests/benchmarks/network_speed.py [NAME ...] [--seconds 5] [--repeats 5]
 
 Seconds for a second of sound at 44.1 kHz, in processor time of the thread: the median of the runs and the best, taking
-turns with the references: for LSTM and GRU torch.nn in blocks of 64 samples on one thread, for wavenet-1, -2 and -3 (TCN1,
-2 and 3 of Miklanek and Schimmel, DAFx20in22) their Algorithm 1, see algorithm_1.hpp. `worst` is the longest block of 64
-samples of the best run, in percent of the time that it lasts. `goal` is what the best public engines were measured at, in
-seconds.
+turns with the references: for LSTM and GRU torch.nn in blocks of 64 samples on one thread, for wavenet-1, -2 and -3
+(TCN1, 2 and 3 of Miklanek and Schimmel, DAFx20in22) their Algorithm 1, see algorithm_1.hpp. `worst` is the longest
+block of 64 samples of the best run, in percent of the time that it lasts. `goal` is what the best public engines were
+measured at, in seconds.
 """
 
 from __future__ import annotations
