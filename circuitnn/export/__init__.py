@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from circuitnn.errors import CircuitnnError
@@ -94,3 +96,13 @@ def _circuit(subject: Subject | NetworkSubject, to: str) -> Subject:
     if isinstance(subject, NetworkSubject):
         raise CircuitnnError(f"a network has no netlist, which {to} is made of", "targets of networks: cpp, lv2, web")
     return subject
+
+
+class _Export(ModuleType):
+    """Importing anything from this package makes `circuitnn.export` the package, where it was the function."""
+
+    def __call__(self, source: Source, to: str, path: str | os.PathLike[str]) -> None:
+        export(source, to, path)
+
+
+sys.modules[__name__].__class__ = _Export
