@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch import Tensor
@@ -16,7 +16,7 @@ from circuitnn.fitting.observation import Observation
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.models.network import Network
 from circuitnn.rendering import Rendering, render, render_network
-from circuitnn.training.data import take
+from circuitnn.training.data import span, take
 
 # The longest window of the multi-resolution STFT; a shorter signal has none.
 LONGEST_WINDOW = 2048
@@ -26,7 +26,8 @@ LONGEST_WINDOW = 2048
 class Evaluation:
     """Metrics of one recording over the samples that both signals cover, in digital full scale. loudness_difference: of
     the output over the target, in LU. None: for what takes a longer signal, or sound in both. energies: of target and
-    pre-emphasised target, for pooling."""
+    pre-emphasised target, for pooling. output, target: the signals themselves [samples], which
+    begin at the sample `begin` of the wet."""
 
     name: str
     samples: int
@@ -45,6 +46,9 @@ class Evaluation:
     failures: int
     seconds: float
     audio_seconds: float
+    begin: float
+    output: Signal = field(repr=False, compare=False)
+    target: Signal = field(repr=False, compare=False)
 
 
 def evaluate(
@@ -61,7 +65,7 @@ def evaluate(
     begin, end = observation.span(delay)
     target = observation.target(delay)
     rendering = render(model, recording.dry, level, overrides=model.overrides(positions(recording)))
-    return compare(recording, gain * rendering.output[begin:end], target, rendering)
+    return compare(recording, gain * rendering.output[begin:end], target, rendering, begin + delay)
 
 
 def evaluate_network(
@@ -79,7 +83,8 @@ def evaluate_network(
     one = take(recording, delay, ())
     target = one.target.double().numpy()
     rendering = render_network(network, one.u.double().numpy(), sample_rate, knobs)
-    return compare(recording, rendering.output, target, rendering)
+    begin, _ = span(recording, delay)
+    return compare(recording, rendering.output, target, rendering, begin + delay)
 
 
 def positions(recording: Recording) -> dict[str, float]:
@@ -103,8 +108,11 @@ def _check_rate(recording: Recording, sample_rate: float) -> None:
         )
 
 
-def compare(recording: Recording, output: Signal, target: Signal, rendering: Rendering) -> Evaluation:
-    """The metrics of an output against its target, both [time]; the rendering says what the output took."""
+def compare(
+    recording: Recording, output: Signal, target: Signal, rendering: Rendering, begin: float = 0.0
+) -> Evaluation:
+    """The metrics of an output against its target, both [time]; the rendering says what the output took. begin: where
+    in the wet they do."""
     rate = recording.sample_rate
     long = len(target) >= LONGEST_WINDOW
     heard = len(target) >= loudness.BLOCK * rate
@@ -127,6 +135,9 @@ def compare(recording: Recording, output: Signal, target: Signal, rendering: Ren
         failures=rendering.failures,
         seconds=rendering.seconds,
         audio_seconds=len(recording.dry) / recording.sample_rate,
+        begin=begin,
+        output=output,
+        target=target,
     )
 
 

@@ -33,7 +33,8 @@ MEND = "train again; the file is damaged"
 
 @dataclass(frozen=True)
 class NetworkRun:
-    """A training that was saved. delay: samples by which the wet is late; esr: of what judged the training."""
+    """A training that was saved. delay: samples by which the wet is late; esr: of what judged the training; seconds:
+    that it took; audio_seconds: that it was trained on."""
 
     folder: Path
     network: Network
@@ -41,6 +42,8 @@ class NetworkRun:
     sample_rate: float
     delay: float
     esr: float
+    seconds: float
+    audio_seconds: float
 
 
 def network_summary(trained: Trained) -> dict[str, Any]:
@@ -104,7 +107,7 @@ def load_network(folder: str | os.PathLike[str]) -> NetworkRun:
     _load_weights(network, folder / WEIGHTS)
     return NetworkRun(
         folder, network.eval(), data.text("architecture"), data.number("sample_rate"), data.number("delay"),
-        data.number("esr"),
+        data.number("esr"), data.number("seconds"), data.number("audio_seconds"),
     )  # fmt: skip
 
 
