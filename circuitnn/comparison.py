@@ -139,7 +139,7 @@ def _of_circuit(run: Run, rate: float, knobs: Mapping[str, float]) -> _Model:
 
 
 def _of_network(run: NetworkRun, rate: float, knobs: Mapping[str, float]) -> _Model:
-    network, delay = _stepped(run.network, run.sample_rate / rate), run.delay * rate / run.sample_rate
+    network, delay = stepped(run.network, run.sample_rate / rate), run.delay * rate / run.sample_rate
 
     def evaluate(recording: Recording) -> Evaluation:
         return evaluation.evaluate_network(network, rate, recording, delay, evaluation.positions(recording))
@@ -155,7 +155,7 @@ def _of_network(run: NetworkRun, rate: float, knobs: Mapping[str, float]) -> _Mo
     )  # fmt: skip
 
 
-def _stepped(network: Network, step: float) -> Network:
+def stepped(network: Network, step: float) -> Network:
     """The network for another rate: the one architecture that knows its step takes it; the others run as they are."""
     if not isinstance(network, StateTrajectoryNetwork) or step == 1.0:
         return network

@@ -209,6 +209,12 @@ def test_takes_lie_on_one_time_axis(offset: int, part: float) -> None:
     np.testing.assert_allclose(one.target, 0.5 * one.u, atol=2e-4)
 
 
+def test_only_so_many_seconds_are_used() -> None:
+    found = train("hammerstein", [recording()], preset=replace(SHORT, epochs=1), seconds=1.3)
+    # Five pieces of a quarter of a second, of which one judges.
+    assert found.audio_seconds == pytest.approx(1.0)
+
+
 @given(st.integers(2, 23))
 def test_what_judges_is_not_trained_on(count: int) -> None:
     one = take(recording(seconds=0.4), 5.0, ())

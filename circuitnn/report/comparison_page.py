@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from markupsafe import Markup
 
@@ -13,8 +12,10 @@ from circuitnn.comparison import METRICS, Contender, best_first, data_efficiency
 from circuitnn.report import comparison_figures as figures
 from circuitnn.report.environment import template
 
-# For which metrics more is better, and for which no row is the best.
-MORE, NEITHER = ("snr", "mushra_prediction"), ("loudness_difference",)
+# For which metrics more is better.
+MORE = ("snr", "mushra_prediction")
+# The CSS variables of figures.COLOURS.
+LEGEND = ("--fitted", "--error", "--nominal", "--ink")
 # What a column is called, and its unit.
 NAMES = {
     "esr": "ESR",
@@ -31,8 +32,6 @@ NAMES = {
     "mfcc_difference": "MFCC difference",
     "mushra_prediction": "MUSHRA, predicted",
 }
-
-Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,8 @@ def render_comparison(
     ordered = best_first(contenders)
     return template("comparison.html.j2").render(
         recordings=[one.name for one in recordings],
-        tables=[_models(ordered), _metrics(ordered), *_probes(ordered, other_rate)],
+        tables=[_models(ordered), *_metrics(ordered), *_probes(ordered, other_rate)],
+        legend=[(variable, one.name) for variable, one in zip(LEGEND, ordered, strict=False)],
         figures=_figures(ordered, recordings),
     )
 
@@ -87,27 +87,38 @@ def _models(ordered: Sequence[Contender]) -> _Table:
     )
 
 
-def _metrics(ordered: Sequence[Contender]) -> _Table:
+def _metrics(ordered: Sequence[Contender]) -> list[_Table]:
     best = {key: _best(key, [one.metrics[key] for one in ordered]) for key in METRICS}
-    rows = tuple(
-        (
-            one.name,
-            tuple(_Cell(_number(one.metrics[key]), one.metrics[key] == best[key] is not None) for key in METRICS),
+
+    def table(heading: str, keys: Sequence[str], note: str) -> _Table:
+        rows = tuple(
+            (
+                one.name,
+                tuple(_Cell(_number(one.metrics[key]), one.metrics[key] == best[key] is not None) for key in keys),
+            )
+            for one in ordered
         )
-        for one in ordered
-    )
-    return _Table(
-        "How close they are",
-        "ESR: sum (y - t)² / sum t²; with pre-emphasis 1 - 0.95 z⁻¹; gain free: after the best gain. Loudness: ITU-R "
-        "BS.1770-4. The predicted MUSHRA score, 0 to 100, is a regression on MFCC differences and no listening test.",
-        tuple(NAMES[key] for key in METRICS),
-        rows,
-    )
+        return _Table(heading, note, tuple(NAMES[key] for key in keys), rows)
+
+    waves, hearing = METRICS[: METRICS.index("stft")], METRICS[METRICS.index("stft") :]
+    return [
+        table(
+            "Errors of the waveform",
+            waves,
+            "ESR: sum (y - t)² / sum t²; with pre-emphasis 1 - 0.95 z⁻¹; gain free: after the best gain.",
+        ),
+        table(
+            "Spectra and hearing",
+            hearing,
+            "Loudness: how far off, by ITU-R BS.1770-4. The predicted MUSHRA score, 0 to 100, is a regression on MFCC "
+            "differences and no listening test.",
+        ),
+    ]
 
 
 def _best(key: str, values: Sequence[float | None]) -> float | None:
     found = [value for value in values if value is not None]
-    if not found or key in NEITHER:
+    if not found:
         return None
     return max(found) if key in MORE else min(found)
 
@@ -138,25 +149,19 @@ def _probes(ordered: Sequence[Contender], other_rate: int | None) -> list[_Table
 
 
 def _figures(ordered: Sequence[Contender], recordings: Sequence[Recording]) -> list[tuple[str, Markup]]:
-    """Caption and drawing."""
-    found = []
+    """Caption and drawing. A model has one colour in all of them."""
+    shown = list(zip(figures.COLOURS, ordered, strict=False))
+    target = ordered[0].evaluations[0].target
+    differences = [(colour, one.evaluations[0].output - one.evaluations[0].target) for colour, one in shown]
+    found = [(f"What is left of {recordings[0].name}", figures.errors(target, differences, recordings[0].sample_rate))]
     if curves := data_efficiency(ordered):
         found.append(("Error over training audio", figures.efficiency(curves)))
-    shown = _by_name(ordered, lambda one: one.evaluations[0].output - one.evaluations[0].target)
-    target = ordered[0].evaluations[0].target
-    found.append((f"What is left of {recordings[0].name}", figures.errors(target, shown, recordings[0].sample_rate)))
-    sweeps = _by_name(ordered, lambda one: one.probed.harmonics if one.probed else None)
-    if sweeps:
-        transfers = _by_name(ordered, lambda one: one.probed.transfer if one.probed else None)
+    if probed := [(colour, one.probed) for colour, one in shown if one.probed is not None]:
+        transfers = [(colour, probe.transfer) for colour, probe in probed]
+        sweeps = [(colour, probe.harmonics) for colour, probe in probed]
         found.append(("Transfer curve: peaks at 1 kHz", figures.transfer(transfers)))
         found.append(("Harmonics over frequency, from an exponential sweep", figures.harmonics(sweeps)))
     return found
-
-
-def _by_name(ordered: Sequence[Contender], of: Callable[[Contender], Part | None]) -> dict[str, Part]:
-    """What the best models have, as many as a figure shows."""
-    found = ((one.name, of(one)) for one in ordered)
-    return dict([(name, part) for name, part in found if part is not None][: len(figures.COLOURS)])
 
 
 def _number(value: float | None) -> str:
