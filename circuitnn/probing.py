@@ -145,6 +145,9 @@ class TransferCurve:
 def transfer_curve(play: Play, sample_rate: float, highest: float) -> TransferCurve:
     """Output peaks over input peaks, for both signs, up to a peak of `highest`."""
     count = round(PERIODS * sample_rate / TONE)
+    # Without a common divisor the periods are sampled at different phases, so that peaks are not missed.
+    while math.gcd(count, PERIODS) > 1:
+        count += 1
     amplitudes = highest * 10.0 ** (np.array(LEVELS) / 20.0)
     before, margin = round(TONE_SETTLING * sample_rate), round(MARGIN * sample_rate)
     sine = np.sin(2.0 * np.pi * PERIODS * np.arange(before + count + margin) / count)

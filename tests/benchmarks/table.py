@@ -4,8 +4,8 @@
 
 DATA/egfx/TubeScreamer holds clip_<k>_in.wav, clip_<k>_out.wav and clip_<k>_lstm.wav (EGFxSet, and the published LSTM's
 rendering). Clips 0 and 1 train, clip 2 judges. OUT gets a run for each row, and the comparison: comparison.html, .json
-and listening.html. A run that is there already is kept, and an interrupted training goes on, so the command can be given
-again. Each row of the preset `quick` ends after seven minutes of training.
+and listening.html. A run that is there already is kept, and an interrupted training goes on, so the command can be
+given again. Each row of the preset `quick` ends after seven minutes of training.
 """
 
 from __future__ import annotations
