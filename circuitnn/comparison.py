@@ -15,6 +15,7 @@ import torch
 
 from circuitnn import evaluation, probing
 from circuitnn.audio import Recording, Signal, resampled
+from circuitnn.circuit import Circuit
 from circuitnn.errors import RecordingError
 from circuitnn.evaluation import Evaluation
 from circuitnn.models.circuit_model import CircuitModel
@@ -28,15 +29,20 @@ METRICS = (
     "esr", "esr_gain_free", "esr_preemphasis", "nrmse", "snr", "mae", "dc", "stft", "mr_stft", "loudness_difference",
     "mfcc_cosine", "mfcc_difference", "mushra_prediction",
 )  # fmt: skip
+# Oversampling of a device that is known.
+TRUE = 8
 
 
 @dataclass(frozen=True)
 class Probed:
-    """What a model does to test signals as strong as the recordings' peak."""
+    """What a model does to test signals as strong as the recordings' peak. spectral_difference, harmonic_difference:
+    from the device, where it is known, in dB."""
 
     aliasing: tuple[probing.Tone, ...]
     harmonics: probing.Harmonics
     transfer: probing.TransferCurve
+    spectral_difference: float | None
+    harmonic_difference: float | None
 
 
 @dataclass(frozen=True)
@@ -75,11 +81,17 @@ class _Model:
     play: probing.Play
 
 
-def of_run(folder: str | os.PathLike[str], recordings: Sequence[Recording], other_rate: int | None = None) -> Contender:
+def of_run(
+    folder: str | os.PathLike[str],
+    recordings: Sequence[Recording],
+    other_rate: int | None = None,
+    truth: Circuit | None = None,
+) -> Contender:
     """A run of `fit` or `train`, with its own delay, level and gain; nothing is adjusted to the recordings.
 
     Knobs stand where the recordings say, and in the probes where the first one says. other_rate: in Hz, at which the
-    recordings are judged once more; the run is not trained again. Raises CircuitnnError.
+    recordings are judged once more; the run is not trained again. truth: the device, where it is known, with 1 V at
+    full scale on both sides; what sweeps make of it is compared. Raises CircuitnnError.
     """
     folder = Path(folder)
     knobs = evaluation.positions(recordings[0])
@@ -103,10 +115,14 @@ def of_run(folder: str | os.PathLike[str], recordings: Sequence[Recording], othe
         there = at(float(other_rate))
         other = evaluation.pool([there.evaluate(_at_rate(one, other_rate)) for one in recordings])["esr"]
     peak = max(float(np.abs(one.dry).max()) for one in recordings)
+    swept = probing.harmonics(model.play, rate, peak)
+    device = None if truth is None else probing.harmonics(_device(truth, rate, knobs), rate, peak)
     probed = Probed(
         tuple(probing.aliasing(model.play, round(rate), peak)),
-        probing.harmonics(model.play, rate, peak),
+        swept,
         probing.transfer_curve(model.play, rate, peak),
+        None if device is None else probing.spectral_difference(swept, device),
+        None if device is None else probing.harmonic_difference(swept, device),
     )
     pooled = evaluation.pool(found)
     return Contender(
@@ -126,16 +142,26 @@ def of_run(folder: str | os.PathLike[str], recordings: Sequence[Recording], othe
 
 def _of_circuit(run: Run, rate: float, knobs: Mapping[str, float]) -> _Model:
     model, delay = CircuitModel(run.circuit, rate, run.oversample, learn=[]), run.delay * rate / run.sample_rate
-
-    def play(signals: Signal) -> Signal:
-        with torch.no_grad():
-            y = model.render(torch.as_tensor(run.input_level * signals)[..., None], knobs)
-        return np.asarray(run.gain * y[..., 0])
-
+    play = _played(model, knobs, run.input_level, run.gain)
     return _Model(
         run.folder.name, "circuit", len(run.values), run.audio_seconds, run.seconds, "compiled core",
         lambda recording: evaluation.evaluate(model, recording, delay, run.input_level, run.gain), play,
     )  # fmt: skip
+
+
+def _played(model: CircuitModel, knobs: Mapping[str, float], level: float = 1.0, gain: float = 1.0) -> probing.Play:
+    """level: volt at digital full scale; gain: digital full scale per volt."""
+
+    def play(signals: Signal) -> Signal:
+        with torch.no_grad():
+            y = model.render(torch.as_tensor(level * signals)[..., None], knobs)
+        return np.asarray(gain * y[..., 0])
+
+    return play
+
+
+def _device(circuit: Circuit, rate: float, knobs: Mapping[str, float]) -> probing.Play:
+    return _played(CircuitModel(circuit, rate, TRUE, learn=[]), knobs)
 
 
 def _of_network(run: NetworkRun, rate: float, knobs: Mapping[str, float]) -> _Model:
@@ -202,9 +228,13 @@ def _row(one: Contender) -> dict[str, Any]:
         "other_rate_esr": one.other_rate_esr,
     }
     if one.probed is None:
-        return row | {"aliasing": None, "harmonics": None, "transfer_curve": None}
+        return row | dict.fromkeys(
+            ("spectral_difference", "harmonic_difference", "aliasing", "harmonics", "transfer_curve")
+        )
     tones, swept, curve = one.probed.aliasing, one.probed.harmonics, one.probed.transfer
     return row | {
+        "spectral_difference": one.probed.spectral_difference,
+        "harmonic_difference": one.probed.harmonic_difference,
         "aliasing": {str(tone.frequency): {"ratio": tone.ratio, "audible": tone.audible} for tone in tones},
         "harmonics": {"frequencies": swept.frequencies.tolist(), "amplitudes": swept.amplitudes.tolist()},
         "transfer_curve": {"inputs": curve.inputs.tolist(), "outputs": curve.outputs.tolist()},

@@ -33,6 +33,10 @@ COLUMNS = ("name", "kind", "parameters", "esr", "esr_gain_free", "mr_stft", "mus
     "--other-rate", type=click.IntRange(4_000, 768_000), metavar="HZ", help="Judge all runs at this sampling rate, too."
 )
 @click.option(
+    "--truth", type=click.Path(path_type=Path), metavar="NETLIST",
+    help="The device, where it is known: recordings of it at 1 V at full scale.",
+)  # fmt: skip
+@click.option(
     "--out", type=click.Path(path_type=Path), required=True,
     help="Folder for comparison.html, comparison.json and listening.html.",
 )  # fmt: skip
@@ -43,6 +47,7 @@ def compare(
     session_file: Path | None,
     references: Sequence[str],
     other_rate: int | None,
+    truth: Path | None,
     out: Path,
     as_json: bool,
 ) -> None:
@@ -59,6 +64,7 @@ def compare(
 
     from circuitnn import comparison
     from circuitnn.audio import Recording, read_wav, resampled
+    from circuitnn.netlist import read_netlist
     from circuitnn.placing import check_folder, place_folder
     from circuitnn.report.comparison_page import render_comparison
     from circuitnn.report.listening import render_listening
@@ -72,11 +78,12 @@ def compare(
         recordings = read_session(session_file).held_out
     if not recordings:
         raise CircuitnnError(f"{session_file}: nothing is held out", 'give a recording role = "held-out"')
+    device = None if truth is None else read_netlist(truth)
     contenders = []
     with progress(len(runs)) as update:
         for k, run in enumerate(runs):
             update(k, f"evaluating {plain(str(run))}")
-            contenders.append(comparison.of_run(run, recordings, other_rate))
+            contenders.append(comparison.of_run(run, recordings, other_rate, device))
     for text in references:
         name, equals, file = text.partition("=")
         if not equals or len(recordings) != 1:

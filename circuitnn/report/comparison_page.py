@@ -124,24 +124,38 @@ def _best(key: str, values: Sequence[float | None]) -> float | None:
 
 
 def _probes(ordered: Sequence[Contender], other_rate: int | None) -> list[_Table]:
-    """Aliasing, and the error at another rate; nothing if there is nothing but renderings."""
+    """What models do to test signals; nothing if there is nothing but renderings."""
     probed = [one for one in ordered if one.probed is not None]
     if not probed:
         return []
     tones = probed[0].probed.aliasing if probed[0].probed else ()
     columns = [f"{tone.frequency} Hz" for tone in tones]
+    known = any(one.probed is not None and one.probed.spectral_difference is not None for one in probed)
+    if known:
+        columns += ["spectrum [dB]", "harmonics [dB]"]
     if other_rate is not None:
         columns.append(f"ESR at {other_rate / 1000:g} kHz")
     rows = []
     for one in probed:
         assert one.probed is not None
         cells = [_Cell(f"{tone.ratio:.1f} / {tone.audible:.1f}") for tone in one.probed.aliasing]
-        rows.append((one.name, (*cells, *([_Cell(_number(one.other_rate_esr))] if other_rate is not None else []))))
+        if known:
+            differences = (one.probed.spectral_difference, one.probed.harmonic_difference)
+            cells += [_Cell(_number(value)) for value in differences]
+        if other_rate is not None:
+            cells.append(_Cell(_number(one.other_rate_esr)))
+        rows.append((one.name, tuple(cells)))
     return [
         _Table(
-            "Aliasing and sampling rate" if other_rate is not None else "Aliasing",
-            "Aliasing-to-signal ratio in dB of sines at the recordings' peak, all of it / below 20 kHz. At another "
-            "rate, circuits and the State Trajectory Network change their step; other networks run as they are.",
+            "Test signals",
+            "Aliasing-to-signal ratio in dB of sines at the recordings' peak, all of it / below 20 kHz."
+            + (" Spectrum and harmonics: mean distance from the device's, by a sweep." if known else "")
+            + (
+                " At another rate, circuits and the State Trajectory Network change their step; other networks run as "
+                "they are."
+                if other_rate is not None
+                else ""
+            ),
             tuple(columns),
             tuple(rows),
         )
