@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from circuitnn.errors import CircuitnnError
 from circuitnn.excitation import sweep
 from circuitnn.metrics import aliasing_to_signal_ratio
 
@@ -46,18 +47,22 @@ class Tone:
 
 
 def aliasing(play: Play, sample_rate: int, amplitude: float, frequencies: Sequence[int] = FREQUENCIES) -> list[Tone]:
-    """Aliasing of the response to sines [whole Hz] that peak at `amplitude`, over one second. Raises CircuitnnError."""
+    """Aliasing of the response to sines [whole Hz] that peak at `amplitude`, over one second. nan: where it cannot be
+    told, as at a rate below twice the frequency, or of a model that gives nothing."""
     count = (SETTLING + 1) * sample_rate
     time = np.arange(count + round(MARGIN * sample_rate)) / sample_rate
     y = play(amplitude * np.sin(2.0 * np.pi * np.outer(frequencies, time)))[:, SETTLING * sample_rate : count]
     return [
-        Tone(
-            frequency,
-            aliasing_to_signal_ratio(one, frequency, sample_rate),
-            aliasing_to_signal_ratio(one, frequency, sample_rate, AUDIBLE),
-        )
+        Tone(frequency, *(_ratio(one, frequency, sample_rate, band) for band in (math.inf, AUDIBLE)))
         for frequency, one in zip(frequencies, y, strict=True)
     ]
+
+
+def _ratio(output: Signal, frequency: int, sample_rate: int, band: float) -> float:
+    try:
+        return aliasing_to_signal_ratio(output, frequency, sample_rate, band)
+    except CircuitnnError:
+        return math.nan
 
 
 @dataclass(frozen=True)

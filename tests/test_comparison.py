@@ -81,7 +81,7 @@ def test_the_command_puts_the_best_first(runs: tuple[Path, Path], recording: Rec
         assert swept["amplitudes"][1][k] is None or swept["amplitudes"][1][k] < 1e-3
     # The device is simulated finely, the fit is not: it warps what lies high.
     assert 1e-3 < rows["circuit"]["spectral_difference"] < 1.0
-    assert rows["circuit"]["harmonic_difference"] == 0.0
+    assert rows["circuit"]["harmonic_difference"] < 0.01
     assert all(tone["ratio"] < -150.0 for tone in rows["circuit"]["aliasing"].values())
     curve = rows["circuit"]["transfer_curve"]
     ratios = np.array(curve["outputs"]) / np.array(curve["inputs"])

@@ -90,3 +90,10 @@ def test_the_aliases_of_a_cubic() -> None:
     (tone,) = aliasing(lambda x: x**3, RATE, 0.5, (9001,))
     assert tone.ratio == pytest.approx(20.0 * math.log10(1.0 / 3.0), abs=1e-6)
     assert tone.frequency == 9001
+
+
+def test_what_cannot_be_told_is_not_a_number() -> None:
+    """2000 Hz at 8 kHz: aliases on harmonics; 4186 Hz: beyond half the rate; and a model that is silent."""
+    simple, beyond = aliasing(polynomial, 8000, 0.5, (2000, 4186))
+    (silent,) = aliasing(np.zeros_like, 8000, 0.5, (1245,))
+    assert all(math.isnan(tone.ratio) and math.isnan(tone.audible) for tone in (simple, beyond, silent))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -138,7 +139,10 @@ def _probes(ordered: Sequence[Contender], other_rate: int | None) -> list[_Table
     rows = []
     for one in probed:
         assert one.probed is not None
-        cells = [_Cell(f"{tone.ratio:.1f} / {tone.audible:.1f}") for tone in one.probed.aliasing]
+        cells = [
+            _Cell("-" if math.isnan(tone.ratio) else f"{tone.ratio:.1f} / {tone.audible:.1f}")
+            for tone in one.probed.aliasing
+        ]
         if known:
             differences = (one.probed.spectral_difference, one.probed.harmonic_difference)
             cells += [_Cell(_number(value)) for value in differences]

@@ -31,8 +31,8 @@ Real = NDArray[np.float64]
 DAMPING, EASIER, HARDER, MOST_DAMPING = 1e-2, 0.2, 5.0, 1e8
 # Pre-emphasis 1 - 0.85 z^-1, as recurrent networks are trained with (Wright et al., DAFx-19).
 EMPHASIS = 0.85
-# An error that falls by less than this part in an iteration counts as no better.
-SLIGHT = 1e-4
+# An error that falls by less than this part in an iteration counts as no better, and after so many of these it ends.
+SLIGHT, IDLE = 1e-4, 5
 
 
 class LeastSquares:
@@ -55,7 +55,7 @@ class LeastSquares:
         self.network, self.pieces, self.judges, self.preset = network.double(), pieces, judges, preset
         self.errors: list[float] = []
         self.best: dict[str, Tensor] = {}
-        self.damping = DAMPING
+        self.damping, self.idle = DAMPING, 0
         heard = pieces.target[:, preset.warm_up :].double().numpy()
         # One over the energy of what is to be met, plain and emphasised.
         self.weights = tuple(1.0 / max(float(np.sum(part**2)), 1e-30) for part in (heard, _emphasised(heard)))
@@ -69,12 +69,12 @@ class LeastSquares:
             self._load(checkpoint)
         try:
             while len(self.errors) < self.preset.epochs:
-                moved = self._iterate()
+                self.idle = 0 if self._iterate() else self.idle + 1
                 self._judge()
                 if checkpoint is not None:
                     self._save(checkpoint)
                 since_best = len(self.errors) - 1 - self.errors.index(min(self.errors))
-                if not moved or since_best >= self.preset.patience:
+                if self.idle >= IDLE or since_best >= self.preset.patience:
                     return "no better for a while"
                 if self.preset.seconds is not None and time.monotonic() - began > self.preset.seconds:
                     return "out of time"
@@ -94,7 +94,7 @@ class LeastSquares:
                     biquad.b.mul_(gain)
 
     def _iterate(self) -> bool:
-        """One step -> whether it helped."""
+        """One step, if there is one that helps -> whether it helped noticeably."""
         normal, gradient, before = self._normal_equations()
         start = parameters_to_vector(self.network.parameters()).detach().clone()
         while self.damping < MOST_DAMPING:
@@ -107,6 +107,7 @@ class LeastSquares:
                 return after < (1.0 - SLIGHT) * before
             self.damping *= HARDER
         self._place(start)
+        self.damping = DAMPING
         return False
 
     def _place(self, values: Tensor) -> None:
@@ -149,7 +150,7 @@ class LeastSquares:
         self._progress(len(self.errors), error)
 
     def _save(self, path: Path) -> None:
-        state = {"of": self._of, "errors": self.errors, "best": self.best, "damping": self.damping}
+        state = {"of": self._of, "errors": self.errors, "best": self.best, "damping": self.damping, "idle": self.idle}
         buffer = io.BytesIO()
         torch.save(state | {"network": self.network.state_dict()}, buffer)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -159,6 +160,7 @@ class LeastSquares:
         state: dict[str, Any] = torch.load(path, weights_only=True)
         check_belongs(state["of"], self._of)
         self.errors, self.best, self.damping = list(state["errors"]), dict(state["best"]), float(state["damping"])
+        self.idle = int(state["idle"])
         self.network.load_state_dict(state["network"])
 
 
