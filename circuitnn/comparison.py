@@ -210,6 +210,15 @@ def of_rendering(name: str, output: Signal, recording: Recording) -> Contender:
     )
 
 
+def told_apart(contenders: Sequence[Contender], names: Sequence[str]) -> list[Contender]:
+    """Those of one name get the longer one in `names` instead, such as the path of their run."""
+    found = [one.name for one in contenders]
+    return [
+        replace(one, name=name) if found.count(one.name) > 1 else one
+        for one, name in zip(contenders, names, strict=True)
+    ]
+
+
 def as_data(contenders: Sequence[Contender]) -> list[dict[str, Any]]:
     """The table as plain data, the smallest ESR first."""
     return [_row(one) for one in best_first(contenders)]
