@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from circuitnn import CircuitModel, CircuitnnError, Recording, fit, parse_netlist
 from circuitnn.audio import write_wav
 from circuitnn.cli import main
-from circuitnn.comparison import METRICS, as_data, data_efficiency, of_rendering, of_run, stepped
+from circuitnn.comparison import METRICS, as_data, data_efficiency, of_rendering, of_run, stepped, told_apart
 from circuitnn.evaluation import evaluate
 from circuitnn.models.architectures import build_network
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
@@ -152,6 +152,11 @@ def test_a_circuit_is_judged_where_the_knobs_stand(tmp_path: Path, recording: Re
         assert of_run(tmp_path / "run", [at(position)]).metrics["esr"] < 1e-6
     with pytest.raises(CircuitnnError, match="knob gain: expected a position from 0 to 1, found the label 'a'"):
         of_run(tmp_path / "run", [replace(at(0.5), knobs={"gain": "a"})])
+
+
+def test_runs_of_one_name_are_told_apart(recording: Recording) -> None:
+    rows = [of_rendering(name, recording.wet, recording) for name in ("lstm", "stn", "lstm")]
+    assert [one.name for one in told_apart(rows, ["a/lstm", "a/stn", "b/lstm"])] == ["a/lstm", "stn", "b/lstm"]
 
 
 def test_a_rendering_of_another_length_is_told(recording: Recording) -> None:

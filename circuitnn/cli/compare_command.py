@@ -84,6 +84,7 @@ def compare(
         for k, run in enumerate(runs):
             update(k, f"evaluating {plain(str(run))}")
             contenders.append(comparison.of_run(run, recordings, other_rate, device))
+    contenders = comparison.told_apart(contenders, [str(run) for run in runs])
     for text in references:
         name, equals, file = text.partition("=")
         if not equals or len(recordings) != 1:
