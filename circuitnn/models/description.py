@@ -15,15 +15,18 @@ from circuitnn.models.a2_config import MAX_CHANNELS, MAX_DILATION, MAX_KERNEL, r
 from circuitnn.models.a2_wavenet import A2WaveNet
 from circuitnn.models.chain import Chain, read_circuit
 from circuitnn.models.circuit_model import CircuitModel
+from circuitnn.models.conv_lstm import ConvLstm
 from circuitnn.models.layer_chain import ACTIVATIONS, LAYER_KINDS, Layer, LayerChain
 from circuitnn.models.nam_wavenet import NamWaveNet, Stack
 from circuitnn.models.network import Network
 from circuitnn.models.recurrent import Cell, Recurrent
+from circuitnn.models.sequence_lstm import SequenceLstm
 from circuitnn.models.state_space_gru import StateSpaceGru
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
 from circuitnn.models.tcn import TemporalConvolutionalNetwork
 from circuitnn.models.wavenet import WaveNet
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
+from circuitnn.models.window_mlp import WindowMlp
 
 MAX_LAYERS, MAX_PARTS, MAX_KNOBS, MAX_TAPS = 1000, 20, 100, 2**20
 # Numbers that a network may have, and that its convolutions may remember: a hundred times those of the field's largest.
@@ -142,23 +145,23 @@ def _wiener_hammerstein(data: Document, knobs: Sequence[str]) -> Network:
     return WienerHammerstein((before, after), data.count("hidden", MAX_CHANNELS), knobs)
 
 
-def _chain(data: Document, knobs: Sequence[str]) -> Network:
-    entries = data.entries("parts")
-    if not 1 <= len(entries) <= MAX_PARTS:
-        raise data.error("parts", f"expected 1 to {MAX_PARTS} parts, found {len(entries)}")
-    chain = Chain(*map(_part, entries))
-    if set(chain.knob_names) != set(knobs):
-        raise data.error(
-            "parts", f"expected the knobs {', '.join(knobs) or 'none'}, found {', '.join(chain.knob_names)}"
-        )
-    return chain
+def _sequence_lstm(data: Document, knobs: Sequence[str]) -> Network:
+    window = data.count("window", MAX_TAPS)
+    return SequenceLstm(data.count("hidden_size", MAX_CHANNELS), window, data.count("outputs", window), knobs)
 
 
-def _part(data: Document) -> CircuitModel | Network:
-    if data.choice("kind", ("circuit", *KINDS)) == "circuit":
-        return read_circuit(data)
-    _, reader = KINDS[data.text("kind")]
-    return reader(data, knobs_in(data))
+def _conv_lstm(data: Document, knobs: Sequence[str]) -> Network:
+    strides = data.counts("strides", MAX_CHANNELS, 2)
+    if len(strides) != 2:
+        raise data.wrong("strides", "two of them")
+    return ConvLstm(
+        data.count("hidden_size", MAX_CHANNELS), data.count("channels", MAX_CHANNELS),
+        data.count("kernel_size", MAX_KERNEL), (strides[0], strides[1]), data.count("steps", MAX_LAYERS), knobs,
+    )  # fmt: skip
+
+
+def _window_mlp(data: Document, knobs: Sequence[str]) -> Network:
+    return WindowMlp(data.count("window", MAX_TAPS), data.counts("hidden", MAX_CHANNELS, MAX_LAYERS), knobs)
 
 
 def _layer_chain(data: Document, knobs: Sequence[str]) -> Network:
@@ -182,6 +185,25 @@ def _layer_chain(data: Document, knobs: Sequence[str]) -> Network:
     return LayerChain(layers, data.number("residual"), data.number("gain"), knobs)
 
 
+def _chain(data: Document, knobs: Sequence[str]) -> Network:
+    entries = data.entries("parts")
+    if not 1 <= len(entries) <= MAX_PARTS:
+        raise data.error("parts", f"expected 1 to {MAX_PARTS} parts, found {len(entries)}")
+    chain = Chain(*map(_part, entries))
+    if set(chain.knob_names) != set(knobs):
+        raise data.error(
+            "parts", f"expected the knobs {', '.join(knobs) or 'none'}, found {', '.join(chain.knob_names)}"
+        )
+    return chain
+
+
+def _part(data: Document) -> CircuitModel | Network:
+    if data.choice("kind", ("circuit", *KINDS)) == "circuit":
+        return read_circuit(data)
+    _, reader = KINDS[data.text("kind")]
+    return reader(data, knobs_in(data))
+
+
 KINDS: Mapping[str, tuple[type[Network], Reader]] = MappingProxyType(
     {
         "recurrent": (Recurrent, _recurrent),
@@ -192,6 +214,9 @@ KINDS: Mapping[str, tuple[type[Network], Reader]] = MappingProxyType(
         "state-trajectory-network": (StateTrajectoryNetwork, _state_trajectory_network),
         "state-space-gru": (StateSpaceGru, _state_space_gru),
         "wiener-hammerstein": (WienerHammerstein, _wiener_hammerstein),
+        "sequence-lstm": (SequenceLstm, _sequence_lstm),
+        "conv-lstm": (ConvLstm, _conv_lstm),
+        "window-mlp": (WindowMlp, _window_mlp),
         "layer-chain": (LayerChain, _layer_chain),
         "chain": (Chain, _chain),
     }
