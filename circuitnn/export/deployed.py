@@ -65,8 +65,8 @@ class Deployed:
         self.program: Program = program_of(subject)
         self.sample_rate = subject.sample_rate
         type_ = f"{self.program.name}::Processor" if precision is None else self.program.words[precision]
-        source = self.program.header.replace("#pragma once\n", "") + self.program.text("library.cpp", type=type_)
-        self.library = compile_library(source, self.program.wide)
+        words = {"included": self.program.included, "struct": self.program.struct, "type": type_}
+        self.library = compile_library(self.program.text("library.cpp", **words), self.program.wide)
         for name in ("memory_size", "memory_alignment", "latency", "begin", "play"):
             getattr(self.library, name).restype = ctypes.c_int64
         self.latency = int(self.library.latency())

@@ -8,7 +8,7 @@ namespace circuitnn {
 
 // Vectors of sums that are kept in registers at a time.
 #if defined(__AVX512F__)
-constexpr int tile_rows = 24;
+constexpr int tile_rows = 16;
 #elif defined(__AVX__) || defined(__aarch64__)
 constexpr int tile_rows = 6;
 #else
@@ -29,7 +29,7 @@ class Columns {
                 for (auto& column : entry) column[g * each * width<Real> + row] += Real(weights.take()) * factor[g];
     }
 
-    // sum[parts] += the product with x[inputs]. With `back` from the last column to the first: a matrix that is larger
+    // sum[parts] += the product with x[inputs]. With `back` from the last numbers to the first: a matrix that is larger
     // than the nearest cache is read to and fro, and what was read last is still there.
     CIRCUITNN_INLINE void add(const Real* x, Wide<Real>* sum, bool back = false) const { tiles<0, parts>(x, sum, back); }
     // The same of one column.
@@ -44,8 +44,9 @@ class Columns {
     CIRCUITNN_INLINE void tiles(const Real* x, Wide<Real>* sum, bool back) const {
         if constexpr (count > tile_rows) {
             constexpr int half = count / 2;
-            tiles<first, half>(x, sum, back);
+            if (!back) tiles<first, half>(x, sum, back);
             tiles<first + half, count - half>(x, sum + half, back);
+            if (back) tiles<first, half>(x, sum, back);
         } else {
             tile<first, count>(x, sum, back);
         }
@@ -105,10 +106,9 @@ class Lstm {
     // weight_ih, weight_hh, bias_ih, bias_hh.
     template <class Source>
     void load(Source& weights) {
-        constexpr Real factor[] = {1, 1, 2, 1}, first[] = {1, 1, 2}, last[] = {1};
+        constexpr Real factor[] = {1, 1, 2, 1};
         input.load(weights, factor);
-        before.load(weights, first);
-        out.load(weights, last);
+        recurrent.load(weights, factor);
         bias.load(weights, factor);
         bias.load(weights, factor);
     }
@@ -116,15 +116,13 @@ class Lstm {
     CIRCUITNN_INLINE void start(Wide<Real>* sum) const { bias.start(sum); }
     CIRCUITNN_INLINE void add(int k, Real x, Wide<Real>* sum) const { input.add_column(k, x, sum); }
     CIRCUITNN_INLINE void step(Wide<Real>* sum, State& state) const {
-        before.add(state.h, sum, state.back);
+        recurrent.add(state.h, sum, state.back);
         Wide<Real> c[each];
         for (int v = 0; v < each; ++v) {
             const Wide<Real> kept = gate(sum[each + v]) * circuitnn::load(state.c + v * width<Real>);
             c[v] = kept + gated(sum[v], sum[2 * each + v]);
             store(state.c + v * width<Real>, c[v]);
         }
-        // The last gate is for what waits for these.
-        out.add(state.h, sum + 3 * each, state.back);
         for (int v = 0; v < each; ++v)
             store(state.h + v * width<Real>, gated<Wide<Real>>(sum[3 * each + v], c[v] + c[v]));
         state.back = !state.back;
@@ -132,8 +130,7 @@ class Lstm {
 
   private:
     Columns<Real, inputs, size, 4> input;
-    Columns<Real, size, size, 3> before;
-    Columns<Real, size, size> out;
+    Columns<Real, size, size, 4> recurrent;
     Biases<Real, size, 4> bias;
 };
 
@@ -150,46 +147,33 @@ class Gru {
     // weight_ih, weight_hh, bias_ih, bias_hh.
     template <class Source>
     void load(Source& weights) {
-        constexpr Real factor[] = {1, 1, 2}, one[] = {1}, two[] = {2};
+        constexpr Real factor[] = {1, 1, 2};
         input.load(weights, factor);
-        reset.load(weights, one);
-        keep.load(weights, one);
-        make.load(weights, two);
-        bias.load(weights, factor);
-        reset_bias.load(weights, one);
-        keep_bias.load(weights, one);
-        make_bias.load(weights, two);
+        recurrent.load(weights, factor);
+        input_bias.load(weights, factor);
+        recurrent_bias.load(weights, factor);
     }
-    CIRCUITNN_INLINE void start(Wide<Real>* sum) const {
-        bias.start(sum);
-        Wide<Real> more[2 * each];
-        reset_bias.start(more);
-        keep_bias.start(more + each);
-        for (int v = 0; v < 2 * each; ++v) sum[v] += more[v];
-    }
+    CIRCUITNN_INLINE void start(Wide<Real>* sum) const { input_bias.start(sum); }
     CIRCUITNN_INLINE void add(int k, Real x, Wide<Real>* sum) const { input.add_column(k, x, sum); }
     // n = tanh(.. + r (..)), h = (1 - z) n + z h over one denominator.
     CIRCUITNN_INLINE void step(Wide<Real>* sum, State& state) const {
-        Wide<Real> made[each];
-        make_bias.start(made);
-        reset.add(state.h, sum, state.back);
-        make.add(state.h, made, state.back);
-        for (int v = 0; v < each; ++v)
-            made[v] = bounded_growth<Wide<Real>>(sum[2 * each + v] + gate(sum[v]) * made[v]);
-        keep.add(state.h, sum + each, state.back);
+        Wide<Real> own[parts];
+        recurrent_bias.start(own);
+        for (int v = 0; v < 2 * each; ++v) own[v] += sum[v];
+        recurrent.add(state.h, own, state.back);
         for (int v = 0; v < each; ++v) {
-            const Wide<Real> z = bounded_growth(sum[each + v]), below = made[v] + Real(2);
-            const Wide<Real> before = (z + Real(1)) * circuitnn::load(state.h + v * width<Real>);
-            store<Real>(state.h + v * width<Real>, (made[v] + before * below) / (below * (z + Real(2))));
+            const Wide<Real> r = gate(own[v]), z = bounded_growth(own[each + v]);
+            const Wide<Real> n = bounded_growth<Wide<Real>>(sum[2 * each + v] + r * own[2 * each + v]);
+            const Wide<Real> below = n + Real(2), kept = (z + Real(1)) * circuitnn::load(state.h + v * width<Real>);
+            store<Real>(state.h + v * width<Real>, (n + kept * below) / (below * (z + Real(2))));
         }
         state.back = !state.back;
     }
 
   private:
     Columns<Real, inputs, size, 3> input;
-    Columns<Real, size, size> reset, keep, make;
-    Biases<Real, size, 3> bias;
-    Biases<Real, size> reset_bias, keep_bias, make_bias;
+    Columns<Real, size, size, 3> recurrent;
+    Biases<Real, size, 3> input_bias, recurrent_bias;
 };
 
 // a . b of padded numbers.

@@ -65,7 +65,7 @@ struct Layers<channels, dilation, later...> {
         convolution.forward(x, both);
 #pragma omp simd
         for (int c = 0; c < channels; ++c)
-            z[c] = circuitnn::hyperbolic_tangent(both[c]) * circuitnn::gate_of_half(0.5f * both[channels + c]);
+            z[c] = circuitnn::hyperbolic_tangent(both[c]) * circuitnn::gate(both[channels + c]);
 #pragma omp simd reduction(+ : y)
         for (int c = 0; c < channels; ++c) y += output[c] * z[c];
         residual.forward(z, more);

@@ -41,7 +41,12 @@ Signal = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Play = Callable[[Signal], Signal]
 
 REFERENCE = """#include "algorithm_1.hpp"
-@header@
+@included@
+namespace {
+namespace speed {
+@struct@
+}
+}
 static circuitnn::Weights weights(speed::Network::weights);
 static algorithm_1::Network<@sizes@> network(weights);
 extern "C" void process(const double* in, double* out, int64_t count) { network.process(in, out, count); }
@@ -67,8 +72,8 @@ def of_algorithm_1(network: WaveNet, deployed: Deployed, folder: Path) -> Play:
     """Its weights in the same order, and sums in any order, as the paper's library takes them."""
     dilations = [layer.dilation[0] for layer in network.convolutions if isinstance(layer, nn.Conv1d)]
     sizes = ", ".join(map(str, [network.input.out_channels, *dilations]))
-    header = deployed.program.header.replace("#pragma once\n", "")
-    (folder / "reference.cpp").write_text(REFERENCE.replace("@header@", header).replace("@sizes@", sizes))
+    source = REFERENCE.replace("@sizes@", sizes).replace("@included@", deployed.program.included)
+    (folder / "reference.cpp").write_text(source.replace("@struct@", deployed.program.struct))
     flags = [*FLAGS, *WIDE, "-fopenmp-simd", f"-I{HEADERS}", f"-I{Path(__file__).parent}"]
     run_compiler([*flags, str(folder / "reference.cpp"), "-o", str(folder / "reference.so")])
     library = ctypes.CDLL(str(folder / "reference.so"))

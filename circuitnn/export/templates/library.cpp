@@ -1,12 +1,19 @@
 // The @what@ as a library that Python calls. Memory is the caller's.
 #include <stddef.h>
 
+@included@
 struct Place {
     void* at;
 };
 inline void* operator new(size_t, Place place) { return place.at; }
 
+// Without a name outside: a process may load many of these.
+namespace {
+namespace @name@ {
+@struct@
+}
 using Processor = @type@;
+}  // namespace
 
 extern "C" {
 int64_t memory_size() { return sizeof(Processor); }

@@ -1,4 +1,4 @@
-"""A circuit as a generated header: its device laws and its equations, as the run-time headers want them."""
+"""What a generated header says of a circuit: its device laws and its equations, as the run-time headers want them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from circuitnn.mna import DIFFERENTIATED, RECIPROCAL, UNITY
 _OVERSAMPLING = (1, 2, 4, 8)
 
 
-def circuit_header(subject: Subject) -> str:
-    """The generated header's body: the device laws and a struct called Circuit. Raises CircuitnnError."""
+def circuit_struct(subject: Subject) -> str:
+    """The device laws and a struct called Circuit, for the header processor.hpp. Raises CircuitnnError."""
     if subject.oversample not in _OVERSAMPLING:
         raise CircuitnnError(
             f"oversample {subject.oversample} is not one of {', '.join(map(str, _OVERSAMPLING))}",
@@ -77,19 +77,13 @@ def circuit_header(subject: Subject) -> str:
         "\n" + _setter(numbers, equations),
     ]  # fmt: skip
     body = "\n".join(f"    {line}" if line else "" for section in sections for line in section.split("\n"))
-    return f"""#include "processor.hpp"
-
-namespace @name@ {{
-
-{chr(10).join(law_source(law, differentiated=False) for law in laws.values())}
+    return f"""{chr(10).join(law_source(law, differentiated=False) for law in laws.values())}
 struct Circuit {{
 {body}
 }};
 
 // In double precision, with the oversampling that it was fitted with.
 using Processor = circuitnn::Processor<Circuit, Circuit::oversampling, double>;
-
-}}  // namespace @name@
 """
 
 

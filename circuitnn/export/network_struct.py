@@ -1,4 +1,4 @@
-"""A network as a generated header: the type that it is in the run-time headers, and its numbers."""
+"""What a generated header says of a network: the type that it is in the run-time headers, and its numbers."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ class Typed:
     shapes: Sequence[tuple[str, str]] = ()
 
 
-def network_header(subject: NetworkSubject) -> str:
-    """The generated header's body: a struct called Network. Raises CircuitnnError for one that has no type there."""
+def network_struct(subject: NetworkSubject) -> tuple[str, str]:
+    """A struct called Network, and the run-time header that it needs beside network.hpp. Raises CircuitnnError for a
+    network that has no type there."""
     typed = _typed(subject.network)
     knobs = [f'{{"{_safe(name)}", {subject.positions.get(name, 0.5)!r}, true}}' for name in subject.network.knob_names]
     weights = _numbers(typed.weights)
@@ -53,20 +54,14 @@ def network_header(subject: NetworkSubject) -> str:
         table(*weights),
     ]
     body = "\n".join(f"    {line}" if line else "" for section in lines for line in section.split("\n"))
-    return f"""#include "network.hpp"
-#include "{typed.header}"
-
-namespace @name@ {{
-
-struct Network {{
+    struct = f"""struct Network {{
 {body}
 }};
 
 // In single precision.
 using Processor = circuitnn::NetworkProcessor<Network, float>;
-
-}}  // namespace @name@
 """
+    return struct, typed.header
 
 
 def _numbers(weights: Sequence[Tensor | float]) -> tuple[str, str, list[str]]:
