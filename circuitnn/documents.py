@@ -71,7 +71,10 @@ class Document:
 
     def wrong(self, key: str, expected: str) -> CircuitnnError:
         """The error for an entry that is not what it should be."""
-        found = json.dumps(self.value[key])[:60] if key in self.value else "nothing"
+        try:
+            found = json.dumps(self.value[key])[:60] if key in self.value else "nothing"
+        except RecursionError:
+            found = "lists in lists without end"
         return self.error(key, f"expected {expected}, found {found}")
 
     def error(self, key: str, message: str) -> CircuitnnError:

@@ -17,7 +17,8 @@ import torch
 from circuitnn.errors import CircuitError, CircuitnnError
 from circuitnn.export import export, export_subject
 from circuitnn.export.lv2 import BINARY
-from circuitnn.export.subject import Subject
+from circuitnn.export.subject import NetworkSubject, Subject
+from circuitnn.models.architectures import build_network
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import parse_netlist, read_netlist
 
@@ -200,3 +201,28 @@ def test_hosts_play_it(bundle: Path, tmp_path: Path) -> None:
     assert rate == RATE
     # What lv2apply writes has 24 bits or more.
     assert np.abs(found[: len(signal)] - expected).max() < 1e-6
+
+
+def test_a_network_is_a_plugin_too(tmp_path: Path) -> None:
+    """Also in memory that is aligned to nothing wide; knobs may be called anything."""
+    torch.manual_seed(0)
+    network = build_network("lstm-32", ("input trim", "enabled")).eval()
+    folder = tmp_path / "net.lv2"
+    export_subject(NetworkSubject("net", network, RATE, 'my "net"'), "lv2", folder)
+    signal = tone(3000)
+    with torch.no_grad():
+        knobs = {"input trim": 0.25, "enabled": 0.75}
+        expected = network(torch.as_tensor(signal)[None, :, None], knobs=knobs)[0][0, :, 0].double().numpy()
+    for _ in range(3):
+        host = Host(folder / f"net{BINARY}", 2)
+        host.controls[KNOBS : KNOBS + 2] = 0.25, 0.75
+        assert np.abs(host.run(signal) - expected).max() < 2e-6 * np.abs(expected).max()
+        assert host.controls[LATENCY] == 0.0
+        host.descriptor.cleanup(host.plugin)
+    schemas = [path for path in SCHEMAS.rglob("*.ttl") if "eg-" not in str(path)]
+    printed = tool("sord_validate", *schemas, *folder.glob("*.ttl"), folder=tmp_path)
+    assert "0 errors" in printed
+    assert "warning" not in printed
+    printed = tool("lv2info", "urn:circuitnn:net", folder=tmp_path)
+    for text in ("input_trim_knob", "enabled_knob", 'my "net"'):
+        assert text in printed

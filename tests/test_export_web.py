@@ -18,7 +18,8 @@ import torch
 from circuitnn.circuit import Circuit
 from circuitnn.errors import CompilerError
 from circuitnn.export import export_subject
-from circuitnn.export.subject import Subject
+from circuitnn.export.subject import NetworkSubject, Subject
+from circuitnn.models.architectures import build_network
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import parse_netlist, read_netlist
 
@@ -124,6 +125,25 @@ def test_the_page_plays_what_python_plays(page: Path, tmp_path: Path) -> None:
         y = model(torch.as_tensor(LEVEL * 1e-4 * np.sin(2 * np.pi * 1500.0 / RATE * n))[None, :, None])[0][0, -4800:, 0]
     gain = GAIN * np.abs(np.sum(y.numpy() * np.exp(-2j * np.pi * 1500.0 / RATE * n[-4800:]))) / 2400.0 / 1e-4
     assert found["response"][512] == pytest.approx(20.0 * np.log10(gain), abs=0.05)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="chromium is not installed")
+def test_a_network_plays_in_a_page_too(tmp_path: Path) -> None:
+    pytest.importorskip("ziglang")
+    torch.manual_seed(0)
+    network = build_network("wavenet-2", ("drive",)).eval()
+    export_subject(NetworkSubject("net", network, RATE), "web", tmp_path / "net.html")
+    found = answer(tmp_path / "net.html", tmp_path)
+    assert "failed" not in found, found["failed"]
+    assert found["errors"] == []
+    samples = torch.tensor(0.5 * np.sin(0.06 * np.arange(4800)), dtype=torch.float32)[None, :, None]
+    for key, drive in (("still", 0.5), ("turned", 0.9)):
+        with torch.no_grad():
+            expected = network(samples, knobs={"drive": drive})[0][0, :, 0].numpy()
+        assert np.abs(np.array(found[key]) - expected).max() < 2e-6 * np.abs(expected).max()
+    # Without latency.
+    assert np.abs(np.array(found["bypassed"]) - samples[0, :, 0].numpy()).max() < 1e-6
+    assert np.isfinite(found["response"]).all()
 
 
 def test_a_page_loads_nothing_from_elsewhere(page: Path) -> None:

@@ -7,6 +7,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -343,12 +344,22 @@ def test_other_files_are_told_apart(tmp_path: Path) -> None:
     assert type(read_model(tmp_path / "rc.json")).__name__ == "CircuitModel"
     with pytest.raises(CircuitnnError, match="a circuit cannot be written as nam, which holds networks"):
         export(tmp_path / "rc.json", "nam", tmp_path / "rc.nam")
-    with pytest.raises(CircuitnnError, match="expected a circuit, found a network"):
+    with pytest.raises(CircuitnnError, match="a network has no netlist"):
         export(saved("lstm"), "spice", tmp_path / "lstm.cir")
     with pytest.raises(CircuitnnError, match="not a file of a network that is known here"):
         read_network(written({"hello": "world"}, tmp_path / "file.json"))
     with pytest.raises(CircuitnnError, match="cannot be read"):
         read_network(tmp_path / "missing.nam")
+
+
+@pytest.mark.parametrize("depth", [*range(700, 1000, 20), 100_000])
+def test_lists_in_lists_without_end_are_refused(depth: int, tmp_path: Path) -> None:
+    """Deeper than Python reads, and just less deep than that."""
+    lists = "[" * depth + "]" * depth
+    for text in (f'{{"architecture": "LSTM", "version": {lists}}}', f'{{"layers": {lists}, "in_shape": [1]}}', lists):
+        (tmp_path / "file.json").write_text(text)
+        with pytest.raises(CircuitnnError, match=r"file\.json: "):
+            read_network(tmp_path / "file.json")
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -393,7 +404,7 @@ def test_damaged_files_are_refused_in_words(
         for key in path:
             parent = parent[key]
         if data.draw(st.booleans()):
-            parent[last] = data.draw(st.sampled_from(JUNK))
+            parent[last] = deepcopy(data.draw(st.sampled_from(JUNK)))
         else:
             del parent[last]
     file = written(changed, tmp_path_factory.getbasetemp() / "damaged.json")

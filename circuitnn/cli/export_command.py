@@ -12,6 +12,7 @@ from circuitnn.cli.console import about, note, plain
 from circuitnn.cli.settings import apply_settings, nonzero, set_option
 from circuitnn.errors import CircuitnnError
 from circuitnn.export import NETWORK_FILES, TARGETS, export_subject, write_network
+from circuitnn.export.subject import NetworkSubject, Subject
 from circuitnn.values import literal_values
 
 
@@ -60,19 +61,43 @@ def export(
         click.echo(plain(f"{out}: {TARGETS[target]}"))
         return
     subject = subject_of(source)
-    for text in subject.circuit.notes:
-        note(text)
-    circuit, fixed = apply_settings(subject.circuit, settings)
-    subject = replace(
-        subject,
-        circuit=circuit,
-        values={**subject.values, **{name: literal_values(circuit)[name] for name in fixed}},
-        intervals={name: ends for name, ends in subject.intervals.items() if name not in fixed},
-        sample_rate=sample_rate or subject.sample_rate,
-        oversample=oversample or subject.oversample,
-        input_level=input_level or subject.input_level,
-        output_gain=output_gain or subject.output_gain,
-    )
+    if isinstance(subject, NetworkSubject):
+        options = {"--sample-rate": sample_rate, "--oversample": oversample}
+        options |= {"--input-level": input_level, "--output-gain": output_gain}
+        for option, value in options.items():
+            if value is not None:
+                raise CircuitnnError(f"{option} is for circuits", "a network runs as it was trained")
+        changed: Subject | NetworkSubject = replace(subject, positions=_positions(subject, settings))
+    else:
+        for text in subject.circuit.notes:
+            note(text)
+        circuit, fixed = apply_settings(subject.circuit, settings)
+        changed = replace(
+            subject,
+            circuit=circuit,
+            values={**subject.values, **{name: literal_values(circuit)[name] for name in fixed}},
+            intervals={name: ends for name, ends in subject.intervals.items() if name not in fixed},
+            sample_rate=sample_rate or subject.sample_rate,
+            oversample=oversample or subject.oversample,
+            input_level=input_level or subject.input_level,
+            output_gain=output_gain or subject.output_gain,
+        )
     with about(source):
-        export_subject(subject, target, out)
+        export_subject(changed, target, out)
     click.echo(plain(f"{out}: {TARGETS[target]}"))
+
+
+def _positions(subject: NetworkSubject, settings: Sequence[str]) -> dict[str, float]:
+    """Where `--set` puts the knobs of a network. Raises CircuitnnError."""
+    known, found = subject.network.knob_names, dict(subject.positions)
+    for text in settings:
+        name, _, number = text.partition("=")
+        if name not in known:
+            raise CircuitnnError(f"there is no knob {name!r}", f"knobs: {', '.join(known) or 'none'}")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            found[name] = -1.0
+        if not 0.0 <= found[name] <= 1.0:
+            raise CircuitnnError(f"--set {text}: expected a position from 0 to 1, found {number!r}")
+    return found

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--recordings", "session_file", type=click.Path(path_type=Path), help="A session file instead of files.")
 @click.option("--preset", "preset_name", type=click.Choice(["quick", "full"]), default="quick", show_default=True)
 @click.option("--epochs", type=click.IntRange(1, 1_000_000), help="At most so many.  [default: the preset's]")
+@click.option("--seconds", type=click.FloatRange(0.0, min_open=True), help="Use the first so many of the recordings.")
 @click.option(
     "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Equal seeds, equal networks."
 )
@@ -42,6 +43,7 @@ def train(
     session_file: Path | None,
     preset_name: str,
     epochs: int | None,
+    seconds: float | None,
     seed: int,
     device: str,
     resume: bool,
@@ -81,8 +83,8 @@ def train(
     preset = preset if epochs is None else replace(preset, epochs=epochs)
     with progress(preset.epochs) as update:
         trained = train_network(
-            begin, session.recordings, held_out=session.held_out, preset=preset, seed=seed, device=device,
-            progress=lambda epoch, error: update(epoch, f"epoch {epoch}: ESR {error:.4g}"),
+            begin, session.recordings, held_out=session.held_out, seconds=seconds, preset=preset, seed=seed,
+            device=device, progress=lambda epoch, error: update(epoch, f"epoch {epoch}: ESR {error:.4g}"),
             checkpoint=state, resume=resume,
         )  # fmt: skip
     save_network(

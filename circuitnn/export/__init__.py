@@ -1,16 +1,18 @@
-"""A circuit, as it was drawn or fitted, in forms that other programs take: one target a file."""
+"""A circuit, as it was drawn or fitted, or a network, in forms that other programs take: one target a file."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from circuitnn.errors import CircuitnnError
 
 if TYPE_CHECKING:
     from circuitnn.export.sources import Source
-    from circuitnn.export.subject import Subject
+    from circuitnn.export.subject import NetworkSubject, Subject
     from circuitnn.formats import SavedNetwork
 
 __all__ = ["NETWORK_FILES", "TARGETS", "export", "export_subject", "write_network"]
@@ -21,7 +23,7 @@ TARGETS = {
     "spice": "the netlist with the fitted values, and what they were",
     "cpp": "a folder of C++17 without dependencies, with a program that plays WAV files",
     "lv2": "a plugin bundle for LV2 hosts",
-    "web": "a page that plays the circuit in a browser",
+    "web": "a page that plays in a browser",
     "nam": "a model for Neural Amp Modeler",
     "aidax": "a model for AIDA-X",
     "rtneural": "a model for RTNeural, in JSON",
@@ -32,8 +34,8 @@ NETWORK_FILES = ("json", "nam", "aidax", "rtneural", "simplernn")
 
 
 def export(source: Source, to: str, path: str | os.PathLike[str]) -> None:
-    """Write a circuit to `path` as "json", "spice", "cpp", "lv2" or "web", or a network as "json", "nam", "aidax",
-    "rtneural" or "simplernn".
+    """Write a circuit to `path` as "json", "spice", "cpp", "lv2" or "web", or a network as "json", "cpp", "lv2", "web",
+    "nam", "aidax", "rtneural" or "simplernn".
 
     source: a run directory, a netlist, a model file or another engine's file of a network; a CircuitModel at its
     present values; what `fit` returned; a network, or what `formats.read_network` returned. A file or folder that an
@@ -55,18 +57,18 @@ def write_network(saved: SavedNetwork, to: str, path: str | os.PathLike[str]) ->
     WRITERS[to](saved, Path(path))
 
 
-def export_subject(subject: Subject, to: str, path: str | os.PathLike[str]) -> None:
+def export_subject(subject: Subject | NetworkSubject, to: str, path: str | os.PathLike[str]) -> None:
     """As `export`, of a subject whose settings were changed."""
     path = Path(path)
     match to:
         case "json":
             from circuitnn.export.model_file import write_model_file
 
-            write_model_file(subject, path)
+            write_model_file(_circuit(subject, to), path)
         case "spice":
             from circuitnn.export.spice import write_spice
 
-            write_spice(subject, path)
+            write_spice(_circuit(subject, to), path)
         case "cpp":
             from circuitnn.export.cpp import write_cpp
 
@@ -86,3 +88,21 @@ def export_subject(subject: Subject, to: str, path: str | os.PathLike[str]) -> N
             )
         case _:
             raise CircuitnnError(f"there is no export to {to!r}", f"targets: {', '.join(TARGETS)}")
+
+
+def _circuit(subject: Subject | NetworkSubject, to: str) -> Subject:
+    from circuitnn.export.subject import NetworkSubject
+
+    if isinstance(subject, NetworkSubject):
+        raise CircuitnnError(f"a network has no netlist, which {to} is made of", "targets of networks: cpp, lv2, web")
+    return subject
+
+
+class _Export(ModuleType):
+    """Importing anything from this package makes `circuitnn.export` the package, where it was the function."""
+
+    def __call__(self, source: Source, to: str, path: str | os.PathLike[str]) -> None:
+        export(source, to, path)
+
+
+sys.modules[__name__].__class__ = _Export

@@ -6,14 +6,12 @@ import json
 import sys
 from pathlib import Path
 
-from circuitnn.circuit import Circuit
 from circuitnn.errors import CircuitnnError
-from circuitnn.export.cpp import TEMPLATES, circuit_header, runtime_headers
-from circuitnn.export.equations import positions
+from circuitnn.export.cpp import write_headers
 from circuitnn.export.folders import check_export_folder, place_export_folder
-from circuitnn.export.naming import identifier
-from circuitnn.export.subject import Subject, one_signal
-from circuitnn.runtime.compiler import FLAGS, run_compiler
+from circuitnn.export.program import Program, program_of
+from circuitnn.export.subject import NetworkSubject, Subject
+from circuitnn.runtime.compiler import FLAGS, WIDE, run_compiler
 
 SUFFIX = ".lv2"
 BINARY = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
@@ -22,30 +20,27 @@ _SYMBOLS = ("in", "out", "enabled", "input_trim", "output_trim", "latency")
 _TRIM = 24
 
 
-def write_lv2(subject: Subject, folder: Path) -> None:
+def write_lv2(subject: Subject | NetworkSubject, folder: Path) -> None:
     """Write the bundle; hosts look for folders called NAME.lv2.
 
     Raises CircuitnnError, CompilerError, and OutputError if it cannot be written.
     """
     if folder.suffix != SUFFIX:
         raise CircuitnnError(f"{folder}: hosts look for plugins in folders called NAME{SUFFIX}", f"{folder}{SUFFIX}")
-    one_signal(subject.circuit)
+    program = program_of(subject)
+    program.require_one_signal()
     check_export_folder(folder)
-    name, header = identifier(subject.name), circuit_header(subject)
-    uri = f"urn:circuitnn:{name}"
-    plugin = (TEMPLATES / "plugin.cpp").read_text().replace("@name@", name).replace("@uri@", uri)
+    uri = f"urn:circuitnn:{program.name}"
 
     def fill(built: Path) -> None:
         source = built / "source"
         source.mkdir()
-        for runtime in runtime_headers():
-            (source / runtime.name).write_text(runtime.read_text())
-        (source / f"{name}.hpp").write_text(header, encoding="utf-8")
-        (source / "plugin.cpp").write_text(plugin)
-        (built / "manifest.ttl").write_text(_manifest(uri, name), encoding="utf-8")
-        (built / "plugin.ttl").write_text(_description(uri, subject), encoding="utf-8")
-        flags = (*FLAGS, "-fvisibility=hidden")
-        run_compiler([*flags, str(source / "plugin.cpp"), "-o", str(built / f"{name}{BINARY}")])
+        write_headers(program, source)
+        (source / "plugin.cpp").write_text(program.text("plugin.cpp", uri=uri), encoding="utf-8")
+        (built / "manifest.ttl").write_text(_manifest(uri, program.name), encoding="utf-8")
+        (built / "plugin.ttl").write_text(_description(uri, program), encoding="utf-8")
+        flags = (*FLAGS, *(WIDE if program.wide else ()), "-fvisibility=hidden")
+        run_compiler([*flags, str(source / "plugin.cpp"), "-o", str(built / f"{program.name}{BINARY}")])
 
     place_export_folder(folder, fill)
 
@@ -61,8 +56,7 @@ def _manifest(uri: str, name: str) -> str:
 """
 
 
-def _description(uri: str, subject: Subject) -> str:
-    circuit = subject.circuit
+def _description(uri: str, program: Program) -> str:
     ports = [
         _port("AudioPort", "InputPort", "in", "Input"),
         _port("AudioPort", "OutputPort", "out", "Output"),
@@ -75,7 +69,7 @@ def _description(uri: str, subject: Subject) -> str:
             "lv2:designation lv2:latency", "lv2:portProperty lv2:reportsLatency , lv2:integer",
             "units:unit units:frame",
         )),
-        *_knobs(circuit),
+        *_knobs(program),
     ]  # fmt: skip
     listed = " ,\n".join(port.replace("@index@", str(k)) for k, port in enumerate(ports))
     return f"""@prefix doap: <http://usefulinc.com/ns/doap#> .
@@ -84,7 +78,7 @@ def _description(uri: str, subject: Subject) -> str:
 
 <{uri}>
     a lv2:Plugin , lv2:SimulatorPlugin ;
-    doap:name {_text(circuit.title or subject.name)} ;
+    doap:name {_text(program.title)} ;
     lv2:minorVersion 0 ;
     lv2:microVersion 1 ;
     lv2:optionalFeature lv2:hardRTCapable ;
@@ -93,12 +87,16 @@ def _description(uri: str, subject: Subject) -> str:
 """
 
 
-def _knobs(circuit: Circuit) -> list[str]:
-    at = positions(circuit)
+def _knobs(program: Program) -> list[str]:
     return [
-        _port("ControlPort", "InputPort", f"{name}_knob" if name in _SYMBOLS else name, name, (0, 1, at[name]))
-        for name in (knob.name for knob in circuit.knobs)
+        _port("ControlPort", "InputPort", _symbol(name), name, (0, 1, position))
+        for name, position in program.knobs.items()
     ]
+
+
+def _symbol(name: str) -> str:
+    letters = "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
+    return f"{letters}_knob" if letters in _SYMBOLS or not letters[:1].isalpha() else letters
 
 
 def _port(

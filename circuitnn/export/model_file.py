@@ -154,6 +154,7 @@ def read_model(path: str | os.PathLike[str]) -> CircuitModel | Network:
     if saved is not None:
         return saved.network
     subject = subject_of(path)
+    assert isinstance(subject, Subject)
     return CircuitModel(subject.circuit, subject.sample_rate, subject.oversample, scheme=subject.scheme)
 
 

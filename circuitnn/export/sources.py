@@ -1,4 +1,4 @@
-"""Where a subject comes from: a run directory, a netlist, a model file, a model or a fit."""
+"""Where a subject comes from: a run directory, a netlist, a model file, a model, a fit or a network."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from circuitnn.circuit import Circuit
-from circuitnn.errors import CircuitnnError
-from circuitnn.export import NETWORK_FILES
 from circuitnn.export.model_file import read_model_file
-from circuitnn.export.subject import Subject
+from circuitnn.export.subject import NetworkSubject, Subject
 from circuitnn.learnables import coordinates
 from circuitnn.netlist import format_netlist, parse_netlist, read_netlist
 
@@ -35,17 +33,15 @@ def network_of(source: Source) -> SavedNetwork | None:
     if isinstance(source, SavedNetwork):
         return source
     if isinstance(source, Network):
-        return SavedNetwork(source, type(source).__name__)
+        return SavedNetwork(source, "network")
     return network_at(source) if isinstance(source, str | os.PathLike) else None
 
 
-def subject_of(source: Source) -> Subject:
-    """The subject that a run directory, a netlist, a model file, a model or a fit is. Raises CircuitnnError."""
-    from circuitnn.formats import SavedNetwork
-    from circuitnn.models.network import Network
-
-    if isinstance(source, Network | SavedNetwork) or network_of(source) is not None:
-        raise CircuitnnError("expected a circuit, found a network", f"formats for it: {', '.join(NETWORK_FILES)}")
+def subject_of(source: Source) -> Subject | NetworkSubject:
+    """A run directory, a netlist, a model file, a model, a fit or a network as a subject. Raises CircuitnnError."""
+    saved = network_of(source)
+    if saved is not None:
+        return _of_network(saved, Path(source) if isinstance(source, str | os.PathLike) else None)
     if not isinstance(source, str | os.PathLike):
         return _of_object(source)
     path = Path(source)
@@ -56,14 +52,24 @@ def subject_of(source: Source) -> Subject:
     return Subject(path.stem, read_netlist(path))
 
 
-def _of_object(source: CircuitModel | FitResult) -> Subject:
+def _of_network(saved: SavedNetwork, path: Path | None) -> NetworkSubject:
+    """path: where it was read; its name is the network's."""
+    name = saved.name if path is None else path.absolute().name if path.is_dir() else path.stem
+    title = saved.name if path is None else f"{name}: {saved.name}"
+    subject = NetworkSubject(name, saved.network, title=title)
+    return subject if saved.sample_rate is None else replace(subject, sample_rate=saved.sample_rate)
+
+
+def _of_object(source: object) -> Subject:
     from circuitnn.fitting.result import FitResult
+    from circuitnn.models.circuit_model import CircuitModel
 
     if isinstance(source, FitResult):
         gains = [recording.gain for recording in source.recordings]
         start = Subject(_name(source.circuit), source.fitted_circuit, source.sample_rate, source.oversample)
         start = replace(start, input_level=source.input_level, output_gain=sum(gains) / len(gains))
         return _of_fit(start, source.values, source.stderr)
+    assert isinstance(source, CircuitModel)
     learned = {name: float(value) for name, value in source.learned(source.free.detach()).items()}
     knobs = tuple(replace(knob, taper=source.tapers[knob.name]) for knob in source.circuit.knobs)
     circuit = with_values(replace(source.circuit, knobs=knobs), learned)

@@ -1,4 +1,4 @@
-"""What is exported: a circuit with its values, the settings that it runs with, and where it came from."""
+"""What is exported: a circuit with its values, or a network, the settings that it runs with, and where it came from."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from circuitnn.circuit import Circuit
-from circuitnn.errors import CircuitError
 from circuitnn.schemes import TRAPEZOIDAL, Scheme
 
 if TYPE_CHECKING:
     from circuitnn.models.circuit_model import CircuitModel
+    from circuitnn.models.network import Network
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,13 @@ class Subject:
         return CircuitModel(self.circuit, self.sample_rate, self.oversample, [], scheme=self.scheme)
 
 
-def one_signal(circuit: Circuit) -> None:
-    """Raise CircuitError unless the circuit has one input and one output."""
-    if len(circuit.inputs) != 1 or len(circuit.outputs) != 1:
-        raise CircuitError(
-            f"expected one input and one output, found {len(circuit.inputs)} and {len(circuit.outputs)}",
-            "leave *@ input and *@ output cards out",
-        )
+@dataclass(frozen=True)
+class NetworkSubject:
+    """name: for files; title: for people; sample_rate [Hz]: that it was trained at; positions: of its knobs at first by
+    name, one half where there is none."""
+
+    name: str
+    network: Network
+    sample_rate: float = 44100.0
+    title: str = ""
+    positions: Mapping[str, float] = field(default_factory=dict)

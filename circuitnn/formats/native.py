@@ -57,6 +57,8 @@ def document(saved: SavedNetwork, weights_name: str) -> tuple[dict[str, Any], by
         "sample_rate": saved.sample_rate,
         "delay": saved.delay,
         "esr": saved.esr,
+        "seconds": saved.seconds,
+        "audio_seconds": saved.audio_seconds,
         "calibration": {"input_level": saved.input_level, "output_gain": saved.output_gain},
         "weights": weights,
     }, content
@@ -96,6 +98,8 @@ def read_native(data: Document) -> SavedNetwork:
         _optional(data, "esr"),
         None if calibration is None else _optional(calibration, "input_level"),
         None if calibration is None else _optional(calibration, "output_gain"),
+        _optional(data, "seconds"),
+        _optional(data, "audio_seconds"),
     )
 
 

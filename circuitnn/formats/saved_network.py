@@ -21,8 +21,8 @@ LARGEST = 3.4e38
 @dataclass(frozen=True)
 class SavedNetwork:
     """name: of its architecture, for people; sample_rate [Hz], delay [samples by which the wet is late] and esr of what
-    judged its training: None if the file does not say; input_level: volt at digital full scale of its input;
-    output_gain: digital full scale of its output per volt."""
+    judged its training, seconds that it took and audio_seconds that it was trained on; input_level: volt at digital
+    full scale of its input; output_gain: digital full scale of its output per volt. None: the file does not say."""
 
     network: Network
     name: str
@@ -31,6 +31,8 @@ class SavedNetwork:
     esr: float | None = None
     input_level: float | None = None
     output_gain: float | None = None
+    seconds: float | None = None
+    audio_seconds: float | None = None
 
 
 def refused(saved: SavedNetwork, form: str, why: str, holds: str) -> CircuitnnError:

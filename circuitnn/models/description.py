@@ -15,15 +15,18 @@ from circuitnn.models.a2_config import MAX_CHANNELS, MAX_DILATION, MAX_KERNEL, r
 from circuitnn.models.a2_wavenet import A2WaveNet
 from circuitnn.models.chain import Chain, read_circuit
 from circuitnn.models.circuit_model import CircuitModel
+from circuitnn.models.conv_lstm import ConvLstm
 from circuitnn.models.layer_chain import ACTIVATIONS, LAYER_KINDS, Layer, LayerChain
 from circuitnn.models.nam_wavenet import NamWaveNet, Stack
 from circuitnn.models.network import Network
 from circuitnn.models.recurrent import Cell, Recurrent
+from circuitnn.models.sequence_lstm import SequenceLstm
 from circuitnn.models.state_space_gru import StateSpaceGru
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
 from circuitnn.models.tcn import TemporalConvolutionalNetwork
 from circuitnn.models.wavenet import WaveNet
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
+from circuitnn.models.window_mlp import WindowMlp
 
 MAX_LAYERS, MAX_PARTS, MAX_KNOBS, MAX_TAPS = 1000, 20, 100, 2**20
 # Numbers that a network may have, and that its convolutions may remember: a hundred times those of the field's largest.
@@ -161,6 +164,25 @@ def _part(data: Document) -> CircuitModel | Network:
     return reader(data, knobs_in(data))
 
 
+def _sequence_lstm(data: Document, knobs: Sequence[str]) -> Network:
+    window = data.count("window", MAX_TAPS)
+    return SequenceLstm(data.count("hidden_size", MAX_CHANNELS), window, data.count("outputs", window), knobs)
+
+
+def _conv_lstm(data: Document, knobs: Sequence[str]) -> Network:
+    strides = data.counts("strides", MAX_CHANNELS, 2)
+    if len(strides) != 2:
+        raise data.wrong("strides", "two of them")
+    return ConvLstm(
+        data.count("hidden_size", MAX_CHANNELS), data.count("channels", MAX_CHANNELS),
+        data.count("kernel_size", MAX_KERNEL), (strides[0], strides[1]), data.count("steps", MAX_LAYERS), knobs,
+    )  # fmt: skip
+
+
+def _window_mlp(data: Document, knobs: Sequence[str]) -> Network:
+    return WindowMlp(data.count("window", MAX_TAPS), data.counts("hidden", MAX_CHANNELS, MAX_LAYERS), knobs)
+
+
 def _layer_chain(data: Document, knobs: Sequence[str]) -> Network:
     entries = data.entries("layers")
     if not 1 <= len(entries) <= MAX_LAYERS:
@@ -192,6 +214,9 @@ KINDS: Mapping[str, tuple[type[Network], Reader]] = MappingProxyType(
         "state-trajectory-network": (StateTrajectoryNetwork, _state_trajectory_network),
         "state-space-gru": (StateSpaceGru, _state_space_gru),
         "wiener-hammerstein": (WienerHammerstein, _wiener_hammerstein),
+        "sequence-lstm": (SequenceLstm, _sequence_lstm),
+        "conv-lstm": (ConvLstm, _conv_lstm),
+        "window-mlp": (WindowMlp, _window_mlp),
         "layer-chain": (LayerChain, _layer_chain),
         "chain": (Chain, _chain),
     }

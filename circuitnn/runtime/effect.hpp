@@ -1,18 +1,21 @@
-// A circuit with one input and one output as an effect between signals at digital full scale: with its calibration, trims
-// in decibels, and a bypass that is as late as the circuit. For plugins; as fit for real time as the processor in it.
+// A processor with one input and one output as an effect between signals at digital full scale: with its calibration,
+// trims in decibels, and a bypass that is as late as the processor. For plugins; as fit for real time as what is in it.
 #pragma once
 
-#include "processor.hpp"
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
 
 namespace circuitnn {
 
-template <class Circuit, int oversampling = Circuit::oversampling, class Real = double>
+template <class Processor>
 class Effect {
-    static_assert(Circuit::n_u == 1 && Circuit::n_y == 1, "one input and one output");
+    using Model = typename Processor::Model;
+    static_assert(Model::n_u == 1 && Model::n_y == 1, "one input and one output");
 
   public:
     // Its knobs are turned here.
-    Processor<Circuit, oversampling, Real> processor;
+    Processor processor;
     // What is wanted; read once in each call of process, and reached without a click.
     bool enabled = true;
     double input_trim = 0.0, output_trim = 0.0;
@@ -44,14 +47,14 @@ class Effect {
             double samples[block];
             for (int k = 0; k < n; ++k) {
                 dry[latency + k] = double(in[k]);
-                samples[k] = double(in[k]) * (level += level_step) * Circuit::input_level;
+                samples[k] = double(in[k]) * (level += level_step) * Model::input_level;
             }
             processor.process(samples, samples, n);
             for (int k = 0; k < n; ++k) {
                 wet = wanted > wet ? fmin(wanted, wet + fade) : fmax(wanted, wet - fade);
                 gain += gain_step;
                 // A fade that has ended leaves nothing of the other, not even what is no number.
-                const double played = samples[k] * gain * Circuit::output_gain;
+                const double played = samples[k] * gain * Model::output_gain;
                 out[k] = float(wet >= 1.0 ? played : wet <= 0.0 ? dry[k] : wet * played + (1.0 - wet) * dry[k]);
             }
             memmove(dry, dry + n, sizeof(double) * latency);
@@ -61,7 +64,7 @@ class Effect {
         }
     }
 
-    static constexpr int latency = Processor<Circuit, oversampling, Real>::latency;
+    static constexpr int latency = Processor::latency;
 
   private:
     static constexpr int block = 256;

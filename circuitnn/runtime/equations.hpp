@@ -17,6 +17,7 @@
 //                                                       c, s and the devices' coefficients; d: differentiation factor
 #pragma once
 
+#include "realtime.hpp"
 #include "tuning.hpp"
 
 namespace circuitnn {
@@ -26,12 +27,6 @@ struct Entry {
     int row, column;
     double weight;
     int value;
-};
-// A knob: the .param of the netlist, its position at first, and whether it may be turned while the circuit runs.
-struct Knob {
-    const char* name;
-    double position;
-    bool moves;
 };
 template <int count>
 struct Entries {

@@ -4,40 +4,9 @@
 
 #include "converter.hpp"
 #include "equations.hpp"
-
-#if defined(__SSE__)
-#include <xmmintrin.h>
-#endif
+#include "realtime.hpp"
 
 namespace circuitnn {
-
-// While it lives, the processor rounds denormal numbers to 0, which it would otherwise compute slowly.
-class FlushDenormals {
-#if defined(__SSE__)
-    unsigned before = _mm_getcsr();
-
-  public:
-    FlushDenormals() { _mm_setcsr(before | 0x8040); }
-    ~FlushDenormals() { _mm_setcsr(before); }
-#elif defined(__aarch64__)
-    uint64_t before;
-
-  public:
-    FlushDenormals() {
-        asm volatile("mrs %0, fpcr" : "=r"(before));
-        asm volatile("msr fpcr, %0" : : "r"(before | (uint64_t(1) << 24)));
-    }
-    ~FlushDenormals() { asm volatile("msr fpcr, %0" : : "r"(before)); }
-#else
-  public:
-    FlushDenormals() {}
-    ~FlushDenormals() {}
-#endif
-    FlushDenormals(const FlushDenormals&) = delete;
-    FlushDenormals& operator=(const FlushDenormals&) = delete;
-};
-
-inline bool is_finite(double x) { return fabs(x) < 1e300; }
 
 // oversampling: 1, 2, 4 or 8 (16 and 32 work too); Real: float or double, of the circuit's own arithmetic. Signals are in
 // volt, interleaved if there are several. An object holds all its memory, some hundred kilobytes for a large circuit:
@@ -53,6 +22,7 @@ class Processor {
     using Controls = Knobs<Circuit, Equations<Circuit>>;
 
   public:
+    using Model = Circuit;
     static constexpr int knobs = Circuit::knobs;
     // By how many samples the output is late.
     static constexpr int latency = oversampling > 1 ? 2 * half_length : 0;

@@ -1,4 +1,4 @@
-// Plays a WAV file through the circuit: 16, 24 or 32 bit or float in, 32-bit float out, without delay between them.
+// Plays a WAV file through the @what@: 16, 24 or 32 bit or float in, 32-bit float out, without delay between them.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,7 +6,7 @@
 #include "@name@.hpp"
 
 namespace exported = @name@;
-using Circuit = exported::Circuit;
+using Model = exported::Processor::Model;
 
 namespace {
 
@@ -121,55 +121,55 @@ double number(const char* text, const char* option) {
 }
 
 int usage(const char* program) {
-    fprintf(stderr, "usage: %s IN.wav OUT.wav [--input-level %g] [--output-gain %g]", program, Circuit::input_level,
-            Circuit::output_gain);
-    for (int k = 0; k < Circuit::knobs; ++k) fprintf(stderr, " [--%s %g]", Circuit::knob[k].name, Circuit::knob[k].position);
+    fprintf(stderr, "usage: %s IN.wav OUT.wav [--input-level %g] [--output-gain %g]", program, Model::input_level,
+            Model::output_gain);
+    for (int k = 0; k < Model::knobs; ++k) fprintf(stderr, " [--%s %g]", Model::knob[k].name, Model::knob[k].position);
     fprintf(stderr, "\nlevel: volt at digital full scale; gain: digital full scale per volt; knobs: 0 to 1\n");
     return 2;
 }
 
 // Too large for some stacks.
-exported::Processor processor(Circuit::sample_rate);
+exported::Processor processor(Model::sample_rate);
 
 }  // namespace
 
 int main(int count, char** words) {
     if (count < 3 || count % 2 == 0) return usage(words[0]);
-    double level = Circuit::input_level, gain = Circuit::output_gain;
-    double positions[Circuit::knobs + 1];
-    for (int k = 0; k < Circuit::knobs; ++k) positions[k] = Circuit::knob[k].position;
+    double level = Model::input_level, gain = Model::output_gain;
+    double positions[Model::knobs + 1];
+    for (int k = 0; k < Model::knobs; ++k) positions[k] = Model::knob[k].position;
     for (int word = 3; word < count; word += 2) {
         const char* option = words[word];
         const double value = number(words[word + 1], option);
         int knob = 0;
-        while (knob < Circuit::knobs && (strncmp(option, "--", 2) || strcmp(option + 2, Circuit::knob[knob].name))) ++knob;
+        while (knob < Model::knobs && (strncmp(option, "--", 2) || strcmp(option + 2, Model::knob[knob].name))) ++knob;
         if (!strcmp(option, "--input-level"))
             level = value;
         else if (!strcmp(option, "--output-gain"))
             gain = value;
-        else if (knob < Circuit::knobs)
+        else if (knob < Model::knobs)
             positions[knob] = value;
         else
             return usage(words[0]);
     }
     const Sound in = read_wav(words[1]);
-    if (in.channels != Circuit::n_u) fail("has another number of channels than the circuit has inputs", words[1]);
+    if (in.channels != Model::n_u) fail("has another number of channels than the @what@ has inputs", words[1]);
 
     processor.prepare(in.rate);
-    for (int k = 0; k < Circuit::knobs; ++k) processor.turn(k, positions[k]);
+    for (int k = 0; k < Model::knobs; ++k) processor.turn(k, positions[k]);
     if (!processor.reset()) fail("no state of rest was found", "these knobs");
 
     // What goes in is followed by silence, until all of it has come out.
     constexpr int latency = exported::Processor::latency;
-    Sound out{in.rate, Circuit::n_y, in.frames, nullptr};
+    Sound out{in.rate, Model::n_y, in.frames, nullptr};
     const size_t total = size_t(in.frames + latency);
-    auto* volts = static_cast<double*>(calloc(total * Circuit::n_u + 1, sizeof(double)));
-    auto* heard = static_cast<double*>(calloc(total * Circuit::n_y + 1, sizeof(double)));
+    auto* volts = static_cast<double*>(calloc(total * Model::n_u + 1, sizeof(double)));
+    auto* heard = static_cast<double*>(calloc(total * Model::n_y + 1, sizeof(double)));
     if (!volts || !heard) fail("too long for the memory", words[1]);
     for (int64_t k = 0; k < in.frames * in.channels; ++k) volts[k] = level * in.samples[k];
     processor.process(volts, heard, in.frames + latency);
-    for (size_t k = 0; k < total * Circuit::n_y; ++k) heard[k] *= gain;
-    out.samples = heard + latency * Circuit::n_y;
+    for (size_t k = 0; k < total * Model::n_y; ++k) heard[k] *= gain;
+    out.samples = heard + latency * Model::n_y;
     write_wav(words[2], out);
     if (processor.failures())
         fprintf(stderr, "warning: %lld steps did not converge and kept the last solution\n",

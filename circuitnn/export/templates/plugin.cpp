@@ -1,4 +1,4 @@
-// The circuit as an LV2 plugin: the part of the interface that it needs, as lv2plug.in/ns/lv2core declares it.
+// The @what@ as an LV2 plugin: the part of the interface that it needs, as lv2plug.in/ns/lv2core declares it.
 #include <stdlib.h>
 
 #include "@name@.hpp"
@@ -6,7 +6,8 @@
 
 namespace {
 
-using Circuit = @name@::Circuit;
+using Processor = @name@::Processor;
+using Model = Processor::Model;
 
 struct Feature;
 struct Descriptor {
@@ -25,7 +26,8 @@ enum Port { in_port, out_port, enabled_port, input_trim_port, output_trim_port, 
 
 class Plugin {
   public:
-    float* ports[first_knob + Circuit::knobs] = {};
+    float* ports[first_knob + Model::knobs] = {};
+    void* memory = nullptr;
 
     explicit Plugin(double rate) : effect(rate) {}
 
@@ -40,7 +42,7 @@ class Plugin {
     }
 
   private:
-    circuitnn::Effect<Circuit> effect;
+    circuitnn::Effect<Processor> effect;
 
     double value(int port, double otherwise) const { return ports[port] ? double(*ports[port]) : otherwise; }
     // Takes over what the control ports say.
@@ -48,8 +50,8 @@ class Plugin {
         effect.enabled = value(enabled_port, 1.0) > 0.5;
         effect.input_trim = value(input_trim_port, 0.0);
         effect.output_trim = value(output_trim_port, 0.0);
-        for (int k = 0; k < Circuit::knobs; ++k)
-            effect.processor.turn(k, value(first_knob + k, Circuit::knob[k].position));
+        for (int k = 0; k < Model::knobs; ++k)
+            effect.processor.turn(k, value(first_knob + k, Model::knob[k].position));
     }
 };
 
@@ -65,15 +67,20 @@ inline void* operator new(size_t, Place place) { return place.at; }
 namespace {
 
 void* instantiate(const Descriptor*, double rate, const char*, const Feature* const*) {
-    void* memory = malloc(sizeof(Plugin));
-    return memory ? new (Place{memory}) Plugin(rate) : nullptr;
+    // Vector registers want more than what malloc aligns for.
+    void* memory = malloc(sizeof(Plugin) + alignof(Plugin));
+    if (!memory) return nullptr;
+    const uintptr_t place = (uintptr_t(memory) + alignof(Plugin) - 1) / alignof(Plugin) * alignof(Plugin);
+    auto* plugin = new (Place{reinterpret_cast<void*>(place)}) Plugin(rate);
+    plugin->memory = memory;
+    return plugin;
 }
 void connect_port(void* plugin, uint32_t port, void* data) {
-    if (port < uint32_t(first_knob + Circuit::knobs)) static_cast<Plugin*>(plugin)->ports[port] = static_cast<float*>(data);
+    if (port < uint32_t(first_knob + Model::knobs)) static_cast<Plugin*>(plugin)->ports[port] = static_cast<float*>(data);
 }
 void activate(void* plugin) { static_cast<Plugin*>(plugin)->activate(); }
 void run(void* plugin, uint32_t count) { static_cast<Plugin*>(plugin)->run(count); }
-void cleanup(void* plugin) { free(plugin); }
+void cleanup(void* plugin) { free(static_cast<Plugin*>(plugin)->memory); }
 
 const Descriptor descriptor = {"@uri@", instantiate, connect_port, activate, run, nullptr, cleanup, nullptr};
 

@@ -1,13 +1,13 @@
-// The circuit as WebAssembly: functions that the page calls.
+// The @what@ as WebAssembly: functions that the page calls.
 #include "@name@.hpp"
 #include "effect.hpp"
 
 namespace {
 
-using Circuit = @name@::Circuit;
+using Processor = @name@::Processor;
 constexpr int most = 1024;  // samples in one call of process
 float in[most], out[most];
-circuitnn::Effect<Circuit> effect(Circuit::sample_rate);
+circuitnn::Effect<Processor> effect(Processor::Model::sample_rate);
 
 }  // namespace
 
