@@ -88,7 +88,10 @@ def _typed(network: Network) -> Typed:
     for kind, describe in _TYPES.items():
         if isinstance(network, kind):
             return describe(network)
-    raise CircuitnnError(f"a {type(network).__name__} cannot be exported as C++ yet")
+    raise CircuitnnError(
+        f"a {type(network).__name__} has no C++ yet",
+        "cpp, lv2 and web hold the networks that `circuitnn train` names; the parts of a chain are exported one by one",
+    )
 
 
 def _inputs(network: Network) -> int:
