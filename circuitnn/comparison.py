@@ -18,10 +18,10 @@ from circuitnn.audio import Recording, Signal, resampled
 from circuitnn.circuit import Circuit
 from circuitnn.errors import RecordingError
 from circuitnn.evaluation import Evaluation
+from circuitnn.formats import SavedNetwork, network_at
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.models.network import Network, parameter_count
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
-from circuitnn.network_runs import NetworkRun, is_network_run, load_network
 from circuitnn.rendering import Rendering
 from circuitnn.runs import Run, load_run
 
@@ -74,8 +74,8 @@ class _Model:
     name: str
     kind: str
     parameters: int
-    audio_seconds: float
-    training_seconds: float
+    audio_seconds: float | None
+    training_seconds: float | None
     runs_as: str
     evaluate: Callable[[Recording], Evaluation]
     play: probing.Play
@@ -87,7 +87,8 @@ def of_run(
     other_rate: int | None = None,
     truth: Circuit | None = None,
 ) -> Contender:
-    """A run of `fit` or `train`, with its own delay, level and gain; nothing is adjusted to the recordings.
+    """A run of `fit` or `train`, with its own delay, level and gain, or a file of a network; but for the delay of a
+    file that does not say it, nothing is adjusted to the recordings.
 
     Knobs stand where the recordings say, and in the probes where the first one says. other_rate: in Hz, at which the
     recordings are judged once more; the run is not trained again. truth: the device, where it is known, with 1 V at
@@ -95,15 +96,18 @@ def of_run(
     """
     folder = Path(folder)
     knobs = evaluation.positions(recordings[0])
-    if is_network_run(folder):
-        network = load_network(folder)
-        rate = network.sample_rate
+    saved = network_at(folder)
+    if saved is not None:
+        rate = saved.sample_rate or float(recordings[0].sample_rate)
+        network = replace(saved, sample_rate=rate)
+        # A part of it may be a circuit, whose equations are made for one rate.
+        runs_elsewhere = saved.network.sample_rate is None
 
         def at(new_rate: float) -> _Model:
-            return _of_network(network, new_rate, knobs)
+            return _of_network(network, folder.name, new_rate, knobs)
     else:
         run = load_run(folder)
-        rate = run.sample_rate
+        rate, runs_elsewhere = run.sample_rate, True
 
         def at(new_rate: float) -> _Model:
             return _of_circuit(run, new_rate, knobs)
@@ -111,7 +115,7 @@ def of_run(
     model = at(rate)
     found = tuple(model.evaluate(one) for one in recordings)
     other = None
-    if other_rate is not None:
+    if other_rate is not None and runs_elsewhere:
         there = at(float(other_rate))
         other = evaluation.pool([there.evaluate(_at_rate(one, other_rate)) for one in recordings])["esr"]
     peak = max(float(np.abs(one.dry).max()) for one in recordings)
@@ -164,21 +168,24 @@ def _device(circuit: Circuit, rate: float, knobs: Mapping[str, float]) -> probin
     return _played(CircuitModel(circuit, rate, TRUE, learn=[]), knobs)
 
 
-def _of_network(run: NetworkRun, rate: float, knobs: Mapping[str, float]) -> _Model:
-    network, delay = stepped(run.network, run.sample_rate / rate), run.delay * rate / run.sample_rate
+def _of_network(saved: SavedNetwork, name: str, rate: float, knobs: Mapping[str, float]) -> _Model:
+    """saved: with its own sample rate."""
+    step = (saved.sample_rate or rate) / rate
+    delay = None if saved.delay is None else saved.delay / step
+    there = replace(saved, network=stepped(saved.network, step), sample_rate=rate, delay=delay)
 
     def evaluate(recording: Recording) -> Evaluation:
-        return evaluation.evaluate_network(network, rate, recording, delay, evaluation.positions(recording))
+        found, _ = evaluation.evaluate_saved(there, recording, evaluation.positions(recording))
+        return found
 
     def play(signals: Signal) -> Signal:
         with torch.no_grad():
-            y, _ = network(torch.as_tensor(signals)[..., None], knobs=knobs)
+            y, _ = there.network(torch.as_tensor(signals)[..., None], knobs=knobs)
         return np.asarray(y[..., 0].double())
 
     return _Model(
-        run.folder.name, run.architecture, parameter_count(network), run.audio_seconds, run.seconds, "torch", evaluate,
-        play,
-    )  # fmt: skip
+        name, saved.name, parameter_count(saved.network), saved.audio_seconds, saved.seconds, "torch", evaluate, play
+    )
 
 
 def stepped(network: Network, step: float) -> Network:

@@ -12,7 +12,10 @@ from torch import Tensor
 from circuitnn import cepstrum, loudness, metrics
 from circuitnn.audio import Recording, Signal
 from circuitnn.errors import RecordingError
+from circuitnn.fitting.alignment import LAG_RANGE, best_lag
+from circuitnn.fitting.blips import aligned
 from circuitnn.fitting.observation import Observation
+from circuitnn.formats import SavedNetwork
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.models.network import Network
 from circuitnn.rendering import Rendering, render, render_network
@@ -85,6 +88,31 @@ def evaluate_network(
     rendering = render_network(network, one.u.double().numpy(), sample_rate, knobs)
     begin, _ = span(recording, delay)
     return compare(recording, rendering.output, target, rendering, begin + delay)
+
+
+def evaluate_saved(
+    saved: SavedNetwork, recording: Recording, knobs: Mapping[str, float | Tensor] | None = None
+) -> tuple[Evaluation, float]:
+    """Compare the network of a run or a file with a recording, and the delay that was applied: that of its training, or
+    for a file that says none, where its output and the wet agree best. Raises RecordingError."""
+    rate = saved.sample_rate or recording.sample_rate
+    _check_rate(recording, rate)
+    delay = _best_delay(saved.network, recording, knobs) if saved.delay is None else saved.delay
+    return evaluate_network(saved.network, rate, recording, delay, knobs), delay
+
+
+def _best_delay(network: Network, recording: Recording, knobs: Mapping[str, float | Tensor] | None) -> float:
+    rate = recording.sample_rate
+    rough = aligned(recording.dry, recording.wet, rate).delay if recording.delay is None else round(recording.delay)
+    rough -= network.latency
+    output = render_network(network, recording.dry, rate, knobs).output
+    begin, end = LAG_RANGE + max(0, -rough), min(len(output) - LAG_RANGE, len(recording.wet) - rough)
+    if end <= begin:
+        return float(rough)
+    target = recording.wet[begin + rough : end + rough]
+    lag, _ = best_lag(metrics.preemphasise(output[begin - LAG_RANGE : end + LAG_RANGE]), metrics.preemphasise(target))
+    # To a sample: what is left of it, a network has learned.
+    return float(round(rough - lag))
 
 
 def positions(recording: Recording) -> dict[str, float]:

@@ -14,6 +14,7 @@ PUBLIC = [
     "write_netlist",
     "parse_netlist",
     "Circuit",
+    "Chain",
     "CircuitModel",
     "CircuitState",
     "Recording",

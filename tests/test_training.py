@@ -22,10 +22,11 @@ from scipy.signal import butter, lfilter
 from circuitnn import CircuitnnError, Recording
 from circuitnn.audio import write_wav
 from circuitnn.cli import main
+from circuitnn.formats import read_network
 from circuitnn.metrics import esr
 from circuitnn.models.architectures import build_network
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
-from circuitnn.network_runs import WEIGHTS, load_network, save_network
+from circuitnn.network_runs import WEIGHTS, save_network
 from circuitnn.training import PRESETS, Preset, Trained, train
 from circuitnn.training.data import ACCURACY, Batch, Shuffled, cut, delays_of, split, take
 from circuitnn.training.tangents import output_and_jacobian
@@ -260,22 +261,27 @@ def test_recordings_that_are_too_short_are_told() -> None:
 
 def test_a_run_is_read_as_it_was_written(trained: Trained, tmp_path: Path) -> None:
     save_network(trained, tmp_path / "run", SHORT, 0)
-    run = load_network(tmp_path / "run")
+    run = read_network(tmp_path / "run")
     u = torch.randn(1, 100, 1)
     torch.testing.assert_close(run.network(u)[0], trained.network(u)[0], rtol=0.0, atol=0.0)
-    assert (run.architecture, run.sample_rate, run.delay, run.esr) == ("lstm-32", RATE, 5.0, trained.esr)
+    assert (run.name, run.sample_rate, run.delay, run.esr) == ("lstm-32", RATE, 5.0, trained.esr)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"architecture": "lstm-64"}, "weights of another network"),
-        ({"architecture": "lstm-9999"}, "no architecture"),
+        ({"network": {"kind": "recurrent"}}, "network.cell: expected one of lstm, gru, found nothing"),
+        ({"network": {"kind": "lstm-9999"}}, "network.kind: expected one of recurrent"),
         ({"architecture": 3}, "architecture: expected a text"),
         ({"knobs": ["a"] * 1000}, "knobs: expected a list of names"),
-        ({"version": 2}, "install a newer"),
-        ({"format": "circuitnn-run"}, "format: expected circuitnn-network"),
-        ({"delay": None}, "delay: expected a number"),
+        ({"knobs": ["a"]}, "weights of another network"),
+        ({"version": 3}, "install a newer"),
+        ({"format": "circuitnn-run"}, "expected circuitnn-network|holds no network"),
+        ({"delay": "late"}, "delay: expected a number"),
+        ({"precision": "float16"}, "precision: expected one of float32, float64"),
+        ({"weights": {"file": "../weights.safetensors", "sha256": ""}}, "the name of a safetensors file beside"),
+        ({"weights": {"file": "weights.safetensors", "sha256": ""}}, "not the weights that"),
+        ({"weights": {}}, "expected the weights recurrent.weight_ih_l0"),
     ],
 )
 def test_a_damaged_run_is_refused(trained: Trained, tmp_path: Path, change: dict[str, object], message: str) -> None:
@@ -283,19 +289,43 @@ def test_a_damaged_run_is_refused(trained: Trained, tmp_path: Path, change: dict
     path = tmp_path / "run.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(CircuitnnError, match=message):
-        load_network(tmp_path)
+        read_network(tmp_path)
+
+
+def version_1(folder: Path) -> None:
+    """Make a run one of the first version: the architecture by its name, and no hash."""
+    path = folder / "run.json"
+    kept = ("format", "circuitnn", "architecture", "knobs", "sample_rate", "delay", "esr", "settings", "errors")
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps({key: data[key] for key in kept} | {"version": 1}))
+
+
+def test_a_run_of_the_first_version_is_read(trained: Trained, tmp_path: Path) -> None:
+    save_network(trained, tmp_path, SHORT, 0)
+    version_1(tmp_path)
+    run = read_network(tmp_path)
+    assert (run.name, run.sample_rate, run.delay, run.esr) == ("lstm-32", RATE, 5.0, trained.esr)
+    for name, value in run.network.state_dict().items():
+        assert torch.equal(value, trained.network.state_dict()[name])
 
 
 def test_damaged_weights_are_refused(trained: Trained, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     save_network(trained, folder, SHORT, 0)
     whole = load_file(folder / WEIGHTS)
+    save_file(whole | {"dense.bias": torch.tensor([0.0])}, folder / WEIGHTS)
+    with pytest.raises(CircuitnnError, match=r"not the weights that .*run.json was written with"):
+        read_network(folder)
+    version_1(folder)
     save_file(whole | {"dense.bias": torch.tensor([float("nan")])}, folder / WEIGHTS)
     with pytest.raises(CircuitnnError, match=r"dense\.bias holds values that are not finite"):
-        load_network(folder)
+        read_network(folder)
     torch.save(whole, folder / WEIGHTS)
     with pytest.raises(CircuitnnError, match="not a safetensors file"):
-        load_network(folder)
+        read_network(folder)
+    (folder / "run.json").unlink()
+    with pytest.raises(CircuitnnError, match="there is no run"):
+        read_network(folder)
 
 
 def test_the_commands(tmp_path: Path) -> None:
@@ -310,7 +340,8 @@ def test_the_commands(tmp_path: Path) -> None:
     told = json.loads(done.stdout)
     assert told["architecture"] == "wiener-hammerstein"
     assert told["parameters"] == 117
-    assert sorted(os.listdir(run)) == ["run.json", WEIGHTS]
+    # So few weights are in it.
+    assert os.listdir(run) == ["run.json"]
     assert not (tmp_path / "run.training").exists()
 
     done = CliRunner().invoke(main, ["evaluate", run, *files, "--json"])

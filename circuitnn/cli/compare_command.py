@@ -53,9 +53,9 @@ def compare(
 ) -> None:
     """Fitted circuits and trained networks on the same recordings: every metric, aliasing, harmonics, sound.
 
-    RUN is a run directory of `fit` or of `train`. Runs of one architecture on different amounts of audio make a
-    curve of error over data. Tables and figures are written as a page and as JSON, and a second page is a blind
-    listening test.
+    RUN is a run directory of `fit` or of `train`, or a file of a network: a model file, .nam, .aidax, or JSON of
+    RTNeural or SimpleRNN. Runs of one architecture on different amounts of audio make a curve of error over data.
+    Tables and figures are written as a page and as JSON, and a second page is a blind listening test.
     """
     if bool(pairs) == (session_file is not None):
         raise CircuitnnError("expected --on DRY.wav WET.wav, or --recordings SESSION.toml", "give one of them")

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from circuitnn.circuit import Circuit
+from circuitnn.errors import CircuitnnError
+from circuitnn.export import NETWORK_FILES
 from circuitnn.export.model_file import read_model_file
 from circuitnn.export.subject import Subject
 from circuitnn.learnables import coordinates
@@ -16,13 +18,34 @@ from circuitnn.netlist import format_netlist, parse_netlist, read_netlist
 
 if TYPE_CHECKING:
     from circuitnn.fitting.result import FitResult
+    from circuitnn.formats import SavedNetwork
     from circuitnn.models.circuit_model import CircuitModel
+    from circuitnn.models.network import Network
+
+    Source = str | os.PathLike[str] | CircuitModel | FitResult | Network | SavedNetwork
 
 MODEL_SUFFIX = ".json"
 
 
-def subject_of(source: str | os.PathLike[str] | CircuitModel | FitResult) -> Subject:
+def network_of(source: Source) -> SavedNetwork | None:
+    """The network that a run, a file, or an object in Python is, or None. Raises CircuitnnError."""
+    from circuitnn.formats import SavedNetwork, network_at
+    from circuitnn.models.network import Network
+
+    if isinstance(source, SavedNetwork):
+        return source
+    if isinstance(source, Network):
+        return SavedNetwork(source, type(source).__name__)
+    return network_at(source) if isinstance(source, str | os.PathLike) else None
+
+
+def subject_of(source: Source) -> Subject:
     """The subject that a run directory, a netlist, a model file, a model or a fit is. Raises CircuitnnError."""
+    from circuitnn.formats import SavedNetwork
+    from circuitnn.models.network import Network
+
+    if isinstance(source, Network | SavedNetwork) or network_of(source) is not None:
+        raise CircuitnnError("expected a circuit, found a network", f"formats for it: {', '.join(NETWORK_FILES)}")
     if not isinstance(source, str | os.PathLike):
         return _of_object(source)
     path = Path(source)

@@ -4,6 +4,7 @@ thesis, University of Liege (2019), model 5; sizes from the author's programs (g
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,13 @@ class ConvLstm(ConvolutionalNetwork):
         self.second = nn.Conv1d(channels, channels, kernel_size, dilation=strides[0])
         self.recurrent = nn.LSTM(channels, hidden_size)
         self.dense = nn.Linear(hidden_size, 1)
-        self.stride, self.steps = strides[0] * strides[1], steps
+        self.strides, self.stride, self.steps = strides, strides[0] * strides[1], steps
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "hidden_size": self.recurrent.hidden_size, "channels": self.first.out_channels,
+            "kernel_size": self.first.kernel_size[0], "strides": list(self.strides), "steps": self.steps,
+        }  # fmt: skip
 
     def layers(self, u: Tensor, knobs: Tensor, pasts: Pasts) -> tuple[Tensor, list[Tensor]]:
         x, first = convolve(self.first, torch.cat([u, knobs], 1), next(pasts))

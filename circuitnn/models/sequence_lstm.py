@@ -4,6 +4,7 @@ PhD thesis, University of Liege (2019), model 3; sizes from the author's program
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,9 @@ class SequenceLstm(Network):
         self.window, self.outputs = window, outputs
         self.recurrent = nn.LSTM(1 + len(self.knob_names), hidden_size, batch_first=True)
         self.dense = nn.Linear(hidden_size, 1)
+
+    def settings(self) -> dict[str, Any]:
+        return {"hidden_size": self.recurrent.hidden_size, "window": self.window, "outputs": self.outputs}
 
     def run(self, u: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:
         past, out = state

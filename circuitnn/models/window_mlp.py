@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,9 @@ class WindowMlp(ConvolutionalNetwork):
         self.window = nn.Conv1d(1, hidden[0], window)
         self.knobs = nn.Conv1d(len(self.knob_names), hidden[0], 1, bias=False) if self.knob_names else None
         self.dense = nn.ModuleList(nn.Conv1d(*ends, 1) for ends in pairwise((*hidden, 1)))
+
+    def settings(self) -> dict[str, Any]:
+        return {"window": self.window.kernel_size[0], "hidden": [layer.in_channels for layer in self.dense]}
 
     def layers(self, u: Tensor, knobs: Tensor, pasts: Pasts) -> tuple[Tensor, list[Tensor]]:
         x, later = convolve(self.window, u, next(pasts))

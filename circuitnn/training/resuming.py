@@ -6,13 +6,16 @@ import hashlib
 from collections.abc import Sequence
 
 from circuitnn.errors import CircuitnnError
+from circuitnn.models.network import Network
 from circuitnn.training.data import Take
 from circuitnn.training.presets import Preset
 
 
-def fingerprint(name: str, takes: Sequence[Take], preset: Preset, seed: int) -> str:
-    """What a training depends on, as a hash."""
+def fingerprint(name: str, network: Network, takes: Sequence[Take], preset: Preset, seed: int) -> str:
+    """What a training depends on, as a hash. network: as it begins."""
     digest = hashlib.sha256(repr((name, preset, seed)).encode())
+    for value in network.state_dict().values():
+        digest.update(value.cpu().numpy().tobytes())
     for one in takes:
         for signal in (one.u, one.target, one.knobs):
             digest.update(signal.numpy().tobytes())
