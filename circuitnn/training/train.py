@@ -52,10 +52,10 @@ def train(
     block-oriented models by least squares, all others by truncated backpropagation through time.
 
     held_out: recordings that judge it; without any, every fifth piece does. seconds: how much of the recordings is
-    used, from their beginning; None: all. device: as Lightning's
-    accelerator names it, "cpu", "gpu" or "auto". progress: called with the number of epochs and the ESR of what judges.
-    checkpoint: a folder for the state after each epoch, from which `resume` goes on. On one kind of processor, equal
-    seeds give equal networks. Ctrl-C ends it with the best network so far. Raises CircuitnnError.
+    used, from their beginning; None: all. device: as Lightning's accelerator names it, "cpu", "gpu" or "auto"; least
+    squares run on the CPU. progress: called with the number of epochs and the ESR of what judges. checkpoint: a folder
+    for the state after each epoch, from which `resume` goes on. On one kind of processor, equal seeds give equal
+    networks. Ctrl-C ends it with the best network so far. Raises CircuitnnError.
     """
     try:
         from circuitnn.training.harness import Harness
