@@ -80,13 +80,15 @@ def of_run(
     if saved is not None:
         rate = saved.sample_rate or float(recordings[0].sample_rate)
         at = playable_network(folder.name, saved, rate, knobs)
+        # A part of it may be a circuit, whose equations are made for one rate.
+        runs_elsewhere = saved.network.sample_rate is None
     else:
         run = load_run(folder)
-        rate, at = run.sample_rate, playable_circuit(run, knobs)
+        rate, at, runs_elsewhere = run.sample_rate, playable_circuit(run, knobs), True
     model = at(rate)
     found = tuple(model.evaluate(one) for one in recordings)
     other = None
-    if other_rate is not None:
+    if other_rate is not None and runs_elsewhere:
         there = at(float(other_rate))
         other = evaluation.pool([there.evaluate(_at_rate(one, other_rate)) for one in recordings])["esr"]
     peak = max(float(np.abs(one.dry).max()) for one in recordings)

@@ -29,8 +29,8 @@ LONGEST_WINDOW = 2048
 class Evaluation:
     """Metrics of one recording over the samples that both signals cover, in digital full scale. loudness_difference: of
     the output over the target, in LU. None: for what takes a longer signal, or sound in both. energies: of target and
-    pre-emphasised target, for pooling. output, target: the signals themselves [samples], which
-    begin at the sample `begin` of the wet."""
+    pre-emphasised target, for pooling. output, target: the signals themselves [samples], which begin at the sample
+    `begin` of the wet."""
 
     name: str
     samples: int

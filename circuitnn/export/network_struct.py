@@ -221,7 +221,7 @@ def _window_mlp(network: WindowMlp) -> Typed:
     weights: list[Tensor | float] = [*_both(network.window), *([] if network.knobs is None else _both(network.knobs))]
     for layer in network.dense:
         weights += _both(layer)
-    arguments = ", ".join(map(str, (*network.hidden, 1)))
+    arguments = ", ".join(map(str, (*network.settings()["hidden"], 1)))
     type_ = f"WindowMlp<Real, {_inputs(network)}, Window, {arguments}>"
     return Typed("windowed.hpp", type_, weights, [("Window", _dilated(1, [network.window]))])
 

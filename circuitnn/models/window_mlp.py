@@ -28,7 +28,7 @@ class WindowMlp(ConvolutionalNetwork):
         self.dense = nn.ModuleList(nn.Conv1d(*ends, 1) for ends in pairwise((*hidden, 1)))
 
     def settings(self) -> dict[str, Any]:
-        return {"window": self.window.kernel_size[0], "hidden": list(self.hidden)}
+        return {"window": self.window.kernel_size[0], "hidden": [layer.in_channels for layer in self.dense]}
 
     def layers(self, u: Tensor, knobs: Tensor, pasts: Pasts) -> tuple[Tensor, list[Tensor]]:
         x, later = convolve(self.window, u, next(pasts))
