@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from circuitnn.export import export
     from circuitnn.export.model_file import read_model
     from circuitnn.fitting import FitResult, fit
+    from circuitnn.models.chain import Chain
     from circuitnn.models.circuit_model import CircuitModel, CircuitState
     from circuitnn.netlist import parse_netlist, read_netlist, write_netlist
     from circuitnn.session import Session, read_session
 
 # Loaded at first use (PEP 562): a program that reads a netlist does not wait for torch.
 _HOMES = {
+    "Chain": "circuitnn.models.chain",
     "Circuit": "circuitnn.circuit",
     "CircuitError": "circuitnn.errors",
     "CircuitModel": "circuitnn.models.circuit_model",
@@ -56,6 +58,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Chain",
     "Circuit",
     "CircuitError",
     "CircuitModel",

@@ -87,6 +87,11 @@ def volts_at_full_scale(dbu: float) -> float:
     return math.sqrt(2.0 * 0.6) * math.pow(10.0, dbu / 20.0)
 
 
+def dbu_at_full_scale(volts: float) -> float:
+    """The inverse: dBu of a full-scale sine of an interface that has so many volt at digital full scale."""
+    return 20.0 * math.log10(volts / math.sqrt(2.0 * 0.6))
+
+
 def check_signal(samples: Signal, name: str) -> None:
     """Raise RecordingError if a signal is empty, silent or not finite."""
     if len(samples) == 0:

@@ -101,6 +101,30 @@ class DeviceModel:
 
 
 @dataclass(frozen=True)
+class DeviceNetwork:
+    """Diodes of one model between the same two nodes whose law is a network, see devices/learned_diode.py.
+
+    units: hidden units a direction. reach: how far the law is free, in volt; None for the law's default. weights: by
+    the names of the law's parameters; forward is from anode to cathode of the first element.
+    """
+
+    elements: tuple[str, ...]
+    units: int
+    reach: Expr | None
+    weights: Mapping[str, Expr]
+
+    @property
+    def name(self) -> str:
+        """What its weights are called after: "D1.forward_3"."""
+        return self.elements[0]
+
+    @property
+    def values(self) -> dict[str, Expr]:
+        """The weights by the names that they have in the circuit."""
+        return {f"{self.name}.{weight}": value for weight, value in self.weights.items()}
+
+
+@dataclass(frozen=True)
 class Knob:
     """A .param that a person turns. taper: how the position 0..1 maps to the value of the .param."""
 
@@ -110,7 +134,8 @@ class Knob:
 
 @dataclass(frozen=True)
 class Learnable:
-    """What a fit may change: "R4", "DCLIP.is" or "drive". tolerance: relative prior width, None for the default."""
+    """What a fit may change: "R4", "DCLIP.is", "drive" or "D1.forward_3". tolerance: relative prior width, None for
+    the default."""
 
     name: str
     tolerance: float | None = None
@@ -121,7 +146,8 @@ class Circuit:
     """A flat circuit (subcircuits expanded).
 
     parameters: .param values; an entry may use entries before it. inputs: names of V (or I) elements that a signal
-    drives. outputs: pairs of nodes (+, -). tolerances: relative prior width by kind letter. temperature: kelvin.
+    drives. outputs: pairs of nodes (+, -). networks: devices whose laws are learned. tolerances: relative prior width
+    by kind letter. temperature: kelvin.
     notes: what the reader skipped or doubted. path: the file it came from.
     """
 
@@ -133,6 +159,7 @@ class Circuit:
     inputs: tuple[str, ...] = ()
     outputs: tuple[tuple[str, str], ...] = ()
     learn: tuple[Learnable, ...] = ()
+    networks: tuple[DeviceNetwork, ...] = ()
     tolerances: Mapping[str, float] = field(default_factory=dict)
     temperature: float = 300.15
     notes: tuple[str, ...] = field(default=(), compare=False)

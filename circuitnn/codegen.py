@@ -12,7 +12,7 @@ from sympy.printing.cxx import CXX17CodePrinter
 from sympy.printing.precedence import PRECEDENCE
 
 from circuitnn.devices import Junction, Law
-from circuitnn.symbolic import clamped_exp, limited_exp, logistic, ramp, softplus
+from circuitnn.symbolic import clamped_exp, limited_exp, logistic, ramp, rounded_ramp, softplus, unit_clip
 
 # Functions of the run-time header, which work on one number and on several side by side.
 _FUNCTIONS = {
@@ -29,6 +29,7 @@ _FUNCTIONS = {
     ramp: "ramp",
     softplus: "softplus",
     logistic: "logistic",
+    unit_clip: "unit_clip",
 }
 
 
@@ -49,7 +50,7 @@ class _Printer(CXX17CodePrinter):  # type: ignore[misc]
 
     _print_exp = _print_log = _print_tanh = _print_Abs = _print_sign = _print_Function
     _print_clamped_exp = _print_ramp = _print_softplus = _print_logistic = _print_sin = _print_cos = _print_Function
-    _print_atan = _print_asinh = _print_Function
+    _print_atan = _print_asinh = _print_unit_clip = _print_Function
 
     def _print_Float(self, number: sympy.Float) -> str:
         return f"S({float(number)!r})"
@@ -112,9 +113,15 @@ class _Printer(CXX17CodePrinter):  # type: ignore[misc]
 
 
 def _assignments(targets: Sequence[str], expressions: Sequence[sympy.Expr], indent: str) -> str:
-    """C++ statements that compute all expressions, common parts once. Both halves of a limited exponential share it."""
+    """C++ statements that compute all expressions, common parts once. Both halves of a limited exponential share it,
+    and a rounded ramp its slope."""
     printer = _Printer()
-    shared = [sympy.sympify(e).replace(limited_exp, lambda x: clamped_exp(x) * (1.0 + ramp(x))) for e in expressions]
+    shared = [
+        sympy.sympify(e)
+        .replace(limited_exp, lambda x: clamped_exp(x) * (1.0 + ramp(x)))
+        .replace(rounded_ramp, lambda x: unit_clip(x) * (x - 0.5 * unit_clip(x)))
+        for e in expressions
+    ]
     temporaries, results = sympy.cse(shared, symbols=sympy.numbered_symbols("t"))
     lines = [f"const {_type(value)} {symbol} = {printer.doprint(value)};" for symbol, value in temporaries]
     lines += [f"{target} = {printer._real(value)};" for target, value in zip(targets, results, strict=True)]

@@ -1,57 +1,201 @@
-"""Fitted circuits, trained networks and renderings of others on the same recordings, in one table."""
+"""Fitted circuits, trained networks and renderings of others on the same recordings: every metric and every probe."""
 
 from __future__ import annotations
 
+import copy
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from circuitnn import evaluation
-from circuitnn.audio import Recording, Signal
-from circuitnn.errors import RecordingError
-from circuitnn.models.circuit_model import CircuitModel
-from circuitnn.models.network import parameter_count
-from circuitnn.network_runs import is_network_run, load_network
-from circuitnn.rendering import Rendering
-from circuitnn.runs import load_run
+import numpy as np
+import torch
 
-METRICS = ("esr", "esr_gain_free", "esr_preemphasis", "mae", "mr_stft")
+from circuitnn import evaluation, probing
+from circuitnn.audio import Recording, Signal, resampled
+from circuitnn.circuit import Circuit
+from circuitnn.errors import RecordingError
+from circuitnn.evaluation import Evaluation
+from circuitnn.formats import SavedNetwork, network_at
+from circuitnn.models.circuit_model import CircuitModel
+from circuitnn.models.network import Network, parameter_count
+from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
+from circuitnn.rendering import Rendering
+from circuitnn.runs import Run, load_run
+
+METRICS = (
+    "esr", "esr_gain_free", "esr_preemphasis", "nrmse", "snr", "mae", "dc", "stft", "mr_stft", "loudness_difference",
+    "mfcc_cosine", "mfcc_difference", "mushra_prediction",
+)  # fmt: skip
+# Oversampling of a device that is known.
+TRUE = 8
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What a model does to test signals as strong as the recordings' peak. spectral_difference, harmonic_difference:
+    from the device, where it is known, in dB."""
+
+    aliasing: tuple[probing.Tone, ...]
+    harmonics: probing.Harmonics
+    transfer: probing.TransferCurve
+    spectral_difference: float | None
+    harmonic_difference: float | None
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One row. parameters: how many values were fitted or trained, None for a rendering; metrics: as `evaluate` has
-    them, over all recordings; real_time_factor: seconds of audio per second, None for a rendering."""
+    """One row, and what its figures and sounds are made of. None where a rendering of others does not tell.
+
+    kind: "circuit", an architecture or "rendering"; parameters: how many values were fitted or trained; audio_seconds:
+    on how much; training_seconds: how long that took; metrics: as `evaluate` has them, over all recordings;
+    real_time_factor: seconds of audio per second, of what runs_as says; other_rate_esr: at another sampling rate.
+    """
 
     name: str
     kind: str
     parameters: int | None
+    audio_seconds: float | None
+    training_seconds: float | None
     metrics: dict[str, float | None]
     real_time_factor: float | None
+    runs_as: str | None
+    other_rate_esr: float | None
+    probed: Probed | None
+    evaluations: tuple[Evaluation, ...]
 
 
-def of_run(folder: str | os.PathLike[str], recordings: Sequence[Recording]) -> Contender:
-    """A run of `fit` or `train`, with its own delay, level and gain; nothing is adjusted to the recordings.
+@dataclass(frozen=True)
+class _Model:
+    """A run that can be played. evaluate: on a recording of its own rate; play: test signals at that rate."""
 
-    Knobs stand where the recordings say. Raises CircuitnnError.
+    name: str
+    kind: str
+    parameters: int
+    audio_seconds: float | None
+    training_seconds: float | None
+    runs_as: str
+    evaluate: Callable[[Recording], Evaluation]
+    play: probing.Play
+
+
+def of_run(
+    folder: str | os.PathLike[str],
+    recordings: Sequence[Recording],
+    other_rate: int | None = None,
+    truth: Circuit | None = None,
+) -> Contender:
+    """A run of `fit` or `train`, with its own delay, level and gain, or a file of a network; but for the delay of a
+    file that does not say it, nothing is adjusted to the recordings.
+
+    Knobs stand where the recordings say, and in the probes where the first one says. other_rate: in Hz, at which the
+    recordings are judged once more; the run is not trained again. truth: the device, where it is known, with 1 V at
+    full scale on both sides; what sweeps make of it is compared. Raises CircuitnnError.
     """
     folder = Path(folder)
-    if is_network_run(folder):
-        network = load_network(folder)
-        found = [
-            evaluation.evaluate_network(
-                network.network, network.sample_rate, one, network.delay, evaluation.positions(one)
-            )
-            for one in recordings
-        ]
-        return _contender(folder.name, network.architecture, parameter_count(network.network), found)
-    run = load_run(folder)
-    model = CircuitModel(run.circuit, run.sample_rate, run.oversample, learn=[])
-    found = [evaluation.evaluate(model, one, run.delay, run.input_level, run.gain) for one in recordings]
-    return _contender(folder.name, "circuit", len(run.values), found)
+    knobs = evaluation.positions(recordings[0])
+    saved = network_at(folder)
+    if saved is not None:
+        network, rate = saved, saved.sample_rate or recordings[0].sample_rate
+
+        def at(new_rate: float) -> _Model:
+            return _of_network(folder.name, network, new_rate / rate, new_rate, knobs)
+    else:
+        run = load_run(folder)
+        rate = run.sample_rate
+
+        def at(new_rate: float) -> _Model:
+            return _of_circuit(run, new_rate, knobs)
+
+    model = at(rate)
+    found = tuple(model.evaluate(one) for one in recordings)
+    other = None
+    if other_rate is not None:
+        there = at(float(other_rate))
+        other = evaluation.pool([there.evaluate(_at_rate(one, other_rate)) for one in recordings])["esr"]
+    peak = max(float(np.abs(one.dry).max()) for one in recordings)
+    swept = probing.harmonics(model.play, rate, peak)
+    device = None if truth is None else probing.harmonics(_device(truth, rate, knobs), rate, peak)
+    probed = Probed(
+        tuple(probing.aliasing(model.play, round(rate), peak)),
+        swept,
+        probing.transfer_curve(model.play, rate, peak),
+        None if device is None else probing.spectral_difference(swept, device),
+        None if device is None else probing.harmonic_difference(swept, device),
+    )
+    pooled = evaluation.pool(found)
+    return Contender(
+        name=model.name,
+        kind=model.kind,
+        parameters=model.parameters,
+        audio_seconds=model.audio_seconds,
+        training_seconds=model.training_seconds,
+        metrics={key: pooled[key] for key in METRICS},
+        real_time_factor=pooled["real_time_factor"],
+        runs_as=model.runs_as,
+        other_rate_esr=other,
+        probed=probed,
+        evaluations=found,
+    )
+
+
+def _of_circuit(run: Run, rate: float, knobs: Mapping[str, float]) -> _Model:
+    model, delay = CircuitModel(run.circuit, rate, run.oversample, learn=[]), run.delay * rate / run.sample_rate
+    play = _played(model, knobs, run.input_level, run.gain)
+    return _Model(
+        run.folder.name, "circuit", len(run.values), run.audio_seconds, run.seconds, "compiled core",
+        lambda recording: evaluation.evaluate(model, recording, delay, run.input_level, run.gain), play,
+    )  # fmt: skip
+
+
+def _played(model: CircuitModel, knobs: Mapping[str, float], level: float = 1.0, gain: float = 1.0) -> probing.Play:
+    """level: volt at digital full scale; gain: digital full scale per volt."""
+
+    def play(signals: Signal) -> Signal:
+        with torch.no_grad():
+            y = model.render(torch.as_tensor(level * signals)[..., None], knobs)
+        return np.asarray(gain * y[..., 0])
+
+    return play
+
+
+def _device(circuit: Circuit, rate: float, knobs: Mapping[str, float]) -> probing.Play:
+    return _played(CircuitModel(circuit, rate, TRUE, learn=[]), knobs)
+
+
+def _of_network(name: str, saved: SavedNetwork, ratio: float, rate: float, knobs: Mapping[str, float]) -> _Model:
+    """ratio: of `rate` to the network's own."""
+    network = stepped(saved.network, 1.0 / ratio)
+    delay = None if saved.delay is None else saved.delay * ratio
+    there = replace(saved, network=network, sample_rate=rate, delay=delay)
+
+    def evaluate(recording: Recording) -> Evaluation:
+        return evaluation.evaluate_saved(there, recording, evaluation.positions(recording))[0]
+
+    def play(signals: Signal) -> Signal:
+        with torch.no_grad():
+            y, _ = network(torch.as_tensor(signals)[..., None], knobs=knobs)
+        return np.asarray(y[..., 0].double())
+
+    return _Model(
+        name, saved.name, parameter_count(network), saved.audio_seconds, saved.seconds, "torch", evaluate, play,
+    )  # fmt: skip
+
+
+def stepped(network: Network, step: float) -> Network:
+    """The network for another rate: the one architecture that knows its step takes it; the others run as they are."""
+    if not isinstance(network, StateTrajectoryNetwork) or step == 1.0:
+        return network
+    network = copy.deepcopy(network)
+    network.step = step
+    return network
+
+
+def _at_rate(recording: Recording, rate: int) -> Recording:
+    dry, wet = (resampled(signal, recording.sample_rate, rate) for signal in (recording.dry, recording.wet))
+    return replace(recording, dry=dry, wet=wet, sample_rate=rate, delay=None)
 
 
 def of_rendering(name: str, output: Signal, recording: Recording) -> Contender:
@@ -63,22 +207,50 @@ def of_rendering(name: str, output: Signal, recording: Recording) -> Contender:
         )
     # How long it took is not known.
     found = evaluation.compare(recording, output, recording.wet, Rendering(output, 0, math.inf))
-    return replace(_contender(name, "rendering", None, [found]), real_time_factor=None)
+    pooled = evaluation.pool([found])
+    return Contender(
+        name, "rendering", None, None, None, {key: pooled[key] for key in METRICS}, None, None, None, None, (found,)
+    )
 
 
-def _contender(name: str, kind: str, parameters: int | None, found: Sequence[evaluation.Evaluation]) -> Contender:
-    pooled = evaluation.pool(found)
-    return Contender(name, kind, parameters, {key: pooled[key] for key in METRICS}, pooled["real_time_factor"])
+def told_apart(contenders: Sequence[Contender], names: Sequence[str]) -> list[Contender]:
+    """Those of one name get the longer one in `names` instead, such as the path of their run."""
+    found = [one.name for one in contenders]
+    return [
+        replace(one, name=name) if found.count(one.name) > 1 else one
+        for one, name in zip(contenders, names, strict=True)
+    ]
 
 
 def as_data(contenders: Sequence[Contender]) -> list[dict[str, Any]]:
     """The table as plain data, the smallest ESR first."""
-    return [
-        {"name": one.name, "kind": one.kind, "parameters": one.parameters}
-        | one.metrics
-        | {"real_time_factor": one.real_time_factor}
-        for one in best_first(contenders)
-    ]
+    return [_row(one) for one in best_first(contenders)]
+
+
+def _row(one: Contender) -> dict[str, Any]:
+    row = {
+        "name": one.name,
+        "kind": one.kind,
+        "parameters": one.parameters,
+        "audio_seconds": one.audio_seconds,
+        "training_seconds": one.training_seconds,
+        **one.metrics,
+        "real_time_factor": one.real_time_factor,
+        "runs_as": one.runs_as,
+        "other_rate_esr": one.other_rate_esr,
+    }
+    if one.probed is None:
+        return row | dict.fromkeys(
+            ("spectral_difference", "harmonic_difference", "aliasing", "harmonics", "transfer_curve")
+        )
+    tones, swept, curve = one.probed.aliasing, one.probed.harmonics, one.probed.transfer
+    return row | {
+        "spectral_difference": one.probed.spectral_difference,
+        "harmonic_difference": one.probed.harmonic_difference,
+        "aliasing": {str(tone.frequency): {"ratio": tone.ratio, "audible": tone.audible} for tone in tones},
+        "harmonics": {"frequencies": swept.frequencies.tolist(), "amplitudes": swept.amplitudes.tolist()},
+        "transfer_curve": {"inputs": curve.inputs.tolist(), "outputs": curve.outputs.tolist()},
+    }
 
 
 def best_first(contenders: Sequence[Contender]) -> list[Contender]:
@@ -86,25 +258,10 @@ def best_first(contenders: Sequence[Contender]) -> list[Contender]:
     return sorted(contenders, key=lambda one: one.metrics["esr"] or 0.0)
 
 
-def render_comparison(contenders: Sequence[Contender], recordings: Sequence[Recording]) -> str:
-    """The table as one HTML page that loads nothing from outside."""
-    from circuitnn.report.environment import template
-
-    return template("comparison.html.j2").render(
-        recordings=[one.name for one in recordings],
-        metrics=[name.replace("_", " ") for name in METRICS],
-        rows=[
-            (
-                one.name,
-                one.kind,
-                "-" if one.parameters is None else str(one.parameters),
-                [_number(one.metrics[key]) for key in METRICS],
-                _number(one.real_time_factor),
-            )
-            for one in best_first(contenders)
-        ],
-    )
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
+def data_efficiency(contenders: Sequence[Contender]) -> dict[str, list[tuple[float, float]]]:
+    """ESR over seconds of training audio, by kind, for kinds of which there are runs on different amounts."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for one in contenders:
+        if one.audio_seconds is not None and one.metrics["esr"] is not None:
+            found.setdefault(one.kind, []).append((one.audio_seconds, one.metrics["esr"]))
+    return {kind: sorted(points) for kind, points in found.items() if len({at for at, _ in points}) > 1}

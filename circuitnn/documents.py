@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,22 +16,32 @@ def read_document(path: Path, form: str, version: int, max_bytes: int, hint: str
 
     hint: how to mend a file that is damaged. Raises CircuitnnError.
     """
-    raw = read_bounded(path, max_bytes, f"{form} file")
+    document = read_json(path, max_bytes, f"{form} file", hint)
+    check_format(document, form, version)
+    return document
+
+
+def read_json(path: Path, max_bytes: int, what: str, hint: str) -> Document:
+    """The JSON object in a file that is `what` only up to so many bytes. Raises CircuitnnError."""
+    raw = read_bounded(path, max_bytes, what)
     try:
         data = json.loads(raw, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise CircuitnnError(f"{path}: not valid JSON: {error}", hint) from None
     if not isinstance(data, dict):
         raise CircuitnnError(f"{path}: expected a JSON object, found {type(data).__name__}")
-    document = Document(str(path), "", data, hint)
-    if data.get("format") != form:
+    return Document(str(path), "", data, hint)
+
+
+def check_format(document: Document, form: str, version: int) -> None:
+    """Raise CircuitnnError unless "format" is `form` and "version" at most `version`."""
+    if document.value.get("format") != form:
         raise document.wrong("format", form)
     if document.integer("version") > version:
         raise CircuitnnError(
-            f"{path}: version {document.integer('version')} of the format, but this program knows {version}",
+            f"{document.path}: version {document.integer('version')} of the format, but this program knows {version}",
             "install a newer circuitnn",
         )
-    return document
 
 
 def read_bounded(path: Path, max_bytes: int, what: str) -> bytes:
@@ -61,8 +71,19 @@ class Document:
 
     def wrong(self, key: str, expected: str) -> CircuitnnError:
         """The error for an entry that is not what it should be."""
-        found = json.dumps(self.value[key])[:60] if key in self.value else "nothing"
-        return CircuitnnError(f"{self.path}: {self.where}{key}: expected {expected}, found {found}", self.hint)
+        try:
+            found = json.dumps(self.value[key])[:60] if key in self.value else "nothing"
+        except RecursionError:
+            found = "lists in lists without end"
+        return self.error(key, f"expected {expected}, found {found}")
+
+    def error(self, key: str, message: str) -> CircuitnnError:
+        """An error about an entry, or a part of it such as `weights[2]`."""
+        return CircuitnnError(f"{self.path}: {self.where}{key}: {message}", self.hint)
+
+    def has(self, key: str) -> bool:
+        """Whether there is an entry, and it is not null."""
+        return self.value.get(key) is not None
 
     def number(self, key: str) -> float:
         """A number of magnitude up to 1e300."""
@@ -78,11 +99,47 @@ class Document:
             raise self.wrong(key, "an integer")
         return value
 
+    def count(self, key: str, most: int, least: int = 1) -> int:
+        """An integer from `least` to `most`."""
+        value = self.value.get(key)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise self.wrong(key, f"an integer from {least} to {most}")
+        return value
+
+    def counts(self, key: str, most: int, length: int) -> list[int]:
+        """A list of 1 to `length` integers from 1 to `most`."""
+        value = self.value.get(key)
+        if not isinstance(value, list) or not 1 <= len(value) <= length:
+            raise self.wrong(key, f"a list of 1 to {length} integers")
+        inner = Document(self.path, self.where, {f"{key}[{k}]": entry for k, entry in enumerate(value)}, self.hint)
+        return [inner.count(name, most) for name in inner.value]
+
+    def flag(self, key: str) -> bool:
+        """True or false."""
+        value = self.value.get(key)
+        if not isinstance(value, bool):
+            raise self.wrong(key, "true or false")
+        return value
+
     def text(self, key: str) -> str:
         """A text."""
         value = self.value.get(key)
         if not isinstance(value, str):
             raise self.wrong(key, "a text")
+        return value
+
+    def texts(self, key: str) -> list[str]:
+        """A list of texts."""
+        value = self.value.get(key)
+        if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+            raise self.wrong(key, "a list of texts")
+        return value
+
+    def choice(self, key: str, choices: Iterable[str]) -> str:
+        """One of `choices`."""
+        value = self.value.get(key)
+        if not isinstance(value, str) or value not in choices:
+            raise self.wrong(key, f"one of {', '.join(choice or 'nothing' for choice in choices)}")
         return value
 
     def row(self, key: str) -> list[float]:

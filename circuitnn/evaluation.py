@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch import Tensor
 
-from circuitnn import metrics
+from circuitnn import cepstrum, loudness, metrics
 from circuitnn.audio import Recording, Signal
 from circuitnn.errors import RecordingError
+from circuitnn.fitting.alignment import LAG_RANGE, best_lag
+from circuitnn.fitting.blips import aligned
 from circuitnn.fitting.observation import Observation
+from circuitnn.formats import SavedNetwork
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.models.network import Network
 from circuitnn.rendering import Rendering, render, render_network
-from circuitnn.training.data import take
+from circuitnn.training.data import span, take
 
 # The longest window of the multi-resolution STFT; a shorter signal has none.
 LONGEST_WINDOW = 2048
@@ -23,8 +27,10 @@ LONGEST_WINDOW = 2048
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics of one recording over the samples that both signals cover, in digital full scale. mr_stft: None for a
-    signal that is shorter than the longest window; energies: of target and pre-emphasised target, for pooling."""
+    """Metrics of one recording over the samples that both signals cover, in digital full scale. loudness_difference: of
+    the output over the target, in LU. None: for what takes a longer signal, or sound in both. energies: of target and
+    pre-emphasised target, for pooling. output, target: the signals themselves [samples], which
+    begin at the sample `begin` of the wet."""
 
     name: str
     samples: int
@@ -32,12 +38,20 @@ class Evaluation:
     esr_gain_free: float
     esr_preemphasis: float
     mae: float
+    dc: float
+    stft: float | None
     mr_stft: float | None
+    loudness_difference: float | None
+    mfcc_cosine: float | None
+    mfcc_difference: float | None
     energy: float
     preemphasised_energy: float
     failures: int
     seconds: float
     audio_seconds: float
+    begin: float
+    output: Signal = field(repr=False, compare=False)
+    target: Signal = field(repr=False, compare=False)
 
 
 def evaluate(
@@ -54,7 +68,7 @@ def evaluate(
     begin, end = observation.span(delay)
     target = observation.target(delay)
     rendering = render(model, recording.dry, level, overrides=model.overrides(positions(recording)))
-    return compare(recording, gain * rendering.output[begin:end], target, rendering)
+    return compare(recording, gain * rendering.output[begin:end], target, rendering, begin + delay)
 
 
 def evaluate_network(
@@ -72,7 +86,33 @@ def evaluate_network(
     one = take(recording, delay, ())
     target = one.target.double().numpy()
     rendering = render_network(network, one.u.double().numpy(), sample_rate, knobs)
-    return compare(recording, rendering.output, target, rendering)
+    begin, _ = span(recording, delay)
+    return compare(recording, rendering.output, target, rendering, begin + delay)
+
+
+def evaluate_saved(
+    saved: SavedNetwork, recording: Recording, knobs: Mapping[str, float | Tensor] | None = None
+) -> tuple[Evaluation, float]:
+    """Compare the network of a run or a file with a recording, and the delay that was applied: that of its training, or
+    for a file that says none, where its output and the wet agree best. Raises RecordingError."""
+    rate = saved.sample_rate or recording.sample_rate
+    _check_rate(recording, rate)
+    delay = _best_delay(saved.network, recording, knobs) if saved.delay is None else saved.delay
+    return evaluate_network(saved.network, rate, recording, delay, knobs), delay
+
+
+def _best_delay(network: Network, recording: Recording, knobs: Mapping[str, float | Tensor] | None) -> float:
+    rate = recording.sample_rate
+    rough = aligned(recording.dry, recording.wet, rate).delay if recording.delay is None else round(recording.delay)
+    rough -= network.latency
+    output = render_network(network, recording.dry, rate, knobs).output
+    begin, end = LAG_RANGE + max(0, -rough), min(len(output) - LAG_RANGE, len(recording.wet) - rough)
+    if end <= begin:
+        return float(rough)
+    target = recording.wet[begin + rough : end + rough]
+    lag, _ = best_lag(metrics.preemphasise(output[begin - LAG_RANGE : end + LAG_RANGE]), metrics.preemphasise(target))
+    # To a sample: what is left of it, a network has learned.
+    return float(round(rough - lag))
 
 
 def positions(recording: Recording) -> dict[str, float]:
@@ -96,8 +136,15 @@ def _check_rate(recording: Recording, sample_rate: float) -> None:
         )
 
 
-def compare(recording: Recording, output: Signal, target: Signal, rendering: Rendering) -> Evaluation:
-    """The metrics of an output against its target, both [time]; the rendering says what the output took."""
+def compare(
+    recording: Recording, output: Signal, target: Signal, rendering: Rendering, begin: float = 0.0
+) -> Evaluation:
+    """The metrics of an output against its target, both [time]; the rendering says what the output took. begin: where
+    in the wet they do."""
+    rate = recording.sample_rate
+    long = len(target) >= LONGEST_WINDOW
+    heard = len(target) >= loudness.BLOCK * rate
+    louder = loudness.loudness(output, rate) - loudness.loudness(target, rate) if heard else math.nan
     return Evaluation(
         name=recording.name,
         samples=len(target),
@@ -105,27 +152,55 @@ def compare(recording: Recording, output: Signal, target: Signal, rendering: Ren
         esr_gain_free=metrics.esr_gain_free(output, target),
         esr_preemphasis=metrics.esr_preemphasis(output, target),
         mae=metrics.mae(output, target),
-        mr_stft=metrics.mr_stft(output, target) if len(target) >= LONGEST_WINDOW else None,
+        dc=metrics.dc(output, target),
+        stft=metrics.stft(output, target) if long else None,
+        mr_stft=metrics.mr_stft(output, target) if long else None,
+        loudness_difference=louder if math.isfinite(louder) else None,
+        mfcc_cosine=cepstrum.mfcc_cosine(output, target, rate) if heard else None,
+        mfcc_difference=cepstrum.mfcc_difference(output, target, rate) if heard else None,
         energy=float(np.sum(target**2)),
         preemphasised_energy=float(np.sum(metrics.preemphasise(target) ** 2)),
         failures=rendering.failures,
         seconds=rendering.seconds,
         audio_seconds=len(recording.dry) / recording.sample_rate,
+        begin=begin,
+        output=output,
+        target=target,
     )
 
 
 def pool(evaluations: Sequence[Evaluation]) -> dict[str, float | None]:
-    """One number per metric: squared errors over squared targets, the mean error per sample, the mean STFT distance,
-    and seconds of audio per second of computation."""
+    """One number per metric: squared errors over squared targets and what follows from them, the mean error per sample,
+    means of the distances, of the loudness differences' sizes and of the predicted scores, and seconds of audio per
+    second of computation."""
     energy = sum(e.energy for e in evaluations)
     samples = sum(e.samples for e in evaluations)
-    distances = [e.mr_stft for e in evaluations if e.mr_stft is not None]
+    esr = sum(e.esr * e.energy for e in evaluations) / energy
+    differences = [e.mfcc_difference for e in evaluations if e.mfcc_difference is not None]
     return {
-        "esr": sum(e.esr * e.energy for e in evaluations) / energy,
+        "esr": esr,
         "esr_gain_free": sum(e.esr_gain_free * e.energy for e in evaluations) / energy,
         "esr_preemphasis": sum(e.esr_preemphasis * e.preemphasised_energy for e in evaluations)
         / sum(e.preemphasised_energy for e in evaluations),
+        "nrmse": math.sqrt(esr),
+        "snr": -10.0 * math.log10(esr) if esr > 0.0 else math.inf,
         "mae": sum(e.mae * e.samples for e in evaluations) / samples,
-        "mr_stft": sum(distances) / len(distances) if distances else None,
+        "dc": sum(e.dc * e.energy for e in evaluations) / energy,
+        "stft": _mean([e.stft for e in evaluations]),
+        "mr_stft": _mean([e.mr_stft for e in evaluations]),
+        "loudness_difference": _mean([_size(e.loudness_difference) for e in evaluations]),
+        "mfcc_cosine": _mean([e.mfcc_cosine for e in evaluations]),
+        "mfcc_difference": _mean(differences),
+        "mushra_prediction": _mean([cepstrum.mushra_prediction(d) for d in differences]),
         "real_time_factor": sum(e.audio_seconds for e in evaluations) / sum(e.seconds for e in evaluations),
     }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Of those that are there."""
+    found = [value for value in values if value is not None]
+    return sum(found) / len(found) if found else None
+
+
+def _size(value: float | None) -> float | None:
+    return None if value is None else abs(value)

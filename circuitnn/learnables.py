@@ -17,6 +17,9 @@ from circuitnn.values import literal_values
 PARAMETER_TOLERANCE = 0.2
 # Saturation currents vary by multiples from part to part, not by percents: a factor of 3 either way.
 SATURATION_TOLERANCE = 2.0
+# Weights of a device's network stand for a law that may be quite another: slopes by a factor of 3 either way, and the
+# current of a germanium diode is hundreds of times that of one of silicon.
+SLOPE_TOLERANCE, CURRENT_TOLERANCE = 2.0, 20.0
 # Of a normal distribution, 95 % lie within so many standard deviations.
 NORMAL_95 = 1.96
 # A knob's logit: the logistic prior of a position that nobody wrote down, nearly uniform over the travel.
@@ -92,13 +95,15 @@ class Coordinate:
 
 
 def coordinates(circuit: Circuit, learn: str | Sequence[str]) -> tuple[Coordinate, ...]:
-    """The coordinates for learn = "marked", "all" (every R, C, L, model parameter and .param) or a list of names.
+    """The coordinates for learn = "marked" (the *@ learn cards and the weights of *@ network cards), "all" (every R, C,
+    L, model parameter, weight and .param) or a list of names.
 
     Raises CircuitnnError for a name that does not exist, is not a plain number or is an ideal coupling.
     """
     literals = literal_values(circuit)
     if learn == "marked":
         names = [learnable.name for learnable in circuit.learn]
+        names += [name for network in circuit.networks for name in network.values]
     elif learn == "all":
         sources = {element.name for element in circuit.elements if element.kind in "VIEFGHK"}
         names = [name for name, value in literals.items() if name not in sources and value > 0.0]
@@ -134,6 +139,8 @@ def _coordinate(circuit: Circuit, name: str, nominal: float) -> Coordinate:
 
 
 def _default_tolerance(circuit: Circuit, name: str) -> float:
+    if any(name in network.values for network in circuit.networks):
+        return CURRENT_TOLERANCE if name.endswith("_current") else SLOPE_TOLERANCE
     if "." in name and name.rpartition(".")[0] in circuit.models:
         return SATURATION_TOLERANCE if name.endswith(".is") else PARAMETER_TOLERANCE
     if name in circuit.parameters:

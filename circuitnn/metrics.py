@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from circuitnn.errors import CircuitnnError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Signal = NDArray[np.float64]
 
@@ -47,19 +52,47 @@ def esr_preemphasis(output: Signal, target: Signal) -> float:
     return float(np.dot(error, error) / np.dot(reference, reference))
 
 
+def nrmse(output: Signal, target: Signal) -> float:
+    """Normalised root mean squared error, the square root of the ESR (Vanhatalo et al., Applied Sciences 12 (2022),
+    eq. 15)."""
+    return math.sqrt(esr(output, target))
+
+
+def snr(output: Signal, target: Signal) -> float:
+    """Signal-to-noise ratio 10 lg(sum t^2 / sum (y - t)^2) in dB, the error counting as noise; inf without any."""
+    ratio = esr(output, target)
+    return -10.0 * math.log10(ratio) if ratio > 0.0 else math.inf
+
+
 def mae(output: Signal, target: Signal) -> float:
     """Mean absolute error."""
     return float(np.mean(np.abs(output - target)))
 
 
-def mr_stft(output: Signal, target: Signal) -> float:
-    """Multi-resolution STFT distance, see losses.mr_stft."""
-    import torch
+def dc(output: Signal, target: Signal) -> float:
+    """Squared difference of the means over the target's mean square (Wright et al., DAFx-19)."""
+    return float(np.mean(output - target) ** 2 / np.mean(target**2))
 
+
+def stft(output: Signal, target: Signal) -> float:
+    """STFT distance with windows of 1024 samples, see losses.stft."""
     from circuitnn import losses
 
+    return _distance(losses.stft, output, target)
+
+
+def mr_stft(output: Signal, target: Signal) -> float:
+    """Multi-resolution STFT distance, see losses.mr_stft."""
+    from circuitnn import losses
+
+    return _distance(losses.mr_stft, output, target)
+
+
+def _distance(loss: Callable[[Tensor, Tensor], Tensor], output: Signal, target: Signal) -> float:
+    import torch
+
     with torch.no_grad():
-        return float(losses.mr_stft(torch.as_tensor(output), torch.as_tensor(target)))
+        return float(loss(torch.as_tensor(output), torch.as_tensor(target)))
 
 
 def aliasing_to_signal_ratio(output: Signal, frequency: float, sample_rate: float, band: float = math.inf) -> float:

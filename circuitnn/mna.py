@@ -118,6 +118,7 @@ class _Builder:
         # Each port's name and column of N_n.
         self.ports: list[tuple[str, dict[int, float]]] = []
         self.devices: list[Device] = []
+        self.networks = {name: network for network in circuit.networks for name in network.elements}
         # The rows of the unknown currents, by element.
         self.branches: dict[str, int] = {}
         self.sensed = {
@@ -215,9 +216,13 @@ class _Builder:
         (self.inputs if name in self.inputs else self.sources)[name] = rows
 
     def bundles(self, elements: Iterable[Element]) -> Iterable[list[Element]]:
-        """Diodes of one model between the same two nodes are one device, whichever way round they stand."""
+        """Diodes of one model between the same two nodes are one device, whichever way round they stand, and so are
+        those of a network."""
         bundles: dict[tuple[object, ...], list[Element]] = {}
         for element in elements:
+            if element.name in self.networks:
+                bundles.setdefault((self.networks[element.name].name, "network"), []).append(element)
+                continue
             model = self.circuit.models[element.model or ""]
             kind = MODEL_KINDS[model.kind]
             effects = self.effects(model)
@@ -242,6 +247,11 @@ class _Builder:
         if turned := tuple(f"{e.name}.area" for e in bundle if e.nodes != first.nodes):
             assert kind.pair is not None
             law, sources["reverse_area"] = kind.pair, turned
+        if network := self.networks.get(first.name):
+            law = devices.learned_diode(network.units, both=bool(turned))
+            sources |= {weight: (f"{network.name}.{weight}",) for weight in network.weights}
+            if network.reach is not None:
+                sources["reach"] = (f"{network.name}.reach",)
         terminals = dict(zip(kind.family.terminals, (self.node_index[node] for node in first.nodes), strict=True))
         for parameter, terminal in kind.resistances.items():
             if parameter in effects:

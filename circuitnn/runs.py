@@ -193,19 +193,20 @@ def _document(result: FitResult, settings: Settings) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class RunRecording:
-    """gain: digital full scale per volt; delay: samples by which the wet is late; length_difference: samples by which
-    the dry file was longer than the wet one, None if that was not written down."""
+    """gain: digital full scale per volt; delay: samples by which the wet is late; samples: that were fitted;
+    length_difference: samples by which the dry file was longer than the wet one, None if that was not written down."""
 
     name: str
     gain: float
     delay: float
+    samples: int
     length_difference: int | None
 
 
 @dataclass(frozen=True)
 class Run:
     """A fit that was saved. circuit: with the fitted values; values and stderr in SI units; input_level: volt at
-    digital full scale."""
+    digital full scale; seconds: that the fit took."""
 
     folder: Path
     circuit: Circuit
@@ -217,11 +218,17 @@ class Run:
     recordings: tuple[RunRecording, ...]
     esr: float
     reason: str
+    seconds: float
 
     @cached_property
     def nominal(self) -> Circuit:
         """The circuit that the fit started from. Raises NetlistError."""
         return read_netlist(self.folder / "nominal.cir")
+
+    @cached_property
+    def audio_seconds(self) -> float:
+        """How much of its recordings the fit saw."""
+        return sum(recording.samples for recording in self.recordings) / self.sample_rate
 
     @cached_property
     def delay(self) -> float:
@@ -242,9 +249,12 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
         raise CircuitnnError(f"{folder}: not a run: there is no run.json", "runs are made by `circuitnn fit`")
     data = read_document(path, FORMAT, VERSION, MAX_BYTES, "fit again; the file is damaged")
     recordings = tuple(
-        RunRecording(entry.text("name"), entry.number("gain"), entry.number("delay"), _length_difference(entry))
+        RunRecording(
+            entry.text("name"), entry.number("gain"), entry.number("delay"), entry.integer("samples"),
+            _length_difference(entry),
+        )
         for entry in data.entries("recordings")
-    )
+    )  # fmt: skip
     if not recordings:
         raise data.wrong("recordings", "at least one recording")
     return Run(
@@ -258,6 +268,7 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
         recordings=recordings,
         esr=data.number("esr"),
         reason=data.text("reason"),
+        seconds=data.number("seconds"),
     )
 
 

@@ -64,6 +64,21 @@ class logistic(sympy.Function):  # type: ignore[misc]  # noqa: N801
         return True
 
 
+class unit_clip(sympy.Function):  # type: ignore[misc]  # noqa: N801
+    """x between 0 and 1, else the nearer of them."""
+
+    nargs = 1
+
+
+class rounded_ramp(sympy.Function):  # type: ignore[misc]  # noqa: N801
+    """The integral of unit_clip: 0 up to 0, x^2 / 2 up to 1, x - 1/2 beyond; a ramp whose corner is an arc."""
+
+    nargs = 1
+
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        return unit_clip(self.args[0])
+
+
 class Operations:
     """The elementary functions of one array type. `xp` is numpy or torch; both spell these functions alike.
 
@@ -117,6 +132,9 @@ _EXPONENTIALS: Mapping[type, Callable[[float], float]] = {
     limited_exp: lambda x: math.exp(min(x, EXPONENT_LIMIT)) * (1.0 + max(x - EXPONENT_LIMIT, 0.0)),
 }
 
+# Functions of this module, beside those of sympy.
+_OWN = (clamped_exp, ramp, limited_exp, softplus, logistic, unit_clip, rounded_ramp)
+
 
 def _elementary(xp: Any, function: type, x: Any) -> Any:
     if function in _NAMES:
@@ -125,6 +143,9 @@ def _elementary(xp: Any, function: type, x: Any) -> Any:
         return xp.logaddexp(x, 0.0 * x)
     if function is logistic:
         return xp.exp(-xp.logaddexp(-x, 0.0 * x))
+    if function in (unit_clip, rounded_ramp):
+        clipped = xp.clip(x, 0.0, 1.0)
+        return clipped if function is unit_clip else clipped * (x - 0.5 * clipped)
     over = xp.clip(x - EXPONENT_LIMIT, 0.0, None)
     if function is ramp:
         return over
@@ -202,7 +223,7 @@ def _step(node: sympy.Basic, visit: Callable[[sympy.Basic], int]) -> tuple[Step,
     for kind, function in _RULES.items():
         if issubclass(type(node), kind):
             return function, [visit(argument) for argument in node.args]
-    if type(node) not in _NAMES and type(node) not in (clamped_exp, ramp, limited_exp, softplus, logistic):
+    if type(node) not in _NAMES and type(node) not in _OWN:
         raise TypeError(f"no rule to evaluate {type(node).__name__}")
     return partial(_apply, type(node)), [visit(argument) for argument in node.args]
 

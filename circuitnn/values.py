@@ -15,7 +15,8 @@ from circuitnn.symbolic import Operations, evaluate_finite
 
 
 def resolve(circuit: Circuit, overrides: Mapping[str, Any], operations: Operations) -> dict[str, Any]:
-    """All values by name: "R4" (SI), "DCLIP.is", "drive", "D1.area", "K1.mutual" (henry), "B1.v(a)" (see affine.py).
+    """All values by name: "R4" (SI), "DCLIP.is", "drive", "D1.area", "D1.forward_3" (see circuit.DeviceNetwork),
+    "K1.mutual" (henry), "B1.v(a)" (see affine.py).
 
     Expressions follow the overridden parameters. Raises CircuitError for a value that is not finite.
     """
@@ -48,6 +49,11 @@ def resolve(circuit: Circuit, overrides: Mapping[str, Any], operations: Operatio
         for name, expression in model.parameters.items():
             key = f"{model.name}.{name}"
             values[key] = value_of(key, expression)
+    for network in circuit.networks:
+        for name, expression in network.values.items():
+            values[name] = value_of(name, expression)
+        if network.reach is not None:
+            values[f"{network.name}.reach"] = value_of(f"{network.name}.reach", network.reach)
     return values | couplings.mutual_inductances(circuit, values)
 
 
@@ -79,5 +85,7 @@ def literal_values(circuit: Circuit) -> dict[str, float]:
     found: dict[str, Expr | None] = {element.name: element.value for element in circuit.elements}
     for model in circuit.models.values():
         found |= {f"{model.name}.{name}": expression for name, expression in model.parameters.items()}
+    for network in circuit.networks:
+        found |= network.values
     found |= circuit.parameters
     return {name: float(value) for name, value in found.items() if value is not None and value.is_number}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,13 @@ from click.testing import CliRunner
 from circuitnn import CircuitModel, CircuitnnError, Recording, fit, parse_netlist
 from circuitnn.audio import write_wav
 from circuitnn.cli import main
-from circuitnn.comparison import METRICS, as_data, of_rendering, of_run
+from circuitnn.comparison import METRICS, as_data, data_efficiency, of_rendering, of_run, stepped, told_apart
 from circuitnn.evaluation import evaluate
+from circuitnn.models.architectures import build_network
+from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
 from circuitnn.network_runs import save_network
 from circuitnn.rendering import render
+from circuitnn.report.comparison_page import render_comparison
 from circuitnn.runs import load_run
 from circuitnn.training import PRESETS, train
 
@@ -55,7 +58,9 @@ def test_the_command_puts_the_best_first(runs: tuple[Path, Path], recording: Rec
     write_wav(tmp_path / "half.wav", 0.5 * recording.wet, RATE)
     out = tmp_path / "report"
     words = ["compare", *map(str, reversed(runs)), "--on", str(tmp_path / "dry.wav"), str(tmp_path / "wet.wav")]
-    words += ["--reference", f"<half>={tmp_path / 'half.wav'}", "--out", str(out), "--json"]
+    words += ["--reference", f"<half>={tmp_path / 'half.wav'}", "--other-rate", "16000", "--out", str(out), "--json"]
+    (tmp_path / "device.cir").write_text(NETLIST)
+    words += ["--truth", str(tmp_path / "device.cir")]
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
@@ -63,11 +68,32 @@ def test_the_command_puts_the_best_first(runs: tuple[Path, Path], recording: Rec
     rows = {row["name"]: row for row in told["models"]}
     assert told["models"][0]["name"] == "circuit"
     assert rows["circuit"]["parameters"] == 1
+    assert rows["circuit"]["audio_seconds"] == pytest.approx(1.0, abs=0.01)
+    assert rows["circuit"]["runs_as"] == "compiled core"
+    # The same circuit at another rate: the trapezoidal rule warps 3.4 kHz by 31 % at one and by 15 % at the other.
+    assert 1e-6 < rows["circuit"]["other_rate_esr"] < 0.01
+    # An RC low-pass of 3.4 kHz: its gain, no harmonics, no aliases, a straight curve.
+    swept = rows["circuit"]["harmonics"]
+    middle = [k for k, f in enumerate(swept["frequencies"]) if 100.0 < f < 1500.0]
+    for k in middle:
+        gain = 1.0 / abs(1.0 + 2j * np.pi * swept["frequencies"][k] * 47e-6)
+        assert swept["amplitudes"][0][k] == pytest.approx(gain, rel=0.03)
+        assert swept["amplitudes"][1][k] is None or swept["amplitudes"][1][k] < 1e-3
+    # The device is simulated finely, the fit is not: it warps what lies high.
+    assert 1e-3 < rows["circuit"]["spectral_difference"] < 1.0
+    assert rows["circuit"]["harmonic_difference"] < 0.01
+    assert all(tone["ratio"] < -150.0 for tone in rows["circuit"]["aliasing"].values())
+    curve = rows["circuit"]["transfer_curve"]
+    ratios = np.array(curve["outputs"]) / np.array(curve["inputs"])
+    np.testing.assert_allclose(ratios, ratios[0], rtol=1e-3)
     assert rows["circuit"]["esr"] < 1e-6
     assert rows["network"]["parameters"] == 117
     assert rows["<half>"]["esr"] == pytest.approx(0.25, rel=1e-5)
     assert rows["<half>"]["esr_gain_free"] < 1e-12
-    assert rows["<half>"]["real_time_factor"] is None
+    assert rows["<half>"]["loudness_difference"] == pytest.approx(20.0 * np.log10(2.0), abs=1e-6)
+    assert rows["<half>"]["mushra_prediction"] == 100.0
+    for key in ("real_time_factor", "aliasing", "audio_seconds", "other_rate_esr"):
+        assert rows["<half>"][key] is None
     page = (out / "comparison.html").read_text()
     assert "&lt;half&gt;" in page
     assert "<half>" not in page
@@ -84,9 +110,30 @@ def test_a_row_is_what_evaluate_says(runs: tuple[Path, Path], recording: Recordi
     run = load_run(runs[0])
     model = CircuitModel(run.circuit, run.sample_rate, run.oversample, learn=[])
     found = evaluate(model, recording, run.delay, run.input_level, run.gain)
-    for key in METRICS:
-        assert row.metrics[key] == pytest.approx(getattr(found, key), rel=1e-9, abs=1e-15)
+    for key in set(METRICS) & {field.name for field in fields(found)}:
+        assert row.metrics[key] == pytest.approx(abs(getattr(found, key)), rel=1e-9, abs=1e-15)
     assert as_data([row])[0]["kind"] == "circuit"
+
+
+def test_runs_on_different_amounts_of_audio_make_a_curve(runs: tuple[Path, Path], recording: Recording) -> None:
+    row = of_run(runs[1], [recording])
+    rows = [
+        replace(row, audio_seconds=seconds, metrics=row.metrics | {"esr": error})
+        for seconds, error in ((8.0, 0.1), (2.0, 0.4))
+    ]
+    assert data_efficiency([*rows, of_run(runs[0], [recording])]) == {"wiener-hammerstein": [(2.0, 0.4), (8.0, 0.1)]}
+    page = render_comparison([*rows, row], [recording])
+    assert "Error over training audio" in page
+    assert "Error over training audio" not in render_comparison([row], [recording])
+
+
+def test_an_stn_changes_its_step_with_the_rate_and_others_do_not() -> None:
+    network = StateTrajectoryNetwork(step=1.0)
+    faster = stepped(network, 0.25)
+    assert isinstance(faster, StateTrajectoryNetwork)
+    assert (faster.step, network.step) == (0.25, 1.0)
+    other = build_network("lstm-32")
+    assert stepped(other, 0.25) is other
 
 
 def test_a_circuit_is_judged_where_the_knobs_stand(tmp_path: Path, recording: Recording) -> None:
@@ -105,6 +152,11 @@ def test_a_circuit_is_judged_where_the_knobs_stand(tmp_path: Path, recording: Re
         assert of_run(tmp_path / "run", [at(position)]).metrics["esr"] < 1e-6
     with pytest.raises(CircuitnnError, match="knob gain: expected a position from 0 to 1, found the label 'a'"):
         of_run(tmp_path / "run", [replace(at(0.5), knobs={"gain": "a"})])
+
+
+def test_runs_of_one_name_are_told_apart(recording: Recording) -> None:
+    rows = [of_rendering(name, recording.wet, recording) for name in ("lstm", "stn", "lstm")]
+    assert [one.name for one in told_apart(rows, ["a/lstm", "a/stn", "b/lstm"])] == ["a/lstm", "stn", "b/lstm"]
 
 
 def test_a_rendering_of_another_length_is_told(recording: Recording) -> None:

@@ -30,6 +30,8 @@ from circuitnn.devices import (
     PMOS,
     SENSED_CURRENT,
     Law,
+    learned_diode,
+    weight_names,
 )
 from circuitnn.discretise import DiscreteCircuit
 from circuitnn.operating_point import evaluate_law, law_values, limit_step
@@ -38,7 +40,8 @@ from circuitnn.symbolic import Operations, evaluate
 NUMPY = Operations(np)
 TORCH = Operations(torch)
 DIODES = (DIODE, DIODE_PAIR, BREAKDOWN_DIODE, COMPLETE_DIODE)
-LAWS = {law.name: law for law in (*DIODES, BJT, GUMMEL_POON, GUMMEL_POON_NKF, JFET, NMOS, PMOS)}
+LEARNED = (learned_diode(3, both=False), learned_diode(2, both=True))
+LAWS = {law.name: law for law in (*DIODES, *LEARNED, BJT, GUMMEL_POON, GUMMEL_POON_NKF, JFET, NMOS, PMOS)}
 # Ranges of parameters for all laws. The emission coefficients of a transistor are those of `nf` for both junctions:
 # a card with different ones describes a device that may deliver power.
 PARAMETERS = {
@@ -51,6 +54,7 @@ PARAMETERS = {
     "b": (0.4, 1.0), "pb": (0.5, 1.0), "vtotc": (-3e-3, 0.0), "bex": (-2.0, 0.0), "betatce": (-1.0, 0.0),
     "kp": (1e-5, 1e-2), "gamma": (0.0, 1.0), "phi": (0.4, 0.9), "ld": (0.0, 1e-7), "tox": (2e-8, 1e-7),
     "uo": (300.0, 700.0), "js": (0.0, 1e-3), "w": (1e-5, 1e-3), "l": (1e-6, 1e-4), "ad": (0.0, 1e-9), "as": (0.0, 1e-9),
+    "reach": (0.2, 1.0), **dict.fromkeys(weight_names(3, both=True), (0.2, 3.0)),
 }  # fmt: skip
 # Where devices are driven that conduct hardest; the junctions of the others stop at their critical voltage.
 HIGHEST = 6.0
@@ -125,7 +129,8 @@ def test_slopes_are_those_of_the_values(
     channel = {"jfet": "gain", "nmos": "half_beta", "pmos": "half_beta"}.get(law.name)
     bend = 0.0 if channel is None else 20.0 * next(c[symbol] for symbol in c if symbol.name == channel)
     # The curvature of high injection is infinite at 0 V, where its root begins.
-    accuracy = 1e-4 if law is COMPLETE_DIODE else 1e-6
+    # The slope of a learned law has a corner at each of its units.
+    accuracy = 1e-4 if law in (COMPLETE_DIODE, *LEARNED) else 1e-6
     bound = accuracy * np.abs(quotient) + rounding + bend * step + 1e-20
     np.testing.assert_array_less(np.abs(found - quotient), bound)
 

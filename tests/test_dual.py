@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuitnn.dual import Dual, gradient_of, value_of, variables
-from circuitnn.symbolic import EXPONENT_LIMIT, NUMPY, derivative, evaluate, limited_exp, logistic, softplus
+from circuitnn.symbolic import (
+    EXPONENT_LIMIT,
+    NUMPY,
+    derivative,
+    evaluate,
+    limited_exp,
+    logistic,
+    rounded_ramp,
+    softplus,
+)
 
 X, Y = sympy.symbols("x y", real=True)
 SMOOTH = [
@@ -17,7 +26,7 @@ SMOOTH = [
     sympy.cos(X), sympy.tan(X), sympy.asin(X / 4), sympy.acos(X / 4), sympy.atan(X), sympy.sinh(X), sympy.cosh(X),
     sympy.tanh(X), sympy.Abs(X - 2), sympy.sign(X) * Y, sympy.floor(X) + Y, sympy.Max(X, Y), sympy.Min(X, Y),
     limited_exp(X), limited_exp(60 * X), softplus(X - Y), logistic(X - Y), sympy.exp(sympy.sin(X * Y)) / (1 + X**2),
-    sympy.Piecewise((X * Y, X < Y), (X**2, True)),
+    rounded_ramp(X - Y), sympy.Piecewise((X * Y, X < Y), (X**2, True)),
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from circuitnn import CircuitModel, CircuitnnError, parse_netlist
 from circuitnn.models.architectures import ARCHITECTURES, build_network
+from circuitnn.models.conv_lstm import ConvLstm
 from circuitnn.models.iir import Biquad, second_order
 from circuitnn.models.nam_wavenet import NamWaveNet, Stack
 from circuitnn.models.network import Network, parameter_count
@@ -25,7 +26,7 @@ from circuitnn.models.wiener_hammerstein import WienerHammerstein
 
 FIXTURES = Path(os.environ.get("CIRCUITNN_FIXTURES", Path(__file__).parents[2] / "shared" / "fixtures"))
 # The large ones differ from the small ones in width only.
-SHAPES = [name for name in ARCHITECTURES if not name.endswith(("64", "96", "64-plain", "96-plain"))]
+SHAPES = [name for name in ARCHITECTURES if not name.endswith(("64", "96", "150", "64-plain", "96-plain"))]
 KNOBS = ("drive", "tone")
 # Of the other engines' examples, which begin with a second of silence.
 SAMPLES = 54000
@@ -101,7 +102,7 @@ def test_nothing_is_heard_before_it_happens_and_every_parameter_counts(name: str
     assert all("residuals" in key for key in idle), idle
 
 
-@pytest.mark.parametrize("name", [name for name in SHAPES if name.startswith(("wavenet", "nam", "tcn"))])
+@pytest.mark.parametrize("name", [name for name in SHAPES if name.startswith(("wavenet", "nam", "tcn", "conv"))])
 def test_convolutions_begin_after_a_long_silence(name: str) -> None:
     model = network(name)
     with torch.no_grad():
@@ -120,6 +121,7 @@ def test_convolutions_begin_after_a_long_silence(name: str) -> None:
 # files; GRU: three quarters of the layer. WaveNet: the numbers in the authors' files Models/WaveNet*.json: 1 -> c, in
 # each layer c -> 2 c of 3 taps and c -> c, at the end c times layers -> 1, all with biases. NAM: one fewer than its
 # files have weights (13,802 in wavenet_a1_standard.nam), the last being the fixed head scale. STN: 2-4-4-4-1, one bias.
+# MLP: 150-1000-500-1, the sizes that T. Schmitz's Model6_SpeedTest notebook names.
 COUNTS = {
     "lstm-32": 4 * 32 * 33 + 2 * 4 * 32 + 33, "lstm-64": 17217, "lstm-96": 38113,
     "lstm-32-plain": 4513, "lstm-64-plain": 17217, "lstm-96-plain": 38113,
@@ -130,7 +132,15 @@ COUNTS = {
     "wavenet-3": 2 * 16 + 18 * (1536 + 32 + 256 + 16) + 289,
     "nam-standard": 13802 - 1, "nam-lite": 6554 - 1, "nam-feather": 3026 - 1, "nam-nano": 842 - 1,
     "stn": 8 + 16 + 4 + 16 + 4,
+    "mlp": 150 * 1000 + 1000 + 1000 * 500 + 500 + 501,
 }  # fmt: skip
+
+
+def test_sizes_are_those_that_the_authors_programs_counted() -> None:
+    """T. Schmitz's notebooks print them (Model3_LSTM 91351, Model5_LSTMConv 57051, there with 25 channels and 100
+    units); TensorFlow's LSTM has one bias of 4 h where torch's has two."""
+    assert parameter_count(build_network("seq2seq-lstm-150")) - 4 * 150 == 91351
+    assert parameter_count(ConvLstm(hidden_size=100, channels=25)) - 4 * 100 == 57051
 
 
 @pytest.mark.parametrize("name", COUNTS)

@@ -11,6 +11,7 @@ import pytest
 from circuitnn import CircuitModel, Recording, parse_netlist
 from circuitnn.excitation import plucked_string
 from circuitnn.fitting import observation as module
+from circuitnn.fitting import search
 from circuitnn.fitting.observation import Observation
 from circuitnn.fitting.problem import Evaluation, Point, Problem, observe
 from circuitnn.fitting.unknowns import Unknowns
@@ -69,6 +70,29 @@ def test_the_windows_of_a_recording_cover_its_span_once(monkeypatch: pytest.Monk
     for before, after in pairwise(windows):
         # The filters settle in as many samples.
         assert after.begin == before.end - module.SETTLING
+
+
+def test_windows_begun_afresh_see_what_the_whole_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spread over a long recording, with the circuit at rest before each: its warm-up makes up for that."""
+    monkeypatch.setattr(search, "SPREAD", 1.2)
+    monkeypatch.setattr(search, "SPREAD_WINDOW", 0.2)
+    monkeypatch.setattr(search, "SPREAD_WARM_UP", 0.1)
+    recording = replace(long := recorded(196.0, 0.5, 0.7), dry=np.tile(long.dry, 3), wet=np.tile(long.wet, 3))
+    model = CircuitModel(parse_netlist(NETLIST), RATE, oversample=2)
+    unknowns, observations = Unknowns(model, [recording], None), observe(model, [recording], [0.3])
+    windows = search.spread_windows([recording])(observations[0], 0.3)
+    begin, end = observations[0].span(0.3)
+    assert (windows[0].begin, windows[-1].end, len(windows)) == (begin, end, 6)
+    assert [window.afresh for window in windows] == [False, *[True] * 5]
+    point = Point(np.array([0.1, -0.05, 0.3]), np.array([0.3]))
+    afresh, exact = (
+        Problem(unknowns, model, observations, windows=lambda *_, parts=parts: parts).evaluate([point])[0]
+        for parts in (windows, [replace(window, afresh=False) for window in windows])
+    )
+    assert afresh is not None
+    assert exact is not None
+    assert afresh.error == pytest.approx(exact.error, rel=1e-9)
+    assert np.allclose(afresh.H, exact.H, rtol=1e-7, atol=1e-9 * np.abs(exact.H).max())
 
 
 def test_offset_and_hum_are_found_and_taken_out() -> None:

@@ -14,6 +14,7 @@ PUBLIC = [
     "write_netlist",
     "parse_netlist",
     "Circuit",
+    "Chain",
     "CircuitModel",
     "CircuitState",
     "Recording",
@@ -64,6 +65,14 @@ def test_fit_is_the_function_whatever_was_imported_before(first: str) -> None:
     code = f"{first}\nimport circuitnn\nassert type(circuitnn.fit).__name__ == 'function', circuitnn.fit"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("first", ["cn.read_model", "import circuitnn.export.subject", "cn.export"])
+def test_export_can_be_called_whatever_was_imported_before(first: str) -> None:
+    call = "try:\n    cn.export('missing.json', 'json', 'x')\nexcept cn.CircuitnnError:\n    print('called')"
+    code = f"import circuitnn as cn\n{first}\n{call}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "called", done.stderr
 
 
 def test_public_methods_are_documented() -> None:

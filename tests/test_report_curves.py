@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import parse_netlist
-from circuitnn.report.curves import HARMONICS, LEVELS, level_band, level_sweep, small_signal_gain
+from circuitnn.report.curves import HARMONICS, LEVELS, learned_law, level_band, level_sweep, small_signal_gain
 from circuitnn.report.residual import BLOCK, band_levels, block_powers, decibels, spectrogram, worst_stretch
 
 RATE = 44100.0
@@ -149,3 +149,19 @@ def test_a_spectrogram_shows_a_sine_where_it_is_and_how_loud(frequency: float) -
 @pytest.mark.parametrize("length", [2, 300, 2000])
 def test_short_signals_have_pictures_too(function: partial[tuple[NDArray[np.float64], ...]], length: int) -> None:
     assert all(np.isfinite(part).all() for part in function(sine(1000.0)[:length]))
+
+
+def test_a_learned_law_and_its_band_are_the_formula() -> None:
+    """Untrained it is Shockley's, and the factor of its current is off by as much as the current is."""
+    cards = f"R1 in out 1k\nD1 out 0 DS\n.model DS D(IS={IS} N={N})\n*@ network D1 units=4 reach=0.8\n.end\n"
+    circuit = parse_netlist(f"{HEADER}{cards}")
+    learned = CircuitModel(circuit, RATE, 1)
+    spread = np.zeros((6, 6))
+    spread[0, 0] = 0.3**2
+    doubled = {name: float(value) for name, value in circuit.networks[0].values.items()} | {"D1.forward_current": 2.0}
+    found = learned_law(learned, circuit.networks[0], {}, doubled, spread)
+    assert (found.voltage[0], found.voltage[-1]) == pytest.approx((-0.8, 0.8))
+    current = IS * np.expm1(found.voltage / (N * THERMAL))
+    np.testing.assert_allclose(found.nominal, current, rtol=2e-3, atol=1e-20)
+    np.testing.assert_allclose(found.fitted, 2.0 * current, rtol=2e-3, atol=1e-20)
+    np.testing.assert_allclose(found.reach[found.voltage > 0.1], 0.3, rtol=1e-3)

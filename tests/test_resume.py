@@ -22,6 +22,7 @@ from circuitnn import CircuitModel, CircuitnnError, FitResult, Recording, fit, p
 from circuitnn.audio import write_wav
 from circuitnn.cli import main
 from circuitnn.excitation import plucked_string
+from circuitnn.fitting import procedure, search
 from circuitnn.fitting.checkpoint import APPROACH, Checkpoint, Progressed, fingerprint
 from circuitnn.fitting.problem import Point
 from circuitnn.rendering import render
@@ -55,10 +56,14 @@ def fitted(recording: Recording, **options: Any) -> FitResult:
     return fit(CircuitModel(parse_netlist(NETLIST), RATE, oversample=1), [recording], input_level=2.0, **options)
 
 
-@pytest.mark.parametrize("case", ["from rest", "in mid-sound", "robust"])
+@pytest.mark.parametrize("case", ["from rest", "in mid-sound", "robust", "long"])
 def test_a_fit_that_is_killed_at_every_step_ends_with_the_same_values(
-    recording: Recording, tmp_path: Path, case: str
+    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
+    if case == "long":
+        monkeypatch.setattr(procedure, "LONG", 0.5)
+        for name, seconds in {"SPREAD": 0.2, "SPREAD_WINDOW": 0.05, "SPREAD_WARM_UP": 0.02}.items():
+            monkeypatch.setattr(search, name, seconds)
     if case == "from rest":
         silence = np.zeros(RATE // 10)
         recording = replace(recording, dry=np.append(silence, recording.dry), wet=np.append(silence, recording.wet))
@@ -85,7 +90,7 @@ def test_a_fit_that_is_killed_at_every_step_ends_with_the_same_values(
 
     while (result := killed()) is None:
         assert len(killed_in) < 50
-    assert set(killed_in) == {"approach", "fit"}
+    assert set(killed_in) == {"approach", "fit", *(["spread"] if case == "long" else [])}
     assert result.values == undisturbed.values
     assert result.stderr == undisturbed.stderr
     assert result.recordings[0].gain == undisturbed.recordings[0].gain

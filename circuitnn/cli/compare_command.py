@@ -12,6 +12,9 @@ import click
 from circuitnn.cli.console import plain, print_json, printer, progress
 from circuitnn.errors import CircuitnnError
 
+# What fits on a terminal; the rest is in the files.
+COLUMNS = ("name", "kind", "parameters", "esr", "esr_gain_free", "mr_stft", "mushra_prediction", "real_time_factor")
+
 
 @click.command()
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="RUN ...")
@@ -26,19 +29,33 @@ from circuitnn.errors import CircuitnnError
     "--reference", "references", multiple=True, metavar="NAME=FILE.wav",
     help="Somebody's rendering of the only recording. Repeatable.",
 )  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for comparison.html and .json.")
+@click.option(
+    "--other-rate", type=click.IntRange(4_000, 768_000), metavar="HZ", help="Judge all runs at this sampling rate, too."
+)
+@click.option(
+    "--truth", type=click.Path(path_type=Path), metavar="NETLIST",
+    help="The device, where it is known: recordings of it at 1 V at full scale.",
+)  # fmt: skip
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True,
+    help="Folder for comparison.html, comparison.json and listening.html.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The table as one JSON object on stdout.")
 def compare(
     runs: Sequence[Path],
     pairs: Sequence[tuple[Path, Path]],
     session_file: Path | None,
     references: Sequence[str],
+    other_rate: int | None,
+    truth: Path | None,
     out: Path,
     as_json: bool,
 ) -> None:
-    """Fitted circuits and trained networks on the same recordings, in one table.
+    """Fitted circuits and trained networks on the same recordings: every metric, aliasing, harmonics, sound.
 
-    RUN is a run directory of `fit` or of `train`. The table is written as a page and as JSON.
+    RUN is a run directory of `fit` or of `train`, or a file of a network: a model file, .nam, .aidax, or JSON of
+    RTNeural or SimpleRNN. Runs of one architecture on different amounts of audio make a curve of error over data.
+    Tables and figures are written as a page and as JSON, and a second page is a blind listening test.
     """
     if bool(pairs) == (session_file is not None):
         raise CircuitnnError("expected --on DRY.wav WET.wav, or --recordings SESSION.toml", "give one of them")
@@ -47,7 +64,10 @@ def compare(
 
     from circuitnn import comparison
     from circuitnn.audio import Recording, read_wav, resampled
+    from circuitnn.netlist import read_netlist
     from circuitnn.placing import check_folder, place_folder
+    from circuitnn.report.comparison_page import render_comparison
+    from circuitnn.report.listening import render_listening
     from circuitnn.runs import finite
     from circuitnn.session import read_session
 
@@ -58,11 +78,13 @@ def compare(
         recordings = read_session(session_file).held_out
     if not recordings:
         raise CircuitnnError(f"{session_file}: nothing is held out", 'give a recording role = "held-out"')
+    device = None if truth is None else read_netlist(truth)
     contenders = []
     with progress(len(runs)) as update:
         for k, run in enumerate(runs):
             update(k, f"evaluating {plain(str(run))}")
-            contenders.append(comparison.of_run(run, recordings))
+            contenders.append(comparison.of_run(run, recordings, other_rate, device))
+    contenders = comparison.told_apart(contenders, [str(run) for run in runs])
     for text in references:
         name, equals, file = text.partition("=")
         if not equals or len(recordings) != 1:
@@ -71,28 +93,36 @@ def compare(
         output = resampled(samples, rate, recordings[0].sample_rate)
         contenders.append(comparison.of_rendering(name, output, recordings[0]))
     models = comparison.as_data(contenders)
-    data = {"recordings": [one.name for one in recordings], "models": models}
-    page = comparison.render_comparison(contenders, recordings)
+    data = {
+        "recordings": [one.name for one in recordings],
+        "other_rate": other_rate,
+        "models": models,
+        "data_efficiency": comparison.data_efficiency(contenders),
+    }
+    pages = {
+        "comparison.json": json.dumps(finite(data), indent=2) + "\n",
+        "comparison.html": render_comparison(contenders, recordings, other_rate),
+        "listening.html": render_listening(contenders, recordings),
+    }
 
     def fill(built: Path) -> None:
-        (built / "comparison.json").write_text(json.dumps(finite(data), indent=2) + "\n", encoding="utf-8")
-        (built / "comparison.html").write_text(page, encoding="utf-8")
+        for name, text in pages.items():
+            (built / name).write_text(text, encoding="utf-8")
 
     place_folder(out, fill)
     if as_json:
         print_json(data)
         return
     _print(models)
-    printer().print(f"written to {plain(str(out))} (comparison.html, comparison.json)")
+    printer().print(f"written to {plain(str(out))} ({', '.join(pages)})")
 
 
 def _print(models: Sequence[Mapping[str, Any]]) -> None:
     from rich.box import SIMPLE
     from rich.table import Table
 
-    table = Table(*(key.replace("_", " ") for key in models[0]), box=SIMPLE)
+    table = Table(*(key.replace("_", " ") for key in COLUMNS), box=SIMPLE)
     for model in models:
-        table.add_row(
-            *("-" if v is None else f"{v:.3g}" if isinstance(v, float) else plain(str(v)) for v in model.values())
-        )
+        values = [model[key] for key in COLUMNS]
+        table.add_row(*("-" if v is None else f"{v:.3g}" if isinstance(v, float) else plain(str(v)) for v in values))
     printer().print(table)

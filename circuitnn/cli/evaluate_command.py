@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from circuitnn.errors import CircuitnnError
 if TYPE_CHECKING:
     from circuitnn.audio import Recording
     from circuitnn.evaluation import Evaluation
+    from circuitnn.formats import SavedNetwork
     from circuitnn.runs import Run
 
 METRICS = ("esr", "esr_gain_free", "esr_preemphasis", "mae", "mr_stft", "real_time_factor")
@@ -26,17 +28,19 @@ METRICS = ("esr", "esr_gain_free", "esr_preemphasis", "mae", "mr_stft", "real_ti
 @set_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def evaluate(run: Path, files: Sequence[Path], settings: Sequence[str], as_json: bool) -> None:
-    """How far the fitted circuit, or the trained network, of RUN is from recordings that it has not seen.
+    """How far the fitted circuit, or the trained network, of RUN is from recordings that it has not seen. RUN may be a
+    file of a network: a model file, .nam, .aidax, or JSON of RTNeural or SimpleRNN.
 
-    The run's input level, mean output gain and median delay are applied; nothing is adjusted to the recordings. The
-    knobs of a network stand at 0.5 unless --set says otherwise.
+    The run's input level, mean output gain and median delay are applied; nothing is adjusted to the recordings, but
+    for the delay of a file that says none. The knobs of a network stand at 0.5 unless --set says otherwise.
     """
-    from circuitnn.network_runs import is_network_run
+    from circuitnn.formats import network_at
     from circuitnn.runs import load_run
 
     names = pairs(files)
-    if is_network_run(run):
-        _evaluate_network(run, names, settings, as_json)
+    saved = network_at(run)
+    if saved is not None:
+        _evaluate_network(saved, names, settings, as_json)
         return
     loaded = load_run(run)
     circuit, _ = apply_settings(loaded.circuit, settings)
@@ -69,27 +73,29 @@ def evaluate(run: Path, files: Sequence[Path], settings: Sequence[str], as_json:
         )
 
 
-def _evaluate_network(run: Path, names: Sequence[tuple[Path, Path]], settings: Sequence[str], as_json: bool) -> None:
+def _evaluate_network(
+    saved: SavedNetwork, names: Sequence[tuple[Path, Path]], settings: Sequence[str], as_json: bool
+) -> None:
     from circuitnn import evaluation
     from circuitnn.audio import Recording
-    from circuitnn.network_runs import load_network
 
-    loaded = load_network(run)
-    knobs = dict.fromkeys(loaded.network.knob_names, 0.5) | _positions(settings)
-    found = []
+    knobs = dict.fromkeys(saved.network.knob_names, 0.5) | _positions(settings)
+    rate = None if saved.sample_rate is None else round(saved.sample_rate)
+    found, delays = [], []
     with progress(len(names)) as update:
         for k, (dry, wet) in enumerate(names):
-            recording = Recording.from_wav(dry, wet, sample_rate=round(loaded.sample_rate))
+            recording = Recording.from_wav(dry, wet, sample_rate=rate)
             update(k, f"evaluating {plain(recording.name)}")
-            found.append(
-                evaluation.evaluate_network(loaded.network, loaded.sample_rate, recording, loaded.delay, knobs)
-            )
+            one, delay = evaluation.evaluate_saved(saved, recording, knobs)
+            found.append(one)
+            delays.append(delay)
     pooled = evaluation.pool(found)
     if as_json:
-        print_json(pooled | {"recordings": _entries(found), "delay": loaded.delay, "knobs": knobs})
+        print_json(pooled | {"recordings": _entries(found), "delay": statistics.median(delays), "knobs": knobs})
     else:
         _print(found, pooled)
-        printer().print(f"with the run's delay of {loaded.delay:.2f} samples")
+        whose = "the run's delay" if saved.delay is not None else "delays that were found, a median"
+        printer().print(f"with {whose} of {statistics.median(delays):.2f} samples")
 
 
 def _positions(settings: Sequence[str]) -> dict[str, float]:

@@ -11,13 +11,13 @@ import click
 from circuitnn.cli.console import about, note, plain
 from circuitnn.cli.settings import apply_settings, nonzero, set_option
 from circuitnn.errors import CircuitnnError
-from circuitnn.export import TARGETS, export_subject
+from circuitnn.export import NETWORK_FILES, TARGETS, export_subject, write_network
 from circuitnn.export.subject import NetworkSubject, Subject
 from circuitnn.values import literal_values
 
 
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path), metavar="RUN|NETLIST")
+@click.argument("source", type=click.Path(path_type=Path), metavar="RUN|NETLIST|FILE")
 @click.option("--to", "target", type=click.Choice(list(TARGETS)), required=True, help="What to make.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The file or folder to write.")
 @set_option
@@ -35,16 +35,31 @@ def export(
     input_level: float | None,
     output_gain: float | None,
 ) -> None:
-    """Write the fitted circuit or the network of RUN, or the circuit of a NETLIST or model file, in a form that other
-    programs take.
+    """Write the fitted circuit or the trained network of RUN, or that of a NETLIST, a model file or another engine's
+    file, in a form that other programs take.
 
-    json: a model file. spice: a netlist. cpp: a folder with C++ source. lv2: a plugin bundle, NAME.lv2. web: a
-    page, NAME.html. The knobs of the netlist can be turned in all of them; --set says where they begin.
+    json: a model file. nam, aidax, rtneural, simplernn: networks for the engines of these names. spice: a netlist. cpp:
+    a folder with C++ source. lv2: a plugin bundle, NAME.lv2. web: a page, NAME.html. The knobs of the netlist can be
+    turned in all of them; --set says where they begin.
     """
     from circuitnn.export.sources import subject_of
+    from circuitnn.formats import network_at
 
     nonzero("--input-level", input_level, positive=True)
     nonzero("--output-gain", output_gain, positive=False)
+    saved = network_at(source) if target in NETWORK_FILES else None
+    if saved is not None:
+        if settings or oversample is not None:
+            raise CircuitnnError("--set and --oversample are for circuits", "a network's file holds all positions")
+        saved = replace(
+            saved,
+            sample_rate=sample_rate or saved.sample_rate,
+            input_level=input_level or saved.input_level,
+            output_gain=output_gain or saved.output_gain,
+        )
+        write_network(saved, target, out)
+        click.echo(plain(f"{out}: {TARGETS[target]}"))
+        return
     subject = subject_of(source)
     if isinstance(subject, NetworkSubject):
         options = {"--sample-rate": sample_rate, "--oversample": oversample}

@@ -31,6 +31,10 @@ def as_json(found: Inspection, frequencies: Frequencies, analyses: Sequence[str]
             item.name: {"nominal": item.nominal, "unit": item.unit, "tolerance": item.tolerance}
             for item in found.learnable
         },
+        "networks": {
+            "|".join(network.elements): {name: float(value) for name, value in network.weights.items()}
+            for network in found.circuit.networks
+        },
         "operating_point": found.operating_point,
         "supplies": {
             item.name: {"voltage": item.voltage, "current": -item.current, "power": -item.power}

@@ -128,8 +128,12 @@ def _knobs_and_learnables(console: Console, found: Inspection) -> None:
         for knob in found.knobs:
             table.add_row(knob.name, f"{knob.position:.3g}", f"{knob.value:.4g}", knob.taper)
         console.print(table)
-    if not found.learnable:
+    for network in found.circuit.networks:
+        name, weights = "|".join(network.elements), len(network.weights)
+        _say(console, f"\nthe law of {name} is a network of {network.units} units a direction: {weights} weights")
+    if not found.learnable and not found.circuit.networks:
         _say(console, "\nnothing is marked to be learned; a card such as `*@ learn R1 C1` does that")
+    if not found.learnable:
         return
     table = Table("learnable", "nominal", "tolerance", box=SIMPLE)
     knobs = {knob.name for knob in found.knobs}

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("architecture")
+@click.argument("architecture", metavar="ARCHITECTURE|FILE")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="DRY.wav WET.wav ...")
 @click.option("--recordings", "session_file", type=click.Path(path_type=Path), help="A session file instead of files.")
 @click.option("--preset", "preset_name", type=click.Choice(["quick", "full"]), default="quick", show_default=True)
 @click.option("--epochs", type=click.IntRange(1, 1_000_000), help="At most so many.  [default: the preset's]")
+@click.option("--seconds", type=click.FloatRange(0.0, min_open=True), help="Use the first so many of the recordings.")
 @click.option(
     "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Equal seeds, equal networks."
 )
@@ -42,6 +43,7 @@ def train(
     session_file: Path | None,
     preset_name: str,
     epochs: int | None,
+    seconds: float | None,
     seed: int,
     device: str,
     resume: bool,
@@ -50,10 +52,12 @@ def train(
 ) -> None:
     """Train a network on recordings of a device: what went in, what came out.
 
-    ARCHITECTURE is a name such as lstm-32, wavenet-1 or tcn-300; an unknown one is answered with all of them. Every
+    ARCHITECTURE is a name such as lstm-32, wavenet-1 or tcn-300; an unknown one is answered with all of them. A run, or
+    a file of a network (a model file, .nam, .aidax, or JSON of RTNeural or SimpleRNN), is trained further. Every
     fifth half second judges the training, or what a session file holds out. Ctrl-C ends it with the best network so
     far.
     """
+    from circuitnn.formats import network_at
     from circuitnn.models.architectures import check_architecture
     from circuitnn.network_runs import network_summary, save_network, training_state
     from circuitnn.runs import check_target, free_folder
@@ -61,10 +65,14 @@ def train(
     from circuitnn.training import PRESETS
     from circuitnn.training import train as train_network
 
-    check_architecture(architecture)
+    saved = network_at(architecture) if Path(architecture).exists() else None
+    if saved is None:
+        check_architecture(architecture)
     if bool(files) == (session_file is not None):
         raise CircuitnnError("expected DRY.wav WET.wav ..., or --recordings SESSION.toml", "give one of them")
-    folder = out if out is not None else free_folder(architecture, resume, training_state)
+    begin = architecture if saved is None else saved
+    name = architecture if saved is None else Path(architecture).absolute().stem
+    folder = out if out is not None else free_folder(name, resume, training_state)
     check_target(folder)
     state = training_state(folder)
     if resume and not state.exists():
@@ -75,11 +83,14 @@ def train(
     preset = preset if epochs is None else replace(preset, epochs=epochs)
     with progress(preset.epochs) as update:
         trained = train_network(
-            architecture, session.recordings, held_out=session.held_out, preset=preset, seed=seed, device=device,
-            progress=lambda epoch, error: update(epoch, f"epoch {epoch}: ESR {error:.4g}"),
+            begin, session.recordings, held_out=session.held_out, seconds=seconds, preset=preset, seed=seed,
+            device=device, progress=lambda epoch, error: update(epoch, f"epoch {epoch}: ESR {error:.4g}"),
             checkpoint=state, resume=resume,
         )  # fmt: skip
-    save_network(trained, folder, preset, seed, shlex.join(["circuitnn", *sys.argv[1:]]))
+    save_network(
+        trained, folder, preset, seed, shlex.join(["circuitnn", *sys.argv[1:]]),
+        input_level=session.input_level, output_gain=session.output_gain,
+    )  # fmt: skip
     if as_json:
         print_json(network_summary(trained) | {"run": str(folder)})
     else:
@@ -101,4 +112,4 @@ def _print(trained: Trained, folder: Path) -> None:
             f"({trained.reason})"
         )
     )
-    console.print(f"run written to {plain(str(folder))} (run.json, weights.safetensors)")
+    console.print(f"run written to {plain(str(folder))} ({', '.join(sorted(file.name for file in folder.iterdir()))})")

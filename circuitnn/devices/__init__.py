@@ -16,6 +16,7 @@ from circuitnn.devices.law import (
     Parameter,
     at_temperature,
 )
+from circuitnn.devices.learned_diode import DIRECTIONS, learned_diode, weight_names
 from circuitnn.devices.mosfet import NMOS, PMOS
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "COMPLETE_DIODE",
     "DIODE",
     "DIODE_PAIR",
+    "DIRECTIONS",
     "FAMILIES",
     "GMIN",
     "GUMMEL_POON",
@@ -46,5 +48,7 @@ __all__ = [
     "at_temperature",
     "behavioural_device",
     "bundled_sources",
+    "learned_diode",
     "register",
+    "weight_names",
 ]

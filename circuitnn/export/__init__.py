@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from circuitnn.errors import CircuitnnError
@@ -11,29 +13,48 @@ from circuitnn.errors import CircuitnnError
 if TYPE_CHECKING:
     from circuitnn.export.sources import Source
     from circuitnn.export.subject import NetworkSubject, Subject
+    from circuitnn.formats import SavedNetwork
 
-__all__ = ["TARGETS", "export", "export_subject"]
+__all__ = ["NETWORK_FILES", "TARGETS", "export", "export_subject", "write_network"]
 
 # What each target makes.
 TARGETS = {
-    "json": "a model file: netlist and numbers, for any language",
+    "json": "a model file, for any language",
     "spice": "the netlist with the fitted values, and what they were",
     "cpp": "a folder of C++17 without dependencies, with a program that plays WAV files",
     "lv2": "a plugin bundle for LV2 hosts",
     "web": "a page that plays in a browser",
+    "nam": "a model for Neural Amp Modeler",
+    "aidax": "a model for AIDA-X",
+    "rtneural": "a model for RTNeural, in JSON",
+    "simplernn": "a SimpleRNN model for Proteus, NeuralPi and others, in JSON",
 }
+# Of these, what formats of networks there are.
+NETWORK_FILES = ("json", "nam", "aidax", "rtneural", "simplernn")
 
 
 def export(source: Source, to: str, path: str | os.PathLike[str]) -> None:
-    """Write a circuit to `path` as "json", "spice", "cpp", "lv2" or "web", or a network as "cpp", "lv2" or "web".
+    """Write a circuit to `path` as "json", "spice", "cpp", "lv2" or "web", or a network as "json", "cpp", "lv2", "web",
+    "nam", "aidax", "rtneural" or "simplernn".
 
-    source: a run directory, a netlist or a model file; a CircuitModel at its present values or a network; or what `fit`
-    returned. A file or folder that an export made is replaced, anything else is not touched. Raises CircuitnnError, and
-    OutputError if `path` cannot be written.
+    source: a run directory, a netlist, a model file or another engine's file of a network; a CircuitModel at its
+    present values; what `fit` returned; a network, or what `formats.read_network` returned. A file or folder that an
+    export made is replaced, anything else is not touched. Raises CircuitnnError, and OutputError if `path` cannot be
+    written.
     """
-    from circuitnn.export.sources import subject_of
+    from circuitnn.export.sources import network_of, subject_of
 
+    if to in NETWORK_FILES and (saved := network_of(source)) is not None:
+        write_network(saved, to, path)
+        return
     export_subject(subject_of(source), to, path)
+
+
+def write_network(saved: SavedNetwork, to: str, path: str | os.PathLike[str]) -> None:
+    """Write a network to a file, `to` one of NETWORK_FILES. Raises CircuitnnError, and OutputError."""
+    from circuitnn.formats import WRITERS
+
+    WRITERS[to](saved, Path(path))
 
 
 def export_subject(subject: Subject | NetworkSubject, to: str, path: str | os.PathLike[str]) -> None:
@@ -60,6 +81,11 @@ def export_subject(subject: Subject | NetworkSubject, to: str, path: str | os.Pa
             from circuitnn.export.web import write_web
 
             write_web(subject, path)
+        case _ if to in NETWORK_FILES:
+            raise CircuitnnError(
+                f"a circuit cannot be written as {to}, which holds networks",
+                "train a network on what the circuit makes of a recording, or write it as cpp, lv2 or web",
+            )
         case _:
             raise CircuitnnError(f"there is no export to {to!r}", f"targets: {', '.join(TARGETS)}")
 
@@ -70,3 +96,13 @@ def _circuit(subject: Subject | NetworkSubject, to: str) -> Subject:
     if isinstance(subject, NetworkSubject):
         raise CircuitnnError(f"a network has no netlist, which {to} is made of", "targets of networks: cpp, lv2, web")
     return subject
+
+
+class _Export(ModuleType):
+    """Importing anything from this package makes `circuitnn.export` the package, where it was the function."""
+
+    def __call__(self, source: Source, to: str, path: str | os.PathLike[str]) -> None:
+        export(source, to, path)
+
+
+sys.modules[__name__].__class__ = _Export

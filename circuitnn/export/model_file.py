@@ -21,7 +21,9 @@ from circuitnn.errors import CircuitnnError
 from circuitnn.export.equations import dense_rows, formulas, positions, stamp_rows
 from circuitnn.export.subject import Subject
 from circuitnn.export.tracing import text_of
+from circuitnn.formats import network_at
 from circuitnn.models.circuit_model import CircuitModel
+from circuitnn.models.network import Network
 from circuitnn.netlist import format_netlist, parse_netlist
 from circuitnn.oversampling import FACTORS, coefficients
 from circuitnn.placing import place_file
@@ -141,10 +143,18 @@ def _equations(discrete: DiscreteCircuit) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def read_model(path: str | os.PathLike[str]) -> CircuitModel:
-    """The model in a file that `export` wrote as "json": its netlist's circuit, at its sample rate, oversampling and
-    scheme. Nothing in the file is executed. Raises CircuitnnError if its numbers are not those of its netlist."""
-    subject = read_model_file(Path(path))
+def read_model(path: str | os.PathLike[str]) -> CircuitModel | Network:
+    """The model of a run, of a model file, or of another engine's file of a network (.nam, .aidax, and JSON of RTNeural
+    and SimpleRNN). A circuit runs at its file's sample rate, oversampling and scheme; what a file says of a network
+    beside, `formats.read_network` tells. Nothing in a file is executed. Raises CircuitnnError for a file that is
+    damaged, does not agree with itself, or is none of these."""
+    from circuitnn.export.sources import subject_of
+
+    saved = network_at(path)
+    if saved is not None:
+        return saved.network
+    subject = subject_of(path)
+    assert isinstance(subject, Subject)
     return CircuitModel(subject.circuit, subject.sample_rate, subject.oversample, scheme=subject.scheme)
 
 

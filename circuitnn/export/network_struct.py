@@ -109,6 +109,11 @@ def _dilated(channels: int, layers: Sequence[nn.Module], *more: str) -> str:
 def _recurrent(network: Recurrent) -> Typed:
     layer = network.recurrent
     assert isinstance(layer, nn.LSTM | nn.GRU)
+    if layer.num_layers != 1 or network.start is not None:
+        raise CircuitnnError(
+            "a network of several recurrent layers, or with a state of its own to begin with, has no C++ yet",
+            "such come from files of other engines, which are written as they were read: nam, rtneural, simplernn",
+        )
     cell = "Lstm" if isinstance(layer, nn.LSTM) else "Gru"
     arguments = f"{_inputs(network)}, circuitnn::{cell}, {layer.hidden_size}, {str(network.residual).lower()}"
     return Typed("recurrent.hpp", f"Recurrent<Real, {arguments}>", [*_cell(layer), *_both(network.dense)])

@@ -16,52 +16,64 @@ from circuitnn.netlist import format_netlist, parse_netlist, read_netlist
 
 if TYPE_CHECKING:
     from circuitnn.fitting.result import FitResult
+    from circuitnn.formats import SavedNetwork
     from circuitnn.models.circuit_model import CircuitModel
     from circuitnn.models.network import Network
-    from circuitnn.network_runs import NetworkRun
 
-    Source = str | os.PathLike[str] | CircuitModel | FitResult | Network | NetworkRun
+    Source = str | os.PathLike[str] | CircuitModel | FitResult | Network | SavedNetwork
 
 MODEL_SUFFIX = ".json"
 
 
+def network_of(source: Source) -> SavedNetwork | None:
+    """The network that a run, a file, or an object in Python is, or None. Raises CircuitnnError."""
+    from circuitnn.formats import SavedNetwork, network_at
+    from circuitnn.models.network import Network
+
+    if isinstance(source, SavedNetwork):
+        return source
+    if isinstance(source, Network):
+        return SavedNetwork(source, "network")
+    return network_at(source) if isinstance(source, str | os.PathLike) else None
+
+
 def subject_of(source: Source) -> Subject | NetworkSubject:
     """A run directory, a netlist, a model file, a model, a fit or a network as a subject. Raises CircuitnnError."""
-    from circuitnn.network_runs import is_network_run, load_network
-
+    saved = network_of(source)
+    if saved is not None:
+        return _of_network(saved, Path(source) if isinstance(source, str | os.PathLike) else None)
     if not isinstance(source, str | os.PathLike):
         return _of_object(source)
     path = Path(source)
     if path.is_dir():
-        return _of_network_run(load_network(path)) if is_network_run(path) else _of_run(path)
+        return _of_run(path)
     if path.suffix.lower() == MODEL_SUFFIX:
         return read_model_file(path)
     return Subject(path.stem, read_netlist(path))
 
 
-def _of_object(source: CircuitModel | FitResult | Network | NetworkRun) -> Subject | NetworkSubject:
-    from circuitnn.fitting.result import FitResult
-    from circuitnn.models.network import Network
-    from circuitnn.network_runs import NetworkRun
+def _of_network(saved: SavedNetwork, path: Path | None) -> NetworkSubject:
+    """path: where it was read; its name is the network's."""
+    name = saved.name if path is None else path.absolute().name if path.is_dir() else path.stem
+    title = saved.name if path is None else f"{name}: {saved.name}"
+    subject = NetworkSubject(name, saved.network, title=title)
+    return subject if saved.sample_rate is None else replace(subject, sample_rate=saved.sample_rate)
 
-    if isinstance(source, Network):
-        return NetworkSubject("network", source)
-    if isinstance(source, NetworkRun):
-        return _of_network_run(source)
+
+def _of_object(source: object) -> Subject:
+    from circuitnn.fitting.result import FitResult
+    from circuitnn.models.circuit_model import CircuitModel
+
     if isinstance(source, FitResult):
         gains = [recording.gain for recording in source.recordings]
         start = Subject(_name(source.circuit), source.fitted_circuit, source.sample_rate, source.oversample)
         start = replace(start, input_level=source.input_level, output_gain=sum(gains) / len(gains))
         return _of_fit(start, source.values, source.stderr)
+    assert isinstance(source, CircuitModel)
     learned = {name: float(value) for name, value in source.learned(source.free.detach()).items()}
     knobs = tuple(replace(knob, taper=source.tapers[knob.name]) for knob in source.circuit.knobs)
     circuit = with_values(replace(source.circuit, knobs=knobs), learned)
     return Subject(_name(circuit), circuit, source.sample_rate, source.oversample, source.discrete.scheme)
-
-
-def _of_network_run(run: NetworkRun) -> NetworkSubject:
-    name = run.folder.absolute().name
-    return NetworkSubject(name, run.network, run.sample_rate, f"{name}: {run.architecture}")
 
 
 def _of_run(folder: Path) -> Subject:

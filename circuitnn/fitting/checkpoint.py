@@ -20,8 +20,8 @@ from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import format_netlist
 
 FORMAT, VERSION = "circuitnn-fit-state", 2
-# The stages of a fit, in order: parts of the recordings, and all of them.
-APPROACH, FIT = "approach", "fit"
+# The stages of a fit, in order: parts of the recordings, parts of long ones at the model's own rate, and all of them.
+APPROACH, SPREAD, FIT = "approach", "spread", "fit"
 # A state holds some kilobytes; one of this size was not written here.
 MAX_BYTES = 10_000_000
 
@@ -115,7 +115,7 @@ class Checkpoint:
 def _state(data: dict[str, Any], unknowns: int, recordings: int, lengths: Sequence[int]) -> Progressed:
     """Raises ValueError, KeyError, TypeError or OverflowError for what was not written here."""
     stage, hum, states = data["stage"], data["hum"], data["states"]
-    if stage not in (APPROACH, FIT):
+    if stage not in (APPROACH, SPREAD, FIT):
         raise ValueError("unknown stage")
     if not isinstance(hum, list) or len(hum) not in (0, recordings):
         raise ValueError("hum of another number of recordings")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 
@@ -15,11 +15,11 @@ from torch import Tensor
 
 from circuitnn.audio import Recording
 from circuitnn.errors import RecordingError
+from circuitnn.filters import filtered
 from circuitnn.fitting.alignment import HALF_LENGTH as SHIFT_MARGIN
 from circuitnn.fitting.alignment import fractional_advance
 from circuitnn.metrics import PREEMPHASIS
 from circuitnn.models.circuit_model import CircuitModel
-from circuitnn.oversampling import filter_blocks, toeplitz
 from circuitnn.simulate import history_at_rest, simulate, tangent
 from circuitnn.theta_tangent import ThetaTangent, padded
 
@@ -76,11 +76,13 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Window:
-    """Samples [begin, end) of the model's output that count; the simulation with derivatives starts at `start`."""
+    """Samples [begin, end) of the model's output that count; the simulation with derivatives starts at `start`: in the
+    state of the whole simulation there or, if `afresh`, at rest."""
 
     start: int
     begin: int
     end: int
+    afresh: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,9 @@ class Normal:
 
 @cache
 def weighting_filter() -> Tensor:
-    """The filter through which errors are seen, as a Toeplitz matrix: pre-emphasis, and a low-pass at 0.42 of the
+    """The filter through which errors are seen, as a response [1, length]: pre-emphasis, and a low-pass at 0.42 of the
     sample rate (60 dB down from 0.45), because beyond it the anti-alias filters of recorder and model differ."""
-    return toeplitz(torch.as_tensor(np.pad(_weighting(), (SLOPE_REACH, SLOPE_REACH))))
+    return torch.as_tensor(np.pad(_weighting(), (SLOPE_REACH, SLOPE_REACH)))[None]
 
 
 @cache
@@ -107,7 +109,7 @@ def slope_filter() -> Tensor:
     """The same filter and the derivative by time in samples (that of a band-limited signal, windowed)."""
     offsets = np.arange(-SLOPE_REACH, SLOPE_REACH + 1)
     ideal = np.where(offsets == 0, 0.0, (-1.0) ** offsets / np.where(offsets == 0, 1, offsets))
-    return toeplitz(torch.as_tensor(np.convolve(_weighting(), ideal * np.hamming(len(offsets)))))
+    return torch.as_tensor(np.convolve(_weighting(), ideal * np.hamming(len(offsets))))[None]
 
 
 def _weighting() -> Vector:
@@ -160,9 +162,10 @@ class Observation:
         part = self.recording.dry[begin:end]
         return torch.as_tensor(np.pad(part, (0, end - begin - len(part))))[None, :, None]
 
-    def target(self, delay: float) -> Vector:
-        """The wet recording on the model's time axis, over `span(delay)`."""
+    def target(self, delay: float, samples: int | None = None) -> Vector:
+        """The wet recording on the model's time axis, over `span(delay)` or so many samples from its begin."""
         begin, end = self.span(delay)
+        end = end if samples is None else min(end, begin + samples)
         return _by_chunks(lambda low, high: self._measured(delay, low, high), begin, end)
 
     def _measured(self, delay: float, begin: int, end: int) -> Vector:
@@ -198,33 +201,30 @@ class Observation:
             for k, (low, high) in enumerate(pairwise(edges))
         )
 
-    def snapshots(self, point: Linearisation, windows: Sequence[Window], state: Vector) -> list[Snapshot]:
-        """The simulation at each window's start, from one pass without derivatives (none if all start at 0). A window
-        that starts at 0 has those by the initial state, too, behind the others."""
+    def snapshots(self, point: Linearisation, windows: Sequence[Window], state: Vector) -> Iterator[Snapshot]:
+        """The simulation at each window's start, from one pass without derivatives as far as the last one that does not
+        begin afresh. A window that starts at 0 has those by the initial state, too, behind the others."""
         model, factor = self.model, self.model.oversample
-        directions = point.dx.shape[-1]
         x, w, up = (point.x + torch.as_tensor(self.displacement(state)))[None], point.w[None], None
-        down = history_at_rest(point.rest[None], factor)
+        down, ddown = history_at_rest(point.rest[None], factor), history_at_rest(point.drest[None], factor)
+        dx = point.dx[None]
+        afresh = Snapshot(0, point.x[None], w, up, down, dx, ddown)
         # At rest there are no such directions.
         by_state = torch.eye(len(point.x), len(self.usual_state), dtype=torch.float64)
-        dx = torch.cat([point.dx, by_state * torch.as_tensor(self.usual_state)], 1)
-        drest = torch.nn.functional.pad(point.drest, (0, len(self.usual_state)))
-        here = Snapshot(0, x, w, up, down, dx[None], history_at_rest(drest[None], factor))
-        found = {0: here}
+        by_state = (by_state * torch.as_tensor(self.usual_state))[None]
+        still = torch.nn.functional.pad(ddown, (0, len(self.usual_state)))
+        here = Snapshot(0, x, w, up, down, torch.cat([dx, by_state], 2), still)
         chunk = int(CHUNK_SECONDS * model.sample_rate)
-        with torch.no_grad():
-            for start in sorted({window.start for window in windows} - {0}):
-                while here.time < start:
-                    end = min(here.time + chunk, start)
+        for window in windows:
+            while here.time < window.start and not window.afresh:
+                end = min(here.time + chunk, window.start)
+                with torch.no_grad():
                     run = simulate(
                         self.input(here.time, end), here.x, here.w, point.theta[None], model.kernel, factor,
                         here.up, here.down,
                     )  # fmt: skip
-                    zeros = torch.zeros(1, point.x.shape[0], directions, dtype=torch.float64)
-                    ddown = torch.zeros_like(found[0].ddown[..., :directions])
-                    here = Snapshot(end, run.x, run.w, run.up, run.down, zeros, ddown)
-                found[start] = here
-        return [found[window.start] for window in windows]
+                here = Snapshot(end, run.x, run.w, run.up, run.down, torch.zeros_like(dx), torch.zeros_like(ddown))
+            yield replace(afresh, time=window.start) if window.afresh else here
 
     def normal(self, point: Linearisation, snapshot: Snapshot, window: Window, delay: float) -> Normal:
         """Simulate a window with derivatives, chunk by chunk, and accumulate the inner products."""
@@ -265,8 +265,8 @@ class Observation:
             slope = p + 2
             if past is None:
                 past = torch.zeros(1, settling, block.shape[1], dtype=torch.float64)
-            sloped, _ = filter_blocks(slope_filter(), output[None], past[..., [slope]])
-            weighted, past = filter_blocks(weighting, block[None], past)
+            sloped, _ = filtered(slope_filter(), output[None], past[..., [slope]])
+            weighted, past = filtered(weighting, block[None], past)
             weighted[..., [slope]] = sloped
             weighted, settling = weighted[0, settling:], max(0, settling - len(block))
             blocks = max(1, round(len(weighted) / (BLOCK_SECONDS * rate)))

@@ -27,13 +27,13 @@ Vector = NDArray[np.float64]
 ESRS = (metrics.esr, metrics.esr_gain_free, metrics.esr_preemphasis)
 
 
-def rendered(problem: Problem, point: Point, position: int) -> Vector:
-    """The output of the circuit at a point, in volt, for one of the recordings."""
+def rendered(problem: Problem, point: Point, position: int, samples: int | None = None) -> Vector:
+    """The output of the circuit at a point, in volt, for one of the recordings (or so many samples of it)."""
     observation = problem.observations[position]
     recording, displacement = observation.recording, observation.displacement(point.state(position))
     overrides = problem.unknowns.overrides(torch.as_tensor(point.shared), setting(recording))
     level = problem.unknowns.level(point.shared)
-    return render(problem.model, recording.dry, level, overrides=overrides, displacement=displacement).output
+    return render(problem.model, recording.dry[:samples], level, overrides=overrides, displacement=displacement).output
 
 
 def outcome(problem: Problem, descent: Descent, weight: float, alignments: Sequence[Alignment]) -> FitResult:
@@ -96,10 +96,13 @@ def _judge(problem: Problem, evaluation: Evaluation, position: int, alignment: A
     output += observation.disturbance(own.amplitudes, begin, end)
     waves = own.amplitudes[1:].reshape(-1, 2)
     doubted = [] if own.weights is None else counting_little(own.weights, evaluation.ends[position])
-    counted = np.ones(len(target), bool)
-    for low, high in doubted:
-        counted[max(low - begin, 0) : high - begin] = False
-    esrs = [error(output[counted], target[counted]) for error in ESRS]
+    heard = (output, target)
+    if doubted:
+        counted = np.ones(len(target), bool)
+        for low, high in doubted:
+            counted[max(low - begin, 0) : high - begin] = False
+        heard = (output[counted], target[counted])
+    esrs = [error(*heard) for error in ESRS]
     return FittedRecording(
         name=observation.recording.name,
         knobs=problem.unknowns.positions(evaluation.point.shared, observation.recording),

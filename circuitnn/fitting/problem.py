@@ -7,8 +7,9 @@ where it begins in mid-sound.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 from circuitnn.audio import Recording
 from circuitnn.discretise import Numbers
 from circuitnn.errors import ConvergenceError
-from circuitnn.fitting.observation import AT_REST, Linearisation, Matrix, Normal, Observation, Snapshot, Window
-from circuitnn.fitting.parallel import side_by_side
+from circuitnn.fitting.observation import AT_REST, Linearisation, Matrix, Normal, Observation, Window
+from circuitnn.fitting.parallel import cascade
 from circuitnn.fitting.reduction import Reduced, Reduction, reduce_gains
 from circuitnn.fitting.robust import block_weights
 from circuitnn.fitting.unknowns import Setting, Unknowns, setting
@@ -105,25 +106,19 @@ class Problem:
         alive = [k for k, models in enumerate(linearised) if models is not None]
         jobs = [(k, position) for k in alive for position in range(len(self.observations))]
 
-        def begin(job: tuple[int, int]) -> list[tuple[Linearisation, Snapshot, Window, float]]:
+        def begin(job: tuple[int, int]) -> Iterator[Callable[[], Normal]]:
             k, position = job
             observation, delay = self.observations[position], float(points[k].delays[position])
             models = linearised[k]
             assert models is not None
             model, windows = models[setting(observation.recording)], self.windows(observation, delay)
             snapshots = observation.snapshots(model, windows, points[k].state(position))
-            return [(model, snapshot, window, delay) for snapshot, window in zip(snapshots, windows, strict=True)]
+            for snapshot, window in zip(snapshots, windows, strict=True):
+                yield partial(observation.normal, model, snapshot, window, delay)
 
-        def work(task: tuple[int, tuple[Linearisation, Snapshot, Window, float]]) -> Normal:
-            position, arguments = task
-            return self.observations[position].normal(*arguments)
-
-        begun = side_by_side(begin, jobs)
-        tasks = [(position, part) for (_, position), parts in zip(jobs, begun, strict=True) for part in parts]
-        normals = iter(side_by_side(work, tasks))
         gathered: list[list[list[Normal]]] = [[] for _ in points]
-        for (k, _), parts in zip(jobs, begun, strict=True):
-            gathered[k].append([next(normals) for _ in parts])
+        for (k, _), normals in zip(jobs, cascade(begin, lambda part: part(), jobs), strict=True):
+            gathered[k].append(normals)
         return [self._reduce(point, parts) if parts else None for point, parts in zip(points, gathered, strict=True)]
 
     def moved(self, evaluation: Evaluation, step: Vector) -> Point:

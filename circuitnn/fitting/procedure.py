@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from circuitnn.audio import Recording
 from circuitnn.errors import CircuitnnError, RecordingError
-from circuitnn.fitting.checkpoint import APPROACH, FIT, Checkpoint, Progressed, fingerprint
+from circuitnn.fitting.checkpoint import APPROACH, FIT, SPREAD, Checkpoint, Progressed, fingerprint
 from circuitnn.fitting.gradient_descent import OPTIMIZERS
 from circuitnn.fitting.held_out import judge
 from circuitnn.fitting.hum import mains_lines
@@ -28,7 +28,15 @@ from circuitnn.fitting.parallel import side_by_side
 from circuitnn.fitting.problem import Point, Problem, observe
 from circuitnn.fitting.refinement import Loss, Refined, refine
 from circuitnn.fitting.result import INTERRUPTED, FitResult, Refinement
-from circuitnn.fitting.search import APPROACH_GAIN, APPROACH_ITERATIONS, APPROACH_WEIGHT, approach_windows, race
+from circuitnn.fitting.search import (
+    APPROACH_GAIN,
+    APPROACH_ITERATIONS,
+    APPROACH_WEIGHT,
+    LONG,
+    approach_windows,
+    race,
+    spread_windows,
+)
 from circuitnn.fitting.uncertainty import independent_samples
 from circuitnn.fitting.unknowns import Unknowns, setting
 from circuitnn.models.circuit_model import CircuitModel
@@ -39,6 +47,8 @@ Lines = tuple[tuple[float, ...], ...]
 
 # By how much less than the fit the approach is oversampled.
 APPROACH_COARSER = 2
+# Hum is looked for in the first so many seconds of a recording.
+HUM_SECONDS = 120.0
 # Lines of hum closer than this, in Hz, are one.
 SAME_LINE = 1.0
 # The recordings are weighted anew if they turn out to count for that many times what they did.
@@ -162,13 +172,14 @@ class _Run:
         return observe(model, self.recordings, list(point.delays), hum, self._usual_states.get(model, ()))
 
     def problem(self, stage: str, point: Point, hum: Lines) -> Problem:
-        """The whole of the recordings, or the windows of the approach at a lower rate."""
+        """The whole of the recordings, windows of long ones, or the windows of the approach at a lower rate."""
         if stage == APPROACH:
             windows = approach_windows(self.recordings)
             observations = self.observe(self.coarse, point, hum)
             return Problem(self.unknowns, self.coarse, observations, self.output_gain, windows, self.robust)
+        windows = spread_windows(self.recordings) if stage == SPREAD else Observation.windows
         observations = self.observe(self.model, point, hum)
-        return Problem(self.unknowns, self.model, observations, self.output_gain, robust=self.robust)
+        return Problem(self.unknowns, self.model, observations, self.output_gain, windows, self.robust)
 
     def descend(self, start: Progressed, iterations: int) -> Descent:
         """A stage, the state being written after each step. Ctrl-C ends it with the best point so far, if there is
@@ -201,27 +212,31 @@ class _Run:
         return latest
 
     def following(self, done: Progressed, descent: Descent) -> Progressed | None:
-        """The stage after one that has ended, None if that was the last: the whole recordings after the approach; once
-        more, if by then the error shows hum, or is so small and white that the recordings count for more."""
+        """The stage after one that has ended, None if that was the last: the whole recordings after the approach (and
+        after windows of them, if they are long); once more, if by then the error shows hum, or is so small and white
+        that the recordings count for more."""
         if descent.reason == INTERRUPTED:
             return None
         best = descent.found
-        samples = self.problem(done.stage, best.point, done.hum).samples(best.point.delays)
-        whole = self.problem(FIT, best.point, done.hum).samples(best.point.delays)
-        independent = whole * independent_samples(best, self.unknowns.widths, samples) / samples
+        stages = (done.stage, SPREAD, FIT)
+        samples, spread, whole = (self.problem(s, best.point, done.hum).samples(best.point.delays) for s in stages)
+        independent = independent_samples(best, self.unknowns.widths, samples) / samples
+        if done.stage == SPREAD:
+            return Progressed(FIT, best.point, whole * independent, descent.damping, (), done.hum)
         lines = self.hum(best.point)
         if done.stage == APPROACH:
-            return Progressed(FIT, best.point, independent, descent.damping, (), lines)
+            stage, count = (SPREAD, spread) if whole > LONG * self.model.sample_rate else (FIT, whole)
+            return Progressed(stage, best.point, count * independent, descent.damping, (), lines)
         # A frequency that is merely estimated anew is not a new one.
         new = any(
             min((abs(f - known) for known in old), default=math.inf) > SAME_LINE
             for line, old in zip(lines, done.hum, strict=True)
             for f in line
         )
-        if not new and independent < HEAVIER * done.samples:
+        if not new and whole * independent < HEAVIER * done.samples:
             return None
         return Progressed(
-            FIT, best.point, max(independent, done.samples), DAMPING, descent.errors, lines if new else done.hum
+            FIT, best.point, max(whole * independent, done.samples), DAMPING, descent.errors, lines if new else done.hum
         )
 
     def refined(
@@ -260,13 +275,11 @@ class _Run:
 
         def lines(position: int) -> tuple[float, ...]:
             observation, delay = problem.observations[position], float(point.delays[position])
-            begin, end = observation.span(delay)
-            residual = observation.target(delay)
-            output = rendered(problem, point, position)[begin:end]
-            # In place: a long recording has room for few copies.
-            output *= float(output @ residual) / max(float(output @ output), 1e-300)
-            residual -= output
-            return mains_lines(residual, self.model.sample_rate)
+            begin, _ = observation.span(delay)
+            target = observation.target(delay, round(HUM_SECONDS * self.model.sample_rate))
+            output = rendered(problem, point, position, begin + len(target))[begin:]
+            gain = float(output @ target) / max(float(output @ output), 1e-300)
+            return mains_lines(target - gain * output, self.model.sample_rate)
 
         return tuple(side_by_side(lines, range(len(self.recordings))))
 

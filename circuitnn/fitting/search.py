@@ -36,7 +36,7 @@ EXCERPT, WARM_UP = 0.5, 0.1
 # Part of the peak level at which sound begins.
 ONSET = 0.05
 # Trials, and the rounds of the race: how many take part, and how many evaluations each of them gets.
-TRIALS, RACE = 128, ((10, 4), (4, 5), (2, 8))
+TRIALS, RACE = 128, ((10, 2), (4, 4), (2, 8))
 # Prior width, in the coordinate that is learned, from which a value is tried over its range, too.
 WIDE = 0.2
 # Independent samples that the recordings count as in the race and in the approach: so few that what they can hardly
@@ -48,6 +48,9 @@ APPROACH_AUDIO, APPROACH_WINDOW, APPROACH_PERIOD, APPROACH_WARM_UP = 24.0, 0.2, 
 APPROACH_ITERATIONS = 25
 # The approach ends with a step that gained less than this for each unknown; the fit goes on from there.
 APPROACH_GAIN = 1.0
+# A fit to recordings of more than LONG begins with SPREAD of them at the model's own rate: windows over their whole
+# length, each warmed up from rest. In seconds.
+LONG, SPREAD, SPREAD_WINDOW, SPREAD_WARM_UP = 90.0, 40.0, 2.0, 1.0
 NOWHERE = "the circuit has no operating point at any of the values tried"
 
 
@@ -87,6 +90,21 @@ def approach_windows(recordings: Sequence[Recording]) -> Callable[[Observation, 
             )
             for start in starts
         ]
+
+    return windows
+
+
+def spread_windows(recordings: Sequence[Recording]) -> Callable[[Observation, float], Sequence[Window]]:
+    """Windows over the whole of long recordings, each recording with its share of them."""
+    total = sum(len(recording.wet) for recording in recordings)
+
+    def windows(observation: Observation, delay: float) -> Sequence[Window]:
+        rate = observation.model.sample_rate
+        begin, end = observation.span(delay)
+        count = max(1, round(SPREAD / SPREAD_WINDOW * len(observation.recording.wet) / total))
+        length, warm_up = min(round(SPREAD_WINDOW * rate), end - begin), round(SPREAD_WARM_UP * rate)
+        starts = np.linspace(begin, end - length, count).astype(int).tolist()
+        return [Window(max(0, start - warm_up), start, start + length, afresh=start > warm_up) for start in starts]
 
     return windows
 

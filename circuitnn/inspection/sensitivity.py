@@ -60,14 +60,15 @@ def sensitivities(
 ) -> Sensitivities:
     """The sensitivity of every gain to every plain number of the netlist that is not zero.
 
-    Left out are inputs, and sources within subcircuits: they are how a model is built and no parts.
+    Left out are inputs, sources within subcircuits and weights: they are how a model is built and no parts.
     """
     knobs = {knob.name for knob in circuit.knobs}
     built_in = {element.name for element in circuit.elements if element.kind in "VIEFGH" and "." in element.name}
+    weights = {name for network in circuit.networks for name in network.values}
     nominal = {
         name: value
         for name, value in literal_values(circuit).items()
-        if (value != 0.0 or name in knobs) and name not in built_in.union(circuit.inputs)
+        if (value != 0.0 or name in knobs) and name not in built_in.union(circuit.inputs, weights)
     }
     change = _Change(circuit, equations, point, nominal)
     level = np.zeros((len(nominal), len(frequencies), len(linearised.y), linearised.b.shape[1]))

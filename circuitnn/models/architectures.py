@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from circuitnn.errors import CircuitnnError
+from circuitnn.models.conv_lstm import ConvLstm
 from circuitnn.models.nam_wavenet import NamWaveNet, Stack
 from circuitnn.models.network import Network
 from circuitnn.models.recurrent import Cell, Recurrent
+from circuitnn.models.sequence_lstm import SequenceLstm
 from circuitnn.models.state_space_gru import StateSpaceGru
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
 from circuitnn.models.tcn import TemporalConvolutionalNetwork
 from circuitnn.models.wavenet import WaveNet
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
+from circuitnn.models.window_mlp import WindowMlp
 
 Constructor = Callable[[Sequence[str]], Network]
 
@@ -53,6 +56,21 @@ def _tcn(kernel_size: int) -> Architecture:
     )
 
 
+def _sequence_lstm(hidden_size: int) -> Architecture:
+    return Architecture(lambda knobs: SequenceLstm(hidden_size, knob_names=knobs), "Schmitz 2019")
+
+
+def _conv_lstm(hidden_size: int) -> Architecture:
+    return Architecture(lambda knobs: ConvLstm(hidden_size, knob_names=knobs), "Schmitz 2019")
+
+
+def _block_oriented(before: int, after: int) -> Architecture:
+    return Architecture(
+        lambda knobs: WienerHammerstein((before, after), knob_names=knobs),
+        "Eichas and Zolzer 2016; Kuznetsov et al. 2020",
+    )
+
+
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
     {
         **{f"lstm-{size}": _recurrent("lstm", size, residual=True) for size in (32, 64, 96)},
@@ -70,9 +88,12 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
         "tcn-300": _tcn(13),
         "stn": Architecture(lambda knobs: StateTrajectoryNetwork(knob_names=knobs), "Parker et al. 2019"),
         "state-space-gru": Architecture(lambda knobs: StateSpaceGru(knob_names=knobs), "Peussa 2020"),
-        "wiener-hammerstein": Architecture(
-            lambda knobs: WienerHammerstein(knob_names=knobs), "Eichas and Zolzer 2016; Kuznetsov et al. 2020"
-        ),
+        **{f"seq2seq-lstm-{size}": _sequence_lstm(size) for size in (32, 150)},
+        **{f"conv-lstm-{size}": _conv_lstm(size) for size in (32, 150)},
+        "mlp": Architecture(lambda knobs: WindowMlp(knob_names=knobs), "Schmitz 2019"),
+        "wiener": _block_oriented(4, 0),
+        "hammerstein": _block_oriented(0, 4),
+        "wiener-hammerstein": _block_oriented(2, 2),
     }
 )
 

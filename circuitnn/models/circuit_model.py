@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -41,9 +41,9 @@ class CircuitModel(nn.Module):
     """A discretised circuit, float64: y, state = model(u, state=None, knobs=None), like nn.LSTM(batch_first=True).
 
     sample_rate: of u and y, in Hz. oversample: 1, 2, 4, 8, 16 or 32; the circuit runs at sample_rate * oversample, and
-    y is `latency` samples late (0 without oversampling). learn: "marked" (the netlist's *@ learn cards), "all", or
-    names. scheme: of time discretisation, see schemes.py. compiled: True or False demands the C++ core or the torch
-    reference; None: the core where a compiler is.
+    y is `latency` samples late (0 without oversampling). learn: "marked" (the netlist's *@ learn and *@ network
+    cards), "all", or names. scheme: of time discretisation, see schemes.py. compiled: True or False demands the C++
+    core or the torch reference; None: the core where a compiler is.
 
     `free` [number of learnables] is the one parameter: 0 where a value is the netlist's; see learnables.Coordinate.
     tapers: how each knob's position maps to its .param, see tapers.py; a fit puts what it learned in place.
@@ -77,6 +77,10 @@ class CircuitModel(nn.Module):
         self.compiled = compiled
         self.tapers = {knob.name: knob.taper for knob in circuit.knobs}
         self._point: OperatingPoint | None = None
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        # A circuit stays in double precision and on the processor: `chain.float()` means the networks.
+        return self
 
     @property
     def latency(self) -> int:

@@ -41,9 +41,14 @@ def convolve(convolution: nn.Module, x: Tensor, past: Tensor | None) -> tuple[Te
     """Convolve (nn.Conv1d) x [batch, channels, time] after `past` [batch, channels, reach] -> output of the same time,
     and the past of the next chunk. past: None if x has always been what it is at first, as in a long silence."""
     assert isinstance(convolution, nn.Conv1d)
-    if past is None:
-        reach = int(convolution.dilation[0]) * (int(convolution.kernel_size[0]) - 1)
-        past = x[:, :, :1].expand(-1, -1, reach)
-    x = torch.cat([past, x], 2)
+    x, later = continued(x, past, int(convolution.dilation[0]) * (int(convolution.kernel_size[0]) - 1))
     output: Tensor = convolution(x)
-    return output, x[:, :, x.shape[2] - past.shape[2] :]
+    return output, later
+
+
+def continued(x: Tensor, past: Tensor | None, reach: int) -> tuple[Tensor, Tensor]:
+    """x [batch, channels, time] with its past of `reach` samples in front, and the past of the next chunk. past: as in
+    `convolve`."""
+    past = x[:, :, :1].expand(-1, -1, reach) if past is None else past
+    x = torch.cat([past, x], 2)
+    return x, x[:, :, x.shape[2] - reach :]

@@ -12,12 +12,8 @@ from torch.nn.functional import pad
 
 
 class Biquad(nn.Module):
-    """y[n] = b0 x[n] + b1 x[n-1] + b2 x[n-2] - a1 y[n-1] - a2 y[n-2], stable for all values of its parameters.
-
-    a1 = 2 tanh p1, a2 = ((2 - |a1|) tanh p2 + |a1|) / 2 fill the triangle of stable filters (Nercessian, Sarroff and
-    Werner, "Lightweight and interpretable neural modeling of an audio distortion effect using hyperconditioned
-    differentiable biquads", ICASSP 2021). At first it lets everything pass.
-    """
+    """y[n] = b0 x[n] + b1 x[n-1] + b2 x[n-2] - a1 y[n-1] - a2 y[n-2], stable for all values of its parameters. At first
+    it lets everything pass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,15 +22,22 @@ class Biquad(nn.Module):
 
     def coefficients(self) -> tuple[Tensor, Tensor]:
         """b [3] and a [3], with a0 = 1."""
-        a1 = 2.0 * torch.tanh(self.p[0])
-        a2 = 0.5 * ((2.0 - a1.abs()) * torch.tanh(self.p[1]) + a1.abs())
-        return self.b, torch.stack([torch.ones_like(a1), a1, a2])
+        return self.b, denominator(self.p)
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """x [batch, time], state [batch, 2] as in transposed direct form II -> y [batch, time], and the state after."""
         b, a = self.coefficients()
         y = second_order(x, b, a, state)
         return y, _state_after(x, y, b, a, state)
+
+
+def denominator(p: Tensor) -> Tensor:
+    """1, a1 and a2 from two free numbers: a1 = 2 tanh p1, a2 = ((2 - |a1|) tanh p2 + |a1|) / 2 fill the triangle of
+    stable filters (Nercessian, Sarroff and Werner, "Lightweight and interpretable neural modeling of an audio
+    distortion effect using hyperconditioned differentiable biquads", ICASSP 2021)."""
+    a1 = 2.0 * torch.tanh(p[0])
+    a2 = 0.5 * ((2.0 - a1.abs()) * torch.tanh(p[1]) + a1.abs())
+    return torch.stack([torch.ones_like(a1), a1, a2])
 
 
 def second_order(x: Tensor, b: Tensor, a: Tensor, state: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,12 +31,16 @@ class NamWaveNet(ConvolutionalNetwork):
 
     def __init__(self, stacks: Sequence[Stack], kernel_size: int = 3, knob_names: Sequence[str] = ()) -> None:
         super().__init__(knob_names)
+        self.sizes, self.kernel_size = tuple(stacks), kernel_size
         condition = 1 + len(self.knob_names)
         sizes = [1, *(stack.channels for stack in stacks)]
         self.stacks = nn.ModuleList(
             _Layers(size, condition, stack, kernel_size, head_bias=k == len(stacks) - 1)
             for k, (size, stack) in enumerate(zip(sizes, stacks, strict=False))
         )
+
+    def settings(self) -> dict[str, Any]:
+        return {"stacks": [stack._asdict() for stack in self.sizes], "kernel_size": self.kernel_size}
 
     def layers(self, u: Tensor, knobs: Tensor, pasts: Pasts) -> tuple[Tensor, list[Tensor]]:
         condition = torch.cat([u, knobs], 1)

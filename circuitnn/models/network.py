@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +18,16 @@ State = tuple[Tensor, ...]
 class Network(nn.Module, ABC):
     """A network that maps sound to sound, float32: y, state = network(u, state=None, knobs=None).
 
-    knob_names: knobs that are inputs of the network, in order. An architecture defines `run` and `rest`.
+    knob_names: knobs that are inputs of the network, in order. latency: by how many samples y is late.
+    sample_rate: the only one that it can run at, None for those that learn any. An architecture defines `run`, `rest`
+    and `settings`.
     """
 
     def __init__(self, knob_names: Sequence[str] = ()) -> None:
         super().__init__()
         self.knob_names = tuple(knob_names)
+        self.latency = 0
+        self.sample_rate: float | None = None
 
     @abstractmethod
     def run(self, u: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:
@@ -31,6 +36,11 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def rest(self, knobs: Tensor) -> State:
         """Where the network begins, with the knobs of the first sample [batch, 1, n_knobs]."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What its constructor was given, apart from the knobs, as plain data: with it a file can say what network it
+        holds (see description.py)."""
 
     def forward(
         self, u: Tensor, state: State | None = None, knobs: Mapping[str, float | Tensor] | None = None

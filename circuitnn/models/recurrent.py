@@ -5,7 +5,7 @@ neural networks", DAFx-19; Wright et al., "Real-time guitar amplifier emulation 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,27 +16,56 @@ Cell = Literal["lstm", "gru"]
 
 
 class Recurrent(Network):
-    """y[n] = W h[n] + b (+ u[n] with `residual`), h the hidden state of an LSTM or GRU that sees u and the knobs.
+    """y[n] = W h[n] + b (+ u[n] with `residual`), h the hidden state of the last of `layers` LSTMs or GRUs, the first
+    of which sees u and the knobs.
 
-    State: hidden state [batch, hidden_size], and the LSTM's cell state of the same shape; zero at first.
+    State: hidden states [batch, layers * hidden_size], and the LSTMs' cell states of the same shape. At first they are
+    zero, or with `learned_start` the parameter `start` [1 or 2, layers * hidden_size], as in files of other engines.
     """
 
     def __init__(
-        self, cell: Cell = "lstm", hidden_size: int = 32, residual: bool = True, knob_names: Sequence[str] = ()
+        self,
+        cell: Cell = "lstm",
+        hidden_size: int = 32,
+        residual: bool = True,
+        knob_names: Sequence[str] = (),
+        *,
+        layers: int = 1,
+        learned_start: bool = False,
     ) -> None:
         super().__init__(knob_names)
+        self.start: nn.Parameter | None
         layer = {"lstm": nn.LSTM, "gru": nn.GRU}[cell]
-        self.recurrent = layer(1 + len(self.knob_names), hidden_size, batch_first=True)
+        self.recurrent = layer(1 + len(self.knob_names), hidden_size, layers, batch_first=True)
         self.dense = nn.Linear(hidden_size, 1)
         self.residual = residual
+        parts = 2 if cell == "lstm" else 1
+        start = nn.Parameter(torch.zeros(parts, layers * hidden_size)) if learned_start else None
+        self.register_parameter("start", start)
+
+    @property
+    def cell(self) -> Cell:
+        """What kind of layers it has."""
+        return "lstm" if isinstance(self.recurrent, nn.LSTM) else "gru"
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "cell": self.cell, "hidden_size": self.recurrent.hidden_size, "residual": self.residual,
+            "layers": self.recurrent.num_layers, "learned_start": self.start is not None,
+        }  # fmt: skip
 
     def run(self, u: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:
-        layered = tuple(part[None] for part in state)
+        batch, layers = u.shape[0], self.recurrent.num_layers
+        layered = tuple(part.reshape(batch, layers, -1).transpose(0, 1).contiguous() for part in state)
         lstm = len(layered) == 2
         h, after = self.recurrent(torch.cat([u, knobs], 2), layered if lstm else layered[0])
         y = self.dense(h)
-        return y + u if self.residual else y, tuple(part[0] for part in (after if lstm else (after,)))
+        later = tuple(part.transpose(0, 1).reshape(batch, -1) for part in (after if lstm else (after,)))
+        return y + u if self.residual else y, later
 
     def rest(self, knobs: Tensor) -> State:
-        zero = knobs.new_zeros(knobs.shape[0], self.recurrent.hidden_size)
-        return (zero, zero) if isinstance(self.recurrent, nn.LSTM) else (zero,)
+        batch = knobs.shape[0]
+        if self.start is not None:
+            return tuple(part.expand(batch, -1) for part in self.start)
+        zero = knobs.new_zeros(batch, self.recurrent.num_layers * self.recurrent.hidden_size)
+        return (zero, zero) if self.cell == "lstm" else (zero,)

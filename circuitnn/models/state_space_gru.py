@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,9 @@ class StateSpaceGru(StateNetwork):
         self.n_states = n_states
         self.recurrent = nn.GRU(1 + n_states + len(self.knob_names), hidden_size, batch_first=True)
         self.dense = nn.Linear(hidden_size, n_states)
+
+    def settings(self) -> dict[str, Any]:
+        return {"n_states": self.n_states, "hidden_size": self.recurrent.hidden_size}
 
     def run(self, u: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:
         x, h = state[0], state[1][None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,10 @@ class StateTrajectoryNetwork(StateNetwork):
         sizes = [1 + n_states + len(self.knob_names), *hidden, n_states]
         linear = [nn.Linear(*ends, bias=k == 1) for k, ends in enumerate(pairwise(sizes))]
         self.layers = nn.Sequential(*(part for layer in linear for part in (layer, nn.Tanh())))[:-1]
+
+    def settings(self) -> dict[str, Any]:
+        hidden = [layer.out_features for layer in self.layers.children() if isinstance(layer, nn.Linear)][:-1]
+        return {"n_states": self.n_states, "hidden": hidden, "step": self.step}
 
     def run(self, u: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:
         (x,) = state

@@ -4,6 +4,7 @@ modeling of analog dynamic range compression", AES 152 (2022), arXiv:2102.06200;
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,9 @@ class TemporalConvolutionalNetwork(ConvolutionalNetwork):
         knob_names: Sequence[str] = (),
     ) -> None:
         super().__init__(knob_names)
+        self.sizes = {
+            "blocks": blocks, "kernel_size": kernel_size, "dilation_growth": dilation_growth, "channels": channels,
+        }  # fmt: skip
         sizes = [len(self.knob_names), *EMBEDDING]
         self.embedding = nn.Sequential(
             *(
@@ -45,6 +49,9 @@ class TemporalConvolutionalNetwork(ConvolutionalNetwork):
             for k in range(blocks)
         )
         self.output = nn.Conv1d(channels, 1, 1)
+
+    def settings(self) -> dict[str, Any]:
+        return dict(self.sizes)
 
     def layers(self, u: Tensor, knobs: Tensor, pasts: Pasts) -> tuple[Tensor, list[Tensor]]:
         x, embedded, after = u, self.embedding(knobs.transpose(1, 2)), []

@@ -4,6 +4,7 @@ learning", SMC 2019; its layers are those of the authors' program WaveNetVA (git
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,12 +24,16 @@ class WaveNet(ConvolutionalNetwork):
         self, channels: int, dilations: Sequence[int], kernel_size: int = 3, knob_names: Sequence[str] = ()
     ) -> None:
         super().__init__(knob_names)
+        self.channels, self.dilations, self.kernel_size = channels, tuple(dilations), kernel_size
         self.input = nn.Conv1d(1 + len(self.knob_names), channels, 1)
         self.convolutions = nn.ModuleList(
             nn.Conv1d(channels, 2 * channels, kernel_size, dilation=dilation) for dilation in dilations
         )
         self.residuals = nn.ModuleList(nn.Conv1d(channels, channels, 1) for _ in dilations)
         self.output = nn.Conv1d(channels * len(dilations), 1, 1)
+
+    def settings(self) -> dict[str, Any]:
+        return {"channels": self.channels, "dilations": list(self.dilations), "kernel_size": self.kernel_size}
 
     def layers(self, u: Tensor, knobs: Tensor, pasts: Pasts) -> tuple[Tensor, list[Tensor]]:
         x = self.input(torch.cat([u, knobs], 1))

@@ -6,6 +6,7 @@ applications", DAFx 2020."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,9 @@ class WienerHammerstein(Network):
             nn.Linear(hidden, 1),
         )  # fmt: skip
         self.after = nn.ModuleList(Biquad() for _ in range(sections[1]))
+
+    def settings(self) -> dict[str, Any]:
+        return {"sections": [len(self.before), len(self.after)], "hidden": self.curve[-1].in_features}
 
     def run(self, u: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:
         waiting, later = iter(state), []

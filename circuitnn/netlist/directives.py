@@ -8,29 +8,37 @@ from dataclasses import dataclass, field, replace
 
 from sympy import Expr
 
-from circuitnn.circuit import GROUND, Circuit, Knob, Learnable
-from circuitnn.devices import FAMILIES
+from circuitnn.circuit import GROUND, Circuit, DeviceNetwork, Element, Knob, Learnable
+from circuitnn.devices import DIRECTIONS, FAMILIES, weight_names
+from circuitnn.errors import CircuitnnError
 from circuitnn.netlist.blocks import node_name
 from circuitnn.netlist.formulas import closest
 from circuitnn.netlist.lexer import Card
+from circuitnn.netlist.terms import number
 from circuitnn.tapers import TAPERS, position_at, table, table_points, value_at
+from circuitnn.units import parse_value
 
 KNOB_TOLERANCE = 1e-3
 _KINDS = ("R", "C", "L", "K", "V", "I", "E", "F", "G", "H", *FAMILIES)
-_WORDS = ("input", "output", "knob", "learn", "tol")
+_WORDS = ("input", "output", "knob", "learn", "network", "tol")
 # Names are looked up one by one, so that many of them in a large circuit would take minutes.
 MAX_NAMES = 2000
+# Hidden units a direction of a *@ network card: where it does not say, and at most.
+UNITS, MAX_UNITS = 16, 64
 _TABLE = "table(0:0 0.5:0.1 1:1)"
 _TOLERANCE = re.compile(r"([0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,3})?)(%?)", re.IGNORECASE)
 
 
 def literal(circuit: Circuit, name: str) -> Expr:
-    """The value of the element, MODEL.param or .param of that canonical name. Raises KeyError."""
+    """The value of the element, MODEL.param, weight or .param of that canonical name. Raises KeyError."""
     if name in circuit.parameters:
         return circuit.parameters[name]
     model, _, parameter = name.rpartition(".")
     if model in circuit.models and parameter in circuit.models[model].parameters:
         return circuit.models[model].parameters[parameter]
+    for network in circuit.networks:
+        if name in network.values:
+            return network.values[name]
     value = circuit.element(name).value
     if value is None:
         raise KeyError(name)
@@ -56,7 +64,13 @@ def value_names(circuit: Circuit) -> list[str]:
         *(element.name for element in circuit.elements if element.value is not None),
         *(f"{model.name}.{parameter}" for model in circuit.models.values() for parameter in model.parameters),
         *circuit.parameters,
+        *(name for network in circuit.networks for name in network.values),
     ]
+
+
+def _place(diode: Element) -> tuple[object, ...]:
+    """What the diodes of one network have in common."""
+    return frozenset(diode.nodes), diode.model, tuple(diode.parameters.items())
 
 
 @dataclass(frozen=True)
@@ -106,6 +120,8 @@ class Directives:
                     circuit = replace(circuit, knobs=(*circuit.knobs, self._knob(circuit, card, rest, notes)))
                 case "learn":
                     circuit = replace(circuit, learn=circuit.learn + self._learn(circuit, card, rest))
+                case "network":
+                    circuit = replace(circuit, networks=(*circuit.networks, self._network(circuit, card, rest)))
                 case "tol":
                     circuit = replace(circuit, tolerances={**circuit.tolerances, **self._kinds(card, rest)})
         return replace(circuit, notes=tuple(notes))
@@ -208,6 +224,78 @@ class Directives:
             raise card.error(message, word.at, f"mark what it depends on instead: {uses}")
         return name
 
+    def _network(self, circuit: Circuit, card: Card, words: list[_Word]) -> DeviceNetwork:
+        options = dict[str, tuple[_Word, str]]()
+        elements = list[Element]()
+        for word in words:
+            key, equals, value = (part.strip() for part in word.text.lower().partition("="))
+            if not equals:
+                elements.append(self._diode(circuit, card, word, elements))
+            elif key not in ("units", "reach", *DIRECTIONS):
+                raise card.error(f"expected diodes or units=..., found {word.text!r}", word.at, _EXAMPLES["network"])
+            elif key in options:
+                raise card.error(f"{key} is given twice", word.at)
+            else:
+                options[key] = (word, value)
+        if not elements:
+            raise card.error("expected the names of diodes", len(card.text), _EXAMPLES["network"])
+        directions = DIRECTIONS[: len({element.nodes for element in elements})]
+        given = dict[str, tuple[float, ...]]()
+        for direction in DIRECTIONS:
+            if direction in options:
+                word, value = options[direction]
+                if direction not in directions:
+                    raise card.error(f"{elements[0].name} alone has no reverse direction to learn", word.at)
+                given[direction] = self._numbers(card, word, value)
+        counts = {len(numbers) - 2 for numbers in given.values()}
+        units = self._units(card, *options["units"]) if "units" in options else next(iter(counts), UNITS)
+        for direction, numbers in given.items():
+            if len(numbers) != units + 2:
+                message = f"expected {units + 2} weights for {units} units, found {len(numbers)}"
+                raise card.error(message, options[direction][0].at, "the factor of the current, then of the slopes")
+        if not 1 <= units <= MAX_UNITS:
+            raise card.error(f"expected 1 to {MAX_UNITS} units, found {units}", next(iter(options.values()))[0].at)
+        weights = [weight for direction in directions for weight in given.get(direction, (1.0,) * (units + 2))]
+        reach = None
+        if "reach" in options:
+            volts, *more = self._numbers(card, *options["reach"])
+            if more:
+                raise card.error("expected one voltage", options["reach"][0].at, _EXAMPLES["network"])
+            reach = number(volts)
+        names = weight_names(units, both=len(directions) == 2)
+        found = dict(zip(names, map(number, weights), strict=True))
+        return DeviceNetwork(tuple(element.name for element in elements), units, reach, found)
+
+    def _diode(self, circuit: Circuit, card: Card, word: _Word, others: list[Element]) -> Element:
+        """The diode of that name, which must stand beside those before it."""
+        diodes = {e.name: e for e in circuit.elements if e.kind == "D" and circuit.models[e.model or ""].kind == "d"}
+        name = word.text.upper()
+        if name not in diodes:
+            hint = closest(name, diodes) or f"diodes here: {', '.join([*diodes][:12]) or 'none'}"
+            raise card.error(f"no diode is called {word.text!r}", word.at, hint)
+        taken = {known for network in circuit.networks for known in network.elements}
+        if name in taken or diodes[name] in others:
+            raise card.error(f"{name} belongs to a network already", word.at)
+        if others and _place(diodes[name]) != _place(others[0]):
+            message = f"{name} is not of the same model and between the same two nodes as {others[0].name}"
+            raise card.error(message, word.at, f"give it a card of its own: *@ network {name}")
+        return diodes[name]
+
+    def _units(self, card: Card, word: _Word, text: str) -> int:
+        if not re.fullmatch("[0-9]{1,3}", text):
+            raise card.error(f"expected a number of units such as {UNITS}, found {text!r}", word.at)
+        return int(text)
+
+    def _numbers(self, card: Card, word: _Word, text: str) -> tuple[float, ...]:
+        """Numbers above 0, in parentheses if they are several."""
+        try:
+            numbers = tuple(parse_value(part) for part in text.strip("()").split())
+        except CircuitnnError as error:
+            raise card.error(error.message, word.at, error.hint) from None
+        if not numbers or min(numbers) <= 0.0:
+            raise card.error(f"expected numbers above 0, found {text[:40]!r}", word.at)
+        return numbers
+
     def _kinds(self, card: Card, words: list[_Word]) -> dict[str, float]:
         found: dict[str, float] = {}
         for word in words:
@@ -230,5 +318,6 @@ _EXAMPLES = {
     "output": "*@ output out",
     "knob": "*@ knob drive 0.5 taper=log",
     "learn": "*@ learn R4 C3 DCLIP.is drive tol=10%",
+    "network": f"*@ network D1 D2 units={UNITS} reach=0.7",
     "tol": "*@ tol R=5% C=10%",
 }

@@ -9,11 +9,12 @@ from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
 
-from circuitnn.circuit import GROUND, Circuit, Element
+from circuitnn.circuit import GROUND, Circuit, DeviceNetwork, Element
+from circuitnn.devices import DIRECTIONS
 from circuitnn.errors import CircuitnnError
 from circuitnn.netlist.directives import canonical, literal, value_names
 from circuitnn.netlist.formulas import closest
-from circuitnn.netlist.printing import format_expression, format_formula, format_quantity
+from circuitnn.netlist.printing import format_expression, format_formula, format_number, format_quantity
 from circuitnn.netlist.reader import ZERO_CELSIUS
 from circuitnn.netlist.terms import number
 from circuitnn.placing import place_file
@@ -79,6 +80,12 @@ def _with_value(circuit: Circuit, name: str, value: float) -> Circuit:
     if model in circuit.models and parameter in circuit.models[model].parameters:
         parameters = {**circuit.models[model].parameters, parameter: expression}
         return replace(circuit, models={**circuit.models, model: replace(circuit.models[model], parameters=parameters)})
+    for position, network in enumerate(circuit.networks):
+        if name in network.values:
+            weights = {**network.weights, name.rpartition(".")[2]: expression}
+            networks = list(circuit.networks)
+            networks[position] = replace(network, weights=weights)
+            return replace(circuit, networks=tuple(networks))
     elements = tuple(replace(e, value=expression) if e.name == name else e for e in circuit.elements)
     return replace(circuit, elements=elements)
 
@@ -92,9 +99,22 @@ def _directives(circuit: Circuit) -> list[str]:
     for tolerance, group in groupby(circuit.learn, key=lambda learnable: learnable.tolerance):
         names = " ".join(learnable.name for learnable in group)
         lines.append(f"*@ learn {names}" + (f" tol={_percent(tolerance)}" if tolerance is not None else ""))
+    lines += map(_network, circuit.networks)
     if circuit.tolerances:
         lines.append("*@ tol " + " ".join(f"{kind}={_percent(value)}" for kind, value in circuit.tolerances.items()))
     return lines
+
+
+def _network(network: DeviceNetwork) -> str:
+    """The *@ network card; weights stand there where one is not 1."""
+    words = ["*@ network", *network.elements, f"units={network.units}"]
+    if network.reach is not None:
+        words.append(f"reach={format_number(float(network.reach))}")
+    for direction in DIRECTIONS:
+        weights = [float(value) for name, value in network.weights.items() if name.startswith(direction)]
+        if any(weight != 1.0 for weight in weights):
+            words.append(f"{direction}=({' '.join(map(format_number, weights))})")
+    return " ".join(words)
 
 
 def _percent(tolerance: float) -> str:

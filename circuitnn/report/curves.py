@@ -1,4 +1,5 @@
-"""What a circuit does: its response to small signals, and its steady answer to a sine at rising levels."""
+"""What a circuit does: its response to small signals, its steady answer to a sine at rising levels, and what flows
+through devices whose law it has learned."""
 
 from __future__ import annotations
 
@@ -9,11 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sympy import Symbol
 
+from circuitnn.circuit import DeviceNetwork
 from circuitnn.errors import ConvergenceWarning
 from circuitnn.inspection.linearised import decibels, linearise
 from circuitnn.models.circuit_model import CircuitModel
-from circuitnn.operating_point import operating_point
+from circuitnn.operating_point import device_coefficients, law_values, operating_point
 from circuitnn.symbolic import NUMPY
 from circuitnn.values import resolve
 
@@ -27,6 +30,8 @@ PERIODS, SETTLING = 20, 0.3
 HARMONICS = 7
 # Step in a coordinate that is learned, for derivatives of the response.
 BAND_STEP = 1e-4
+# Voltages at which a learned law is looked at.
+LAW_POINTS = 401
 # Levels below the highest one, in dB.
 LEVELS = tuple(range(-48, 1, 2))
 
@@ -113,3 +118,48 @@ def level_sweep(model: CircuitModel, knobs: Mapping[str, float], highest: float)
     peaks = np.stack([np.where(upright, high, low), np.where(upright, low, high)], 1)
     failures = " ".join(str(warning.message) for warning in caught if warning.category is ConvergenceWarning)
     return LevelSweep(frequency, amplitudes, peaks, harmonics, failures)
+
+
+@dataclass(frozen=True)
+class LearnedLaw:
+    """What flows through the devices of a network, in ampere, at voltages [n] as far as the law is free. reach [n]: the
+    standard error of the logarithm of the fitted current."""
+
+    voltage: Real
+    nominal: Real
+    fitted: Real
+    reach: Real
+
+
+def learned_law(
+    model: CircuitModel,
+    network: DeviceNetwork,
+    nominal: Mapping[str, float],
+    fitted: Mapping[str, float],
+    spread: Real,
+) -> LearnedLaw:
+    """The current at the values `nominal` and `fitted`; spread [p, p]: the covariance of the model's coordinates."""
+    circuit = model.circuit
+    name = "|".join(network.elements)
+    device = next(device for device in model.discrete.equations.devices if device.name == name)
+
+    def coefficients(values: Mapping[str, float]) -> dict[Symbol, float]:
+        return device_coefficients(device, resolve(circuit, values, NUMPY), circuit.temperature, NUMPY)
+
+    def current(values: Mapping[str, float]) -> Real:
+        (found,) = law_values(device.law, voltage[None], coefficients(values), NUMPY)[1]
+        return np.asarray(found)
+
+    density = {symbol.name: value for symbol, value in coefficients(fitted).items()}["density"]
+    voltage = np.linspace(-1.0, 1.0, LAW_POINTS) * network.units / density
+    slopes = np.zeros((len(model.coordinates), len(voltage)))
+    for k, coordinate in enumerate(model.coordinates):
+        if coordinate.name in network.values:
+            free = torch.tensor(coordinate.free(fitted[coordinate.name]))
+            ends = [
+                current({**fitted, coordinate.name: float(coordinate.value(free + s))}) for s in (-BAND_STEP, BAND_STEP)
+            ]
+            with np.errstate(invalid="ignore"):
+                slopes[k] = np.nan_to_num(np.log(ends[1] / ends[0]) / (2.0 * BAND_STEP))
+    reach = np.sqrt(np.maximum(np.einsum("kv,kl,lv->v", slopes, spread, slopes), 0.0))
+    return LearnedLaw(voltage, current(nominal), current(fitted), reach)

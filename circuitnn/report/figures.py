@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from circuitnn.inspection.linearised import decibels as gain_in_decibels
-from circuitnn.report.curves import HARMONICS, LevelSweep
+from circuitnn.report.curves import HARMONICS, LearnedLaw, LevelSweep
 from circuitnn.report.residual import (
     Signal,
     band_levels,
@@ -45,6 +45,8 @@ BAND_RANGE = 6.0
 LIFT = 20.0
 # How far below the fundamental at the highest level a harmonic is shown, in dB.
 HARMONIC_RANGE = 100.0
+# The smallest current of a learned law that is shown, over the largest.
+CURRENT_RANGE = 1e-7
 # Points of a scatter at most; levels that are put together into one median, in dB.
 POINTS, LEVEL_STEP = 500, 3.0
 # Inputs this far below the loudest one are the recording's silence, in dB.
@@ -124,6 +126,29 @@ def _number(axes: Axes, x: float, y: float, order: int) -> None:
         str(order), (x, y), xytext=(offset, 0.0), textcoords="offset points", va="center", color=FITTED,
         fontsize=8.0, annotation_clip=False,
     )  # fmt: skip
+
+
+@inline_svg
+def law(curve: LearnedLaw, reach: Signal) -> Figure:
+    """Magnitude of the current over the voltage; reach: how far the fitted one's logarithm may be off."""
+    figure, (axes,) = panels(3.4)
+    nominal, fitted = np.abs(curve.nominal), np.abs(curve.fitted)
+    # At 0 V nothing flows.
+    flowing = curve.voltage != 0.0
+    top = float(max(nominal.max(), fitted.max()))
+    for currents, colour, line, width, label in (
+        (nominal, NOMINAL, "--", 1.3, "netlist"),
+        (fitted, FITTED, "-", 2.2, "fitted"),
+    ):
+        axes.plot(curve.voltage[flowing], currents[flowing], color=colour, linestyle=line, linewidth=width, label=label)
+    with np.errstate(over="ignore"):
+        low, high = (fitted * np.exp(sign * reach) for sign in (-1.0, 1.0))
+    axes.fill_between(curve.voltage, low, np.minimum(high, 10.0 * top), color=FITTED, alpha=0.25, linewidth=0.0)
+    axes.set_yscale("log")
+    axes.set(xlabel="voltage [V]", ylabel="current [A]", ylim=(top * CURRENT_RANGE, 2.0 * top))
+    axes.set_xlim(curve.voltage[0], curve.voltage[-1])
+    legend(axes, 2)
+    return figure
 
 
 @inline_svg

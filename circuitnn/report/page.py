@@ -18,7 +18,7 @@ from circuitnn.learnables import NORMAL_95
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import format_netlist
 from circuitnn.report import figures, judgement, words
-from circuitnn.report.curves import level_band, level_sweep, small_signal_gain
+from circuitnn.report.curves import learned_law, level_band, level_sweep, small_signal_gain
 from circuitnn.report.environment import template
 from circuitnn.report.sounds import Excerpt, excerpt
 
@@ -117,8 +117,13 @@ def _behaviour(result: FitResult, recording: FittedRecording) -> _Behaviour:
             model.set_values(values)
             gains.append(small_signal_gain(model, knobs, frequencies))
             sweeps.append(level_sweep(model, knobs, highest))
-        count = len(model.coordinates)
-        reach = NORMAL_95 * level_band(model, knobs, frequencies, result.covariance[:count, :count])
+        spread = result.covariance[: len(model.coordinates), : len(model.coordinates)]
+        reach = NORMAL_95 * level_band(model, knobs, frequencies, spread)
+        laws = [
+            (network, learned_law(model, network, result.nominal, result.values, spread))
+            for network in result.circuit.networks
+            if network.values.keys() & result.values.keys()
+        ]
     except CircuitnnError as error:
         # A fit is worth more than these figures.
         return _Behaviour(f"No figures of the circuit's behaviour: {error.message}.")
@@ -133,6 +138,13 @@ def _behaviour(result: FitResult, recording: FittedRecording) -> _Behaviour:
             ),
             _Figure(f"Harmonics of {tone} over level", figures.harmonics(*sweeps), tall=True),
             _Figure(f"Transfer curve: peaks at {tone}, up to the recording's peak", figures.transfer(*sweeps)),
+            *(
+                _Figure(
+                    f"What flows through {' and '.join(network.elements)}, with its 95 % band",
+                    figures.law(law, NORMAL_95 * law.reach),
+                )
+                for network, law in laws
+            ),
         ),
     )
 

@@ -69,10 +69,10 @@ def excerpt(recording: FittedRecording, rate: float, count: int) -> Excerpt:
     scale = PEAK / max(1.0, _peak(target), _peak(output))
     loudness = min(_rms(target) / max(_rms(dry), 1e-12), 1.0 / (scale * max(_peak(dry), 1e-12)))
     return Excerpt(
-        dry=_player("dry", scale * loudness * dry, rate),
-        target=_player("recording", scale * target, rate),
-        output=_player("fitted circuit", scale * output, rate),
-        difference=_player("difference", scale * (output - target), rate),
+        dry=player("dry", scale * loudness * dry, rate),
+        target=player("recording", scale * target, rate),
+        output=player("fitted circuit", scale * output, rate),
+        difference=player("difference", scale * (output - target), rate),
         begin=begin / rate,
         seconds=length / rate,
         loop_begin=(worst_begin - begin) / rate,
@@ -89,7 +89,8 @@ def _rms(signal: Signal) -> float:
     return float(np.sqrt(np.mean(signal**2)))
 
 
-def _player(label: str, samples: Signal, rate: float) -> Player:
+def player(label: str, samples: Signal, rate: float) -> Player:
+    """A sound as 16-bit WAV in the page; samples [time], digital full scale at 1.0."""
     file = io.BytesIO()
     soundfile.write(file, np.clip(samples, -1.0, 1.0), round(rate), subtype="PCM_16", format="WAV")
     return Player(label, f"data:audio/wav;base64,{base64.b64encode(file.getvalue()).decode('ascii')}")

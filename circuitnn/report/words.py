@@ -85,8 +85,11 @@ def level(error: float) -> str:
 
 
 def value_rows(result: FitResult) -> list[ValueRow]:
-    """Nominal and fitted values, in the order of the fit."""
-    return [_value_row(result, coordinate) for coordinate in coordinates(result.circuit, list(result.values))]
+    """Nominal and fitted values, in the order of the fit. Weights of networks are no values of parts: their laws are
+    shown as curves."""
+    weights = {name for network in result.circuit.networks for name in network.values}
+    names = [name for name in result.values if name not in weights]
+    return [_value_row(result, coordinate) for coordinate in coordinates(result.circuit, names)]
 
 
 def _value_row(result: FitResult, coordinate: Coordinate) -> ValueRow:

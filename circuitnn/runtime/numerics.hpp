@@ -327,6 +327,12 @@ CIRCUITNN_INLINE inline Real ramp(const Real& x) {
     return select<Real>(x > limit, x - limit, Real{});
 }
 
+// x between 0 and 1, else the nearer of them.
+template <class Real>
+CIRCUITNN_INLINE inline Real unit_clip(const Real& x) {
+    return minimum<Real>(maximum<Real>(x, Real{}), all_lanes<Real>(1));
+}
+
 // SPICE's junction limiting (pnjlim) in the junction's own coordinate. `symmetric`: exponential in both directions.
 template <bool symmetric, class Real>
 CIRCUITNN_INLINE inline Real limit_junction(const Real& before, const Real& after, const Real& slope, const Real& critical) {

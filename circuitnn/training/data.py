@@ -75,11 +75,7 @@ def knob_names(recordings: Sequence[Recording]) -> tuple[str, ...]:
 
 def take(recording: Recording, delay: float, names: Sequence[str]) -> Take:
     """The samples that dry and wet have in common, the wet moved by its delay, also by a part of a sample."""
-    offset = round(delay)
-    begin = max(0, -offset) + HALF_LENGTH
-    end = min(len(recording.dry), len(recording.wet) - offset) - HALF_LENGTH
-    if end <= begin:
-        raise RecordingError(f"{recording.name}: nothing is left at a delay of {delay:g} samples")
+    offset, (begin, end) = round(delay), span(recording, delay)
     around = recording.wet[begin + offset - HALF_LENGTH : end + offset + HALF_LENGTH]
     target = fractional_advance(around, delay - offset)[HALF_LENGTH:-HALF_LENGTH]
     positions = [float(recording.knobs[name]) for name in names]
@@ -87,9 +83,22 @@ def take(recording: Recording, delay: float, names: Sequence[str]) -> Take:
     return Take(u, wet, torch.tensor(positions))
 
 
-def cut(takes: Sequence[Take], length: int) -> list[Take]:
-    """All takes in pieces of `length` samples; what is left over at their ends is not used. Raises RecordingError."""
+def span(recording: Recording, delay: float) -> tuple[int, int]:
+    """The samples [begin, end) of the dry that have a wet at that delay, and enough beside it to move it by a part of a
+    sample. Raises RecordingError."""
+    offset = round(delay)
+    begin = max(0, -offset) + HALF_LENGTH
+    end = min(len(recording.dry), len(recording.wet) - offset) - HALF_LENGTH
+    if end <= begin:
+        raise RecordingError(f"{recording.name}: nothing is left at a delay of {delay:g} samples")
+    return begin, end
+
+
+def cut(takes: Sequence[Take], length: int, most: int | None = None) -> list[Take]:
+    """All takes in pieces of `length` samples; what is left over at their ends is not used. most: samples, of which
+    no more are used. Raises RecordingError."""
     found = [one.part(begin, begin + length) for one in takes for begin in range(0, len(one.u) - length + 1, length)]
+    found = found if most is None else found[: most // length]
     if len(found) < 2:
         raise RecordingError(
             f"expected recordings for two pieces of {length} samples, found {len(found)}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -13,16 +12,15 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from circuitnn import losses
-from circuitnn.errors import CircuitnnError
 from circuitnn.models.network import Network, detached
 from circuitnn.models.state_network import StateNetwork, teaching_loss
 from circuitnn.training.data import Batch, Shuffled, Take
+from circuitnn.training.judging import judge
 from circuitnn.training.presets import Preset
+from circuitnn.training.resuming import check_belongs
 
 # The pre-emphasis that Wright et al. train recurrent networks with (DAFx-19), beside a term for the mean.
 EMPHASIS = losses.first_order(0.85)
-# Samples of a judging recording that are computed at a time.
-CHUNK = 2**16
 # Gradients through thousands of steps explode at times; longer ones are cut to this.
 LONGEST_GRADIENT = 1.0
 
@@ -101,7 +99,7 @@ class Harness(LightningModule):
     def on_train_epoch_end(self) -> None:
         """Judge, and keep what is best. Without Lightning's own validation, whose order against the writing of
         checkpoints would have to be known."""
-        error = self._judge()
+        error = judge(self.network, self.judges, self.preset.warm_up, self.device)
         if math.isfinite(error) and error < min(self.errors, default=math.inf):
             self.best = {key: value.detach().cpu().clone() for key, value in self.network.state_dict().items()}
         self.errors.append(error)
@@ -125,43 +123,10 @@ class Harness(LightningModule):
         self.reason = reason
         self.trainer.should_stop = True
 
-    def _judge(self) -> float:
-        self.network.eval()
-        error = energy = 0.0
-        with torch.no_grad():
-            for one in self.judges:
-                y = self._play(one)[self.preset.warm_up :]
-                target = one.target.to(y)[self.preset.warm_up :]
-                error += float(torch.sum((y - target) ** 2))
-                energy += float(torch.sum(target**2))
-        self.network.train()
-        return error / max(energy, 1e-30) if math.isfinite(error) else math.inf
-
-    def _play(self, one: Take) -> Tensor:
-        state, parts = None, []
-        knobs = dict(zip(self.network.knob_names, one.knobs.tolist(), strict=True))
-        for u in one.u.to(self.device).split(CHUNK):
-            y, state = self.network(u[None, :, None], state, knobs)
-            parts.append(y[0, :, 0])
-        return torch.cat(parts)
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["circuitnn"] = {"of": self._of, "errors": self.errors, "best": self.best}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         kept = checkpoint["circuitnn"]
-        if kept["of"] != self._of:
-            raise CircuitnnError(
-                "the state belongs to a training of another architecture, other recordings or other settings",
-                "repeat the interrupted command with --resume added, or train from the beginning without it",
-            )
+        check_belongs(kept["of"], self._of)
         self.errors, self.best = list(kept["errors"]), dict(kept["best"])
-
-
-def fingerprint(name: str, takes: Sequence[Take], preset: Preset, seed: int) -> str:
-    """What a training depends on, as a hash."""
-    digest = hashlib.sha256(repr((name, preset, seed)).encode())
-    for one in takes:
-        for signal in (one.u, one.target, one.knobs):
-            digest.update(signal.numpy().tobytes())
-    return digest.hexdigest()

@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,15 @@ import torch
 
 from circuitnn.audio import Recording
 from circuitnn.errors import CircuitnnError, ConvergenceError, RecordingError
+from circuitnn.formats import SavedNetwork
 from circuitnn.models.architectures import build_network
+from circuitnn.models.network import Network
+from circuitnn.models.wiener_hammerstein import WienerHammerstein
 from circuitnn.training.data import Shuffled, cut, delays_of, knob_names, split, stacked, take
+from circuitnn.training.least_squares import LeastSquares
 from circuitnn.training.presets import PRESETS, Preset
 from circuitnn.training.result import Trained
+from circuitnn.training.resuming import fingerprint
 
 if TYPE_CHECKING:
     from circuitnn.training.harness import Harness
@@ -30,10 +36,11 @@ CHECKPOINT = "last.ckpt"
 
 
 def train(
-    architecture: str,
+    architecture: str | SavedNetwork,
     recordings: Sequence[Recording],
     *,
     held_out: Sequence[Recording] = (),
+    seconds: float | None = None,
     preset: Preset = PRESETS["quick"],
     seed: int = 0,
     device: str = "cpu",
@@ -41,15 +48,17 @@ def train(
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
 ) -> Trained:
-    """Train a network of `architectures.ARCHITECTURES` by truncated backpropagation through time.
+    """Train a network of `architectures.ARCHITECTURES`, or go on with one of a file (formats.read_network):
+    block-oriented models by least squares, all others by truncated backpropagation through time.
 
-    held_out: recordings that judge it; without any, every fifth piece does. device: as Lightning's
+    held_out: recordings that judge it; without any, every fifth piece does. seconds: how much of the recordings is
+    used, from their beginning; None: all. device: as Lightning's
     accelerator names it, "cpu", "gpu" or "auto". progress: called with the number of epochs and the ESR of what judges.
     checkpoint: a folder for the state after each epoch, from which `resume` goes on. On one kind of processor, equal
     seeds give equal networks. Ctrl-C ends it with the best network so far. Raises CircuitnnError.
     """
     try:
-        from circuitnn.training.harness import Harness, fingerprint
+        from circuitnn.training.harness import Harness
     except ModuleNotFoundError as error:
         raise CircuitnnError(
             f"training needs {error.name}, which is not installed", "pip install 'circuitnn[train]'"
@@ -58,38 +67,58 @@ def train(
     began = time.perf_counter()
     rate = _common_rate((*recordings, *held_out))
     names = knob_names((*recordings, *held_out))
-    delays = delays_of((*recordings, *held_out))
+    name, network = _beginning(architecture, names, rate, seed)
+    # What the network itself is late by need not be learned.
+    delays = [delay - network.latency for delay in delays_of((*recordings, *held_out))]
     takes = [take(one, delay, names) for one, delay in zip((*recordings, *held_out), delays, strict=True)]
     length = round(preset.segment * rate)
-    training = cut(takes[: len(recordings)], length)
+    training = cut(takes[: len(recordings)], length, None if seconds is None else round(seconds * rate))
     training, judges = (training, takes[len(recordings) :]) if held_out else split(training)
     if min(len(one.u) for one in judges) <= preset.warm_up:
         raise RecordingError("what judges the training is no longer than the warm-up", "train on longer recordings")
     whole = stacked(training)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = build_network(architecture, names)
-    of = fingerprint(architecture, [*training, *judges], preset, seed)
-    batches = Shuffled(whole, preset.batch, seed)
-    harness = Harness(network, batches, judges, preset, of, progress or (lambda epoch, error: None))
-    reason = _run(harness, device, None if checkpoint is None else Path(checkpoint), resume)
-    if not harness.best:
+    of = fingerprint(name, network, [*training, *judges], preset, seed)
+    report, folder = progress or (lambda epoch, error: None), None if checkpoint is None else Path(checkpoint)
+    work: Harness | LeastSquares
+    if isinstance(network, WienerHammerstein):
+        work = LeastSquares(network, whole, judges, preset, of, report)
+        reason = work.run(None if folder is None else folder / CHECKPOINT, resume)
+    else:
+        work = Harness(network, Shuffled(whole, preset.batch, seed), judges, preset, of, report)
+        reason = _run(work, device, folder, resume)
+    if not work.best:
         raise ConvergenceError(
             "the training ended before there was a usable network",
             "interrupted in its first epoch, or the learning rate is too high",
         )
-    network.load_state_dict(harness.best)
+    network.load_state_dict(work.best)
     return Trained(
-        network=network.cpu().eval(),
-        architecture=architecture,
+        network=network.cpu().float().eval(),
+        architecture=name,
         sample_rate=rate,
         delay=statistics.median(delays[: len(recordings)]),
-        esr=min(harness.errors),
-        errors=tuple(harness.errors),
+        esr=min(work.errors),
+        errors=tuple(work.errors),
         reason=reason,
         seconds=time.perf_counter() - began,
         audio_seconds=whole.u.numel() / rate,
     )
+
+
+def _beginning(architecture: str | SavedNetwork, knobs: Sequence[str], rate: float, seed: int) -> tuple[str, Network]:
+    """The name of the architecture and the network to begin with. Raises CircuitnnError."""
+    if isinstance(architecture, str):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return architecture, build_network(architecture, knobs)
+    saved = architecture
+    for own in (saved.sample_rate, saved.network.sample_rate):
+        if own not in (None, rate):
+            raise RecordingError(f"expected {own:g} Hz, the network's rate, found {rate:g} Hz", "resample them")
+    if set(saved.network.knob_names) != set(knobs):
+        known, found = (", ".join(names) or "none" for names in (saved.network.knob_names, knobs))
+        raise RecordingError(f"expected positions of the network's knobs ({known}), found {found}")
+    return saved.name, deepcopy(saved.network).train()
 
 
 def _common_rate(recordings: Sequence[Recording]) -> int:
