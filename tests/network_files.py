@@ -13,6 +13,7 @@ from circuitnn.documents import Document
 from circuitnn.formats import SavedNetwork
 from circuitnn.models.a2_config import FILMS, read_config
 from circuitnn.models.a2_wavenet import A2WaveNet
+from circuitnn.models.chain import Chain
 from circuitnn.models.layer_chain import Layer, LayerChain
 from circuitnn.models.nam_wavenet import NamWaveNet, Stack
 from circuitnn.models.network import Network
@@ -99,6 +100,7 @@ NETWORKS = {
     "lstm": lambda: Recurrent("lstm", 8, residual=False),
     "two-lstms": lambda: Recurrent("lstm", 3, residual=False, layers=2, learned_start=True),
     "gru": lambda: Recurrent("gru", 8, residual=True),
+    "chain-of-networks": lambda: Chain(Recurrent("gru", 2), LayerChain([Layer("dense", 1)])),
     "gru-with-knobs": lambda: Recurrent("gru", 3, True, ("knob_1", "knob_2"), layers=2),
 }
 

@@ -32,7 +32,7 @@ from circuitnn.models.recurrent import Recurrent
 
 FIXTURES = Path(os.environ.get("CIRCUITNN_FIXTURES", Path(__file__).parents[2] / "shared" / "fixtures"))
 SUFFIX = {"json": ".json", "nam": ".nam", "aidax": ".aidax", "rtneural": ".json", "simplernn": ".json"}
-SMALL = [name for name in ARCHITECTURES if "64" not in name and "96" not in name]
+SMALL = [name for name in ARCHITECTURES if not name.endswith(("64", "96", "150", "64-plain", "96-plain"))]
 # The engines' input is silent for a second; a network that begins as after silence may begin here.
 FROM, TO = 47_900, 58_000
 
@@ -360,6 +360,15 @@ def test_lists_in_lists_without_end_are_refused(depth: int, tmp_path: Path) -> N
         (tmp_path / "file.json").write_text(text)
         with pytest.raises(CircuitnnError, match=r"file\.json: "):
             read_network(tmp_path / "file.json")
+
+
+def test_chains_in_chains_without_end_are_refused(tmp_path: Path) -> None:
+    export(saved("chain-of-networks"), "json", tmp_path / "file.json")
+    file = json.loads((tmp_path / "file.json").read_text())
+    for _ in range(100):
+        file["network"] = {"kind": "chain", "knobs": [], "parts": [file["network"]]}
+    with pytest.raises(CircuitnnError, match="more than 3 chains inside each other"):
+        read_network(written(file, tmp_path / "file.json"))
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

@@ -1,10 +1,6 @@
-"""Networks: chunks equal the whole, sizes equal the papers', knobs, gradients, and models that other engines own."""
+"""Networks: chunks equal the whole, sizes equal the papers', knobs and gradients."""
 
 from __future__ import annotations
-
-import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,19 +13,14 @@ from circuitnn import CircuitModel, CircuitnnError, parse_netlist
 from circuitnn.models.architectures import ARCHITECTURES, build_network
 from circuitnn.models.conv_lstm import ConvLstm
 from circuitnn.models.iir import Biquad, second_order
-from circuitnn.models.nam_wavenet import NamWaveNet, Stack
 from circuitnn.models.network import Network, parameter_count
-from circuitnn.models.recurrent import Recurrent
 from circuitnn.models.state_network import StateNetwork, teaching_loss
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
 
-FIXTURES = Path(os.environ.get("CIRCUITNN_FIXTURES", Path(__file__).parents[2] / "shared" / "fixtures"))
 # The large ones differ from the small ones in width only.
 SHAPES = [name for name in ARCHITECTURES if not name.endswith(("64", "96", "150", "64-plain", "96-plain"))]
 KNOBS = ("drive", "tone")
-# Of the other engines' examples, which begin with a second of silence.
-SAMPLES = 54000
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -42,11 +33,6 @@ def network(name: str, knobs: tuple[str, ...] = (), seed: int = 0) -> Network:
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
     return model
-
-
-def played() -> Tensor:
-    """The input of the other engines' examples."""
-    return torch.as_tensor(np.load(FIXTURES / "nam" / "input_96000.npy")[:SAMPLES]).reshape(1, -1, 1)
 
 
 def noise(batch: int, time: int, seed: int = 0) -> Tensor:
@@ -294,45 +280,3 @@ def test_an_stn_is_taught_by_a_circuit() -> None:
     with torch.no_grad():
         y, _ = model(u)
     assert (y - x).square().sum() / x.square().sum() < 2e-2
-
-
-@pytest.mark.skipif(not FIXTURES.is_dir(), reason="no fixtures of other engines")
-@pytest.mark.parametrize("name", ["wavenet", "wavenet_a1_standard"])
-def test_wavenets_sound_as_in_the_engine_that_owns_them(name: str) -> None:
-    """Weights and output of NeuralAmpModelerCore 0.5.5."""
-    document = json.loads((FIXTURES / "nam" / f"{name}.nam").read_text())
-    layers = document["config"]["layers"]
-    model = NamWaveNet([Stack(part["channels"], part["head_size"], tuple(part["dilations"])) for part in layers])
-    weights = iter(document["weights"])
-    with torch.no_grad():
-        for stack in model.stacks:
-            ordered = [stack.rechannel.weight]
-            for convolution, mixer, residual in zip(stack.convolutions, stack.mixers, stack.residuals, strict=True):
-                ordered += [convolution.weight, convolution.bias, mixer.weight, residual.weight, residual.bias]
-            for parameter in [*ordered, *stack.head.parameters()]:
-                values = torch.tensor([next(weights) for _ in range(parameter.numel())])
-                parameter.copy_(values.reshape(parameter.shape))
-        scale = next(weights)
-        assert next(weights, None) is None
-        y = model(played())[0][0, :, 0] * (scale / 0.02)
-    expected = np.load(FIXTURES / "nam" / f"{name}.nam.core_out.npy")[: len(y)]
-    assert np.abs(y.numpy() - expected).max() < 2e-5 * np.abs(expected).max()
-
-
-@pytest.mark.skipif(not FIXTURES.is_dir(), reason="no fixtures of other engines")
-def test_an_lstm_sounds_as_in_the_engine_that_owns_it() -> None:
-    document = json.loads((FIXTURES / "nam" / "lstm.nam").read_text())
-    hidden, weights = document["config"]["hidden_size"], torch.tensor(document["weights"])
-    model = Recurrent("lstm", hidden, residual=False)
-    both, bias, h, c, head, offset = weights.split([4 * hidden * (1 + hidden), 4 * hidden, hidden, hidden, hidden, 1])
-    both = both.reshape(4 * hidden, 1 + hidden)
-    with torch.no_grad():
-        layer = model.recurrent
-        for parameter, value in (
-            (layer.weight_ih_l0, both[:, :1]), (layer.weight_hh_l0, both[:, 1:]), (layer.bias_ih_l0, bias),
-            (layer.bias_hh_l0, torch.zeros_like(bias)), (model.dense.weight, head[None]), (model.dense.bias, offset),
-        ):  # fmt: skip
-            parameter.copy_(value)
-        y = model(played(), (h[None], c[None]))[0][0, :, 0]
-    expected = np.load(FIXTURES / "nam" / "lstm.nam.core_out.npy")[: len(y)]
-    assert np.abs(y.numpy() - expected).max() < 2e-5 * np.abs(expected).max()

@@ -11,7 +11,7 @@ from torch import nn
 
 from circuitnn.documents import Document
 from circuitnn.errors import CircuitnnError
-from circuitnn.models.a2_config import MAX_CHANNELS, MAX_DILATION, MAX_KERNEL, read_config
+from circuitnn.models.a2_config import MAX_CHANNELS, MAX_DEPTH, MAX_DILATION, MAX_KERNEL, read_config
 from circuitnn.models.a2_wavenet import A2WaveNet
 from circuitnn.models.chain import Chain, read_circuit
 from circuitnn.models.circuit_model import CircuitModel
@@ -188,6 +188,8 @@ def _layer_chain(data: Document, knobs: Sequence[str]) -> Network:
 
 
 def _chain(data: Document, knobs: Sequence[str]) -> Network:
+    if data.where.count("parts[") >= MAX_DEPTH:
+        raise data.error("parts", f"more than {MAX_DEPTH} chains inside each other")
     entries = data.entries("parts")
     if not 1 <= len(entries) <= MAX_PARTS:
         raise data.error("parts", f"expected 1 to {MAX_PARTS} parts, found {len(entries)}")
