@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from circuitnn import evaluation, probing
 from circuitnn.audio import Recording, Signal, resampled
 from circuitnn.circuit import Circuit
 from circuitnn.errors import RecordingError
 from circuitnn.evaluation import Evaluation
-from circuitnn.formats import SavedNetwork, network_at
-from circuitnn.models.circuit_model import CircuitModel
-from circuitnn.models.network import Network, parameter_count
-from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
+from circuitnn.formats import network_at
+from circuitnn.playable import playable_circuit, playable_network, played_device
 from circuitnn.rendering import Rendering
-from circuitnn.runs import Run, load_run
+from circuitnn.runs import load_run
 
 METRICS = (
     "esr", "esr_gain_free", "esr_preemphasis", "nrmse", "snr", "mae", "dc", "stft", "mr_stft", "loudness_difference",
     "mfcc_cosine", "mfcc_difference", "mushra_prediction",
 )  # fmt: skip
-# Oversampling of a device that is known.
-TRUE = 8
 
 
 @dataclass(frozen=True)
@@ -67,20 +61,6 @@ class Contender:
     evaluations: tuple[Evaluation, ...]
 
 
-@dataclass(frozen=True)
-class _Model:
-    """A run that can be played. evaluate: on a recording of its own rate; play: test signals at that rate."""
-
-    name: str
-    kind: str
-    parameters: int
-    audio_seconds: float | None
-    training_seconds: float | None
-    runs_as: str
-    evaluate: Callable[[Recording], Evaluation]
-    play: probing.Play
-
-
 def of_run(
     folder: str | os.PathLike[str],
     recordings: Sequence[Recording],
@@ -98,26 +78,22 @@ def of_run(
     knobs = evaluation.positions(recordings[0])
     saved = network_at(folder)
     if saved is not None:
-        network, rate = saved, saved.sample_rate or recordings[0].sample_rate
-
-        def at(new_rate: float) -> _Model:
-            return _of_network(folder.name, network, new_rate / rate, new_rate, knobs)
+        rate = saved.sample_rate or float(recordings[0].sample_rate)
+        at = playable_network(folder.name, saved, rate, knobs)
+        # A part of it may be a circuit, whose equations are made for one rate.
+        runs_elsewhere = saved.network.sample_rate is None
     else:
         run = load_run(folder)
-        rate = run.sample_rate
-
-        def at(new_rate: float) -> _Model:
-            return _of_circuit(run, new_rate, knobs)
-
+        rate, at, runs_elsewhere = run.sample_rate, playable_circuit(run, knobs), True
     model = at(rate)
     found = tuple(model.evaluate(one) for one in recordings)
     other = None
-    if other_rate is not None:
+    if other_rate is not None and runs_elsewhere:
         there = at(float(other_rate))
         other = evaluation.pool([there.evaluate(_at_rate(one, other_rate)) for one in recordings])["esr"]
     peak = max(float(np.abs(one.dry).max()) for one in recordings)
     swept = probing.harmonics(model.play, rate, peak)
-    device = None if truth is None else probing.harmonics(_device(truth, rate, knobs), rate, peak)
+    device = None if truth is None else probing.harmonics(played_device(truth, rate, knobs), rate, peak)
     probed = Probed(
         tuple(probing.aliasing(model.play, round(rate), peak)),
         swept,
@@ -139,58 +115,6 @@ def of_run(
         probed=probed,
         evaluations=found,
     )
-
-
-def _of_circuit(run: Run, rate: float, knobs: Mapping[str, float]) -> _Model:
-    model, delay = CircuitModel(run.circuit, rate, run.oversample, learn=[]), run.delay * rate / run.sample_rate
-    play = _played(model, knobs, run.input_level, run.gain)
-    return _Model(
-        run.folder.name, "circuit", len(run.values), run.audio_seconds, run.seconds, "compiled core",
-        lambda recording: evaluation.evaluate(model, recording, delay, run.input_level, run.gain), play,
-    )  # fmt: skip
-
-
-def _played(model: CircuitModel, knobs: Mapping[str, float], level: float = 1.0, gain: float = 1.0) -> probing.Play:
-    """level: volt at digital full scale; gain: digital full scale per volt."""
-
-    def play(signals: Signal) -> Signal:
-        with torch.no_grad():
-            y = model.render(torch.as_tensor(level * signals)[..., None], knobs)
-        return np.asarray(gain * y[..., 0])
-
-    return play
-
-
-def _device(circuit: Circuit, rate: float, knobs: Mapping[str, float]) -> probing.Play:
-    return _played(CircuitModel(circuit, rate, TRUE, learn=[]), knobs)
-
-
-def _of_network(name: str, saved: SavedNetwork, ratio: float, rate: float, knobs: Mapping[str, float]) -> _Model:
-    """ratio: of `rate` to the network's own."""
-    network = stepped(saved.network, 1.0 / ratio)
-    delay = None if saved.delay is None else saved.delay * ratio
-    there = replace(saved, network=network, sample_rate=rate, delay=delay)
-
-    def evaluate(recording: Recording) -> Evaluation:
-        return evaluation.evaluate_saved(there, recording, evaluation.positions(recording))[0]
-
-    def play(signals: Signal) -> Signal:
-        with torch.no_grad():
-            y, _ = network(torch.as_tensor(signals)[..., None], knobs=knobs)
-        return np.asarray(y[..., 0].double())
-
-    return _Model(
-        name, saved.name, parameter_count(network), saved.audio_seconds, saved.seconds, "torch", evaluate, play,
-    )  # fmt: skip
-
-
-def stepped(network: Network, step: float) -> Network:
-    """The network for another rate: the one architecture that knows its step takes it; the others run as they are."""
-    if not isinstance(network, StateTrajectoryNetwork) or step == 1.0:
-        return network
-    network = copy.deepcopy(network)
-    network.step = step
-    return network
 
 
 def _at_rate(recording: Recording, rate: int) -> Recording:

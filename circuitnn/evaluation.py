@@ -18,7 +18,7 @@ from circuitnn.fitting.observation import Observation
 from circuitnn.formats import SavedNetwork
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.models.network import Network
-from circuitnn.rendering import Rendering, render, render_network
+from circuitnn.rendering import Renderer, Rendering, render, render_network
 from circuitnn.training.data import span, take
 
 # The longest window of the multi-resolution STFT; a shorter signal has none.
@@ -29,8 +29,8 @@ LONGEST_WINDOW = 2048
 class Evaluation:
     """Metrics of one recording over the samples that both signals cover, in digital full scale. loudness_difference: of
     the output over the target, in LU. None: for what takes a longer signal, or sound in both. energies: of target and
-    pre-emphasised target, for pooling. output, target: the signals themselves [samples], which
-    begin at the sample `begin` of the wet."""
+    pre-emphasised target, for pooling. output, target: the signals themselves [samples], which begin at the sample
+    `begin` of the wet."""
 
     name: str
     samples: int
@@ -55,19 +55,27 @@ class Evaluation:
 
 
 def evaluate(
-    model: CircuitModel, recording: Recording, delay: float, level: float = 1.0, gain: float = 1.0
+    model: CircuitModel,
+    recording: Recording,
+    delay: float,
+    level: float = 1.0,
+    gain: float = 1.0,
+    renderer: Renderer | None = None,
 ) -> Evaluation:
     """Compare the model with a recording whose wet is late by `delay` samples.
 
     level: volt at digital full scale of the dry; gain: digital full scale of the wet per volt of the output. Knobs
-    stand where the recording says. Raises RecordingError if the recording's rate is not the model's, the position of a
-    knob is a label, or too little of it overlaps at that delay.
+    stand where the recording says. renderer: plays the dry in the model's place, in volt. Raises RecordingError if the
+    recording's rate is not the model's, the position of a knob is a label, or too little of it overlaps at that delay.
     """
     _check_rate(recording, model.sample_rate)
     observation = Observation(model, recording, delay)
     begin, end = observation.span(delay)
     target = observation.target(delay)
-    rendering = render(model, recording.dry, level, overrides=model.overrides(positions(recording)))
+    if renderer is None:
+        rendering = render(model, recording.dry, level, overrides=model.overrides(positions(recording)))
+    else:
+        rendering = renderer(recording.dry)
     return compare(recording, gain * rendering.output[begin:end], target, rendering, begin + delay)
 
 
@@ -77,28 +85,35 @@ def evaluate_network(
     recording: Recording,
     delay: float,
     knobs: Mapping[str, float | Tensor] | None = None,
+    renderer: Renderer | None = None,
 ) -> Evaluation:
-    """Compare a network with a recording whose wet is late by `delay` samples. knobs: positions by name.
+    """Compare a network with a recording whose wet is late by `delay` samples. knobs: positions by name. renderer:
+    plays the dry in the network's place, with its knobs there.
 
     Raises RecordingError if the recording's rate is not the network's or too little of it overlaps at that delay.
     """
     _check_rate(recording, sample_rate)
     one = take(recording, delay, ())
     target = one.target.double().numpy()
-    rendering = render_network(network, one.u.double().numpy(), sample_rate, knobs)
+    dry = one.u.double().numpy()
+    rendering = render_network(network, dry, sample_rate, knobs) if renderer is None else renderer(dry)
     begin, _ = span(recording, delay)
     return compare(recording, rendering.output, target, rendering, begin + delay)
 
 
 def evaluate_saved(
-    saved: SavedNetwork, recording: Recording, knobs: Mapping[str, float | Tensor] | None = None
+    saved: SavedNetwork,
+    recording: Recording,
+    knobs: Mapping[str, float | Tensor] | None = None,
+    renderer: Renderer | None = None,
 ) -> tuple[Evaluation, float]:
     """Compare the network of a run or a file with a recording, and the delay that was applied: that of its training, or
-    for a file that says none, where its output and the wet agree best. Raises RecordingError."""
+    for a file that says none, where its output and the wet agree best. renderer: as in `evaluate_network`. Raises
+    RecordingError."""
     rate = saved.sample_rate or recording.sample_rate
     _check_rate(recording, rate)
     delay = _best_delay(saved.network, recording, knobs) if saved.delay is None else saved.delay
-    return evaluate_network(saved.network, rate, recording, delay, knobs), delay
+    return evaluate_network(saved.network, rate, recording, delay, knobs, renderer), delay
 
 
 def _best_delay(network: Network, recording: Recording, knobs: Mapping[str, float | Tensor] | None) -> float:

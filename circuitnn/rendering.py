@@ -31,6 +31,10 @@ class Rendering:
     seconds: float
 
 
+# What plays a whole signal [time] from rest, such as an export in the place of the model that it was made of.
+Renderer = Callable[[Signal], Rendering]
+
+
 def render(
     model: CircuitModel,
     signal: Signal,

@@ -156,7 +156,8 @@ def test_truncated_backpropagation_lowers_the_loss_and_every_part_moves() -> Non
 
 def test_the_chain_in_the_docs_plays(monkeypatch: pytest.MonkeyPatch) -> None:
     root = Path(__file__).parents[1]
-    code = (root / "docs" / "networks.md").read_text().split("```python\n")[2].split("```")[0]
+    section = (root / "docs" / "networks.md").read_text().split("## Chains\n")[1]
+    code = section.split("```python\n")[1].split("```")[0]
     monkeypatch.chdir(root)
     space: dict[str, Tensor] = {"u": noise(20).float()}
     exec(code, space)

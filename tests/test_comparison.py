@@ -11,14 +11,17 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from circuitnn import CircuitModel, CircuitnnError, Recording, fit, parse_netlist
+from circuitnn import Chain, CircuitModel, CircuitnnError, Recording, export, fit, parse_netlist
 from circuitnn.audio import write_wav
 from circuitnn.cli import main
-from circuitnn.comparison import METRICS, as_data, data_efficiency, of_rendering, of_run, stepped, told_apart
+from circuitnn.comparison import METRICS, as_data, data_efficiency, of_rendering, of_run, told_apart
 from circuitnn.evaluation import evaluate
+from circuitnn.export.deployed import deployed
+from circuitnn.formats import network_at
 from circuitnn.models.architectures import build_network
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
 from circuitnn.network_runs import save_network
+from circuitnn.playable import stepped
 from circuitnn.rendering import render
 from circuitnn.report.comparison_page import render_comparison
 from circuitnn.runs import load_run
@@ -69,7 +72,7 @@ def test_the_command_puts_the_best_first(runs: tuple[Path, Path], recording: Rec
     assert told["models"][0]["name"] == "circuit"
     assert rows["circuit"]["parameters"] == 1
     assert rows["circuit"]["audio_seconds"] == pytest.approx(1.0, abs=0.01)
-    assert rows["circuit"]["runs_as"] == "compiled core"
+    assert rows["circuit"]["runs_as"] == rows["network"]["runs_as"] == "exported C++"
     # The same circuit at another rate: the trapezoidal rule warps 3.4 kHz by 31 % at one and by 15 % at the other.
     assert 1e-6 < rows["circuit"]["other_rate_esr"] < 0.01
     # An RC low-pass of 3.4 kHz: its gain, no harmonics, no aliases, a straight curve.
@@ -106,13 +109,44 @@ def test_the_command_puts_the_best_first(runs: tuple[Path, Path], recording: Rec
 
 
 def test_a_row_is_what_evaluate_says(runs: tuple[Path, Path], recording: Recording) -> None:
+    """Of the exported C++, which is the model up to the last digits."""
     row = of_run(runs[0], [recording])
-    run = load_run(runs[0])
+    run, exported = load_run(runs[0]), deployed(runs[0])
     model = CircuitModel(run.circuit, run.sample_rate, run.oversample, learn=[])
-    found = evaluate(model, recording, run.delay, run.input_level, run.gain)
+    found = evaluate(
+        model, recording, run.delay, run.input_level, run.gain, lambda dry: exported.render(dry, {}, run.input_level)
+    )
     for key in set(METRICS) & {field.name for field in fields(found)}:
         assert row.metrics[key] == pytest.approx(abs(getattr(found, key)), rel=1e-9, abs=1e-15)
     assert as_data([row])[0]["kind"] == "circuit"
+    again = evaluate(model, recording, run.delay, run.input_level, run.gain)
+    np.testing.assert_allclose(found.output, again.output, rtol=0.0, atol=1e-9 * np.abs(again.output).max())
+    assert not np.array_equal(found.output, again.output)
+
+
+def test_what_has_no_cpp_is_played_by_torch_and_the_table_says_so(
+    runs: tuple[Path, Path], recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported = of_run(runs[1], [recording], 16000)
+    assert exported.runs_as == "exported C++"
+    # A chain of a run's network alone sounds like it, but is not exported.
+    saved = network_at(runs[1])
+    assert saved is not None
+    export(replace(saved, network=Chain(saved.network), name="chain"), "json", tmp_path / "chain.json")
+    chained = of_run(tmp_path / "chain.json", [recording], 16000)
+    assert chained.runs_as == "torch"
+    monkeypatch.setattr("circuitnn.playable.find_compiler", lambda: None)
+    without = of_run(runs[1], [recording], 16000)
+    assert without.runs_as == "torch (no compiler)"
+    for one in (chained, without):
+        # Single precision, summed up in another order.
+        assert one.metrics["esr"] == pytest.approx(exported.metrics["esr"], rel=1e-4)
+        assert one.other_rate_esr == pytest.approx(exported.other_rate_esr, rel=1e-4)
+        assert one.probed is not None
+        assert exported.probed is not None
+        expected = exported.probed.harmonics.amplitudes[0]
+        np.testing.assert_allclose(one.probed.harmonics.amplitudes[0], expected, rtol=1e-3)
+        assert not np.array_equal(one.evaluations[0].output, exported.evaluations[0].output)
 
 
 def test_runs_on_different_amounts_of_audio_make_a_curve(runs: tuple[Path, Path], recording: Recording) -> None:

@@ -25,6 +25,7 @@ from circuitnn.export.subject import NetworkSubject
 from circuitnn.models.architectures import ARCHITECTURES, build_network
 from circuitnn.models.network import Network
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
+from circuitnn.models.window_mlp import WindowMlp
 from circuitnn.network_runs import save_network
 from circuitnn.rendering import render
 from circuitnn.training import PRESETS, Trained
@@ -34,9 +35,12 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 RATE = 44100.0
 KNOBS = ("drive", "tone")
 # The large ones differ from the small ones in width only.
-SHAPES = [name for name in ARCHITECTURES if not name.endswith(("64", "96", "64-plain", "96-plain"))]
+SHAPES = [name for name in ARCHITECTURES if not name.endswith(("64", "96", "64-plain", "96-plain", "150"))]
 # One of each kind.
-KINDS = ["lstm-32", "gru-32-plain", "wavenet-2", "nam-nano", "tcn-100", "stn", "state-space-gru", "wiener-hammerstein"]
+KINDS = [
+    "lstm-32", "gru-32-plain", "wavenet-2", "nam-nano", "tcn-100", "stn", "state-space-gru", "wiener-hammerstein",
+    "seq2seq-lstm-32", "conv-lstm-32", "mlp",
+]  # fmt: skip
 LENGTHS = [1, 7, 64, 1000]
 
 Signal = NDArray[np.float64]
@@ -46,7 +50,9 @@ Signal = NDArray[np.float64]
 def network(name: str, knobs: tuple[str, ...] = KNOBS) -> Network:
     """In double precision, with every number far from where it starts, also those that no gradient moves."""
     torch.manual_seed(0)
-    model = build_network(name, knobs).double().eval()
+    # Of the table's size, it is compiled for a minute.
+    built = WindowMlp(150, (24, 10), knobs) if name == "mlp" else build_network(name, knobs)
+    model = built.double().eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)

@@ -55,6 +55,7 @@ ASK = """<script>
   element("knobs").querySelector("input").value = 0.9;
   element("knobs").querySelector("input").dispatchEvent(new Event("input"));
   found.turned = Array.from(await render(samples, %(rate)d));
+  %(more)s
   element("bypass").click();
   found.bypassed = Array.from(await render(samples, %(rate)d));
   return found;
@@ -63,7 +64,16 @@ ASK = """<script>
 </script>"""
 
 
-def answer(page: Path, folder: Path) -> dict[str, Any]:
+# What is asked beside that of a page that compares two models.
+COMPARE = """
+  found.other = Array.from(await render(samples, %(rate)d, model.against));
+  found.match = await match(samples, %(rate)d);
+  element("other").click();
+  found.heard = [heard, element("other").getAttribute("aria-pressed")];
+"""
+
+
+def answer(page: Path, folder: Path, more: str = "") -> dict[str, Any]:
     """What the page finds out about itself in a browser; only the report leaves it."""
     received: list[bytes] = []
 
@@ -78,7 +88,7 @@ def answer(page: Path, folder: Path) -> dict[str, Any]:
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         text = page.read_text().replace("default-src 'none';", f"default-src 'none'; connect-src {_address(server)};")
-        ask = ASK % {"port": server.server_port, "rate": RATE}
+        ask = ASK % {"port": server.server_port, "rate": RATE, "more": more % {"rate": RATE}}
         (folder / "asked.html").write_text(
             text.replace("<style>", f"{WATCH}<style>", 1).replace("</body>", f"{ask}</body>")
         )
@@ -132,8 +142,9 @@ def test_a_network_plays_in_a_page_too(tmp_path: Path) -> None:
     pytest.importorskip("ziglang")
     torch.manual_seed(0)
     network = build_network("wavenet-2", ("drive",)).eval()
-    export_subject(NetworkSubject("net", network, RATE), "web", tmp_path / "net.html")
-    found = answer(tmp_path / "net.html", tmp_path)
+    other = Subject("clipper", circuit(), RATE, 4, input_level=LEVEL, output_gain=GAIN)
+    export_subject(NetworkSubject("net", network, RATE), "web", tmp_path / "net.html", other)
+    found = answer(tmp_path / "net.html", tmp_path, COMPARE)
     assert "failed" not in found, found["failed"]
     assert found["errors"] == []
     samples = torch.tensor(0.5 * np.sin(0.06 * np.arange(4800)), dtype=torch.float32)[None, :, None]
@@ -141,6 +152,11 @@ def test_a_network_plays_in_a_page_too(tmp_path: Path) -> None:
         with torch.no_grad():
             expected = network(samples, knobs={"drive": drive})[0][0, :, 0].numpy()
         assert np.abs(np.array(found[key]) - expected).max() < 2e-6 * np.abs(expected).max()
+    # Beside it the circuit, whose knob of the same name is turned with it, and by how much it is to be louder.
+    clipped = played(0.9)
+    assert np.abs(np.array(found["other"]) - clipped).max() < 1e-6 * np.abs(clipped).max()
+    assert found["match"] == pytest.approx(np.sqrt(np.sum(expected**2) / np.sum(clipped**2)), rel=1e-4)
+    assert found["heard"] == [1, "true"]
     # Without latency.
     assert np.abs(np.array(found["bypassed"]) - samples[0, :, 0].numpy()).max() < 1e-6
     assert np.isfinite(found["response"]).all()

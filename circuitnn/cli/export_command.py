@@ -25,6 +25,9 @@ from circuitnn.values import literal_values
 @click.option("--oversample", type=click.IntRange(1, 32), help="1, 2, 4 or 8.  [default: the run's, or 4]")
 @click.option("--input-level", type=float, help="Volt at digital full scale.  [default: the run's, or 1]")
 @click.option("--output-gain", type=float, help="Digital full scale per volt.  [default: the run's mean, or 1]")
+@click.option(
+    "--against", type=click.Path(path_type=Path), metavar="RUN|NETLIST|FILE", help="What a page compares it with."
+)
 def export(
     source: Path,
     target: str,
@@ -34,6 +37,7 @@ def export(
     oversample: int | None,
     input_level: float | None,
     output_gain: float | None,
+    against: Path | None,
 ) -> None:
     """Write the fitted circuit or the trained network of RUN, or that of a NETLIST, a model file or another engine's
     file, in a form that other programs take.
@@ -83,7 +87,7 @@ def export(
             output_gain=output_gain or subject.output_gain,
         )
     with about(source):
-        export_subject(changed, target, out)
+        export_subject(changed, target, out, None if against is None else subject_of(against))
     click.echo(plain(f"{out}: {TARGETS[target]}"))
 
 

@@ -33,21 +33,21 @@ TARGETS = {
 NETWORK_FILES = ("json", "nam", "aidax", "rtneural", "simplernn")
 
 
-def export(source: Source, to: str, path: str | os.PathLike[str]) -> None:
+def export(source: Source, to: str, path: str | os.PathLike[str], against: Source | None = None) -> None:
     """Write a circuit to `path` as "json", "spice", "cpp", "lv2" or "web", or a network as "json", "cpp", "lv2", "web",
     "nam", "aidax", "rtneural" or "simplernn".
 
     source: a run directory, a netlist, a model file or another engine's file of a network; a CircuitModel at its
-    present values; what `fit` returned; a network, or what `formats.read_network` returned. A file or folder that an
-    export made is replaced, anything else is not touched. Raises CircuitnnError, and OutputError if `path` cannot be
-    written.
+    present values; what `fit` returned; a network, or what `formats.read_network` returned. against: likewise, what a
+    page lets one compare it with. A file or folder that an export made is replaced, anything else is not touched.
+    Raises CircuitnnError, and OutputError if `path` cannot be written.
     """
     from circuitnn.export.sources import network_of, subject_of
 
     if to in NETWORK_FILES and (saved := network_of(source)) is not None:
         write_network(saved, to, path)
         return
-    export_subject(subject_of(source), to, path)
+    export_subject(subject_of(source), to, path, None if against is None else subject_of(against))
 
 
 def write_network(saved: SavedNetwork, to: str, path: str | os.PathLike[str]) -> None:
@@ -57,9 +57,16 @@ def write_network(saved: SavedNetwork, to: str, path: str | os.PathLike[str]) ->
     WRITERS[to](saved, Path(path))
 
 
-def export_subject(subject: Subject | NetworkSubject, to: str, path: str | os.PathLike[str]) -> None:
+def export_subject(
+    subject: Subject | NetworkSubject,
+    to: str,
+    path: str | os.PathLike[str],
+    against: Subject | NetworkSubject | None = None,
+) -> None:
     """As `export`, of a subject whose settings were changed."""
     path = Path(path)
+    if against is not None and to != "web":
+        raise CircuitnnError(f"{to} holds one model; only a page compares two", "leave the other out, or write web")
     match to:
         case "json":
             from circuitnn.export.model_file import write_model_file
@@ -80,7 +87,7 @@ def export_subject(subject: Subject | NetworkSubject, to: str, path: str | os.Pa
         case "web":
             from circuitnn.export.web import write_web
 
-            write_web(subject, path)
+            write_web(subject, path, against)
         case _ if to in NETWORK_FILES:
             raise CircuitnnError(
                 f"a circuit cannot be written as {to}, which holds networks",
@@ -101,8 +108,8 @@ def _circuit(subject: Subject | NetworkSubject, to: str) -> Subject:
 class _Export(ModuleType):
     """Importing anything from this package makes `circuitnn.export` the package, where it was the function."""
 
-    def __call__(self, source: Source, to: str, path: str | os.PathLike[str]) -> None:
-        export(source, to, path)
+    def __call__(self, source: Source, to: str, path: str | os.PathLike[str], against: Source | None = None) -> None:
+        export(source, to, path, against)
 
 
 sys.modules[__name__].__class__ = _Export

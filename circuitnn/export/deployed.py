@@ -80,12 +80,16 @@ class Deployed:
         return Player(self, sample_rate or self.sample_rate, list({**known, **(knobs or {})}.values()))
 
     def render(
-        self, signal: NDArray[np.float64], knobs: Mapping[str, float] | None = None, level: float = 1.0
+        self,
+        signal: NDArray[np.float64],
+        knobs: Mapping[str, float] | None = None,
+        level: float = 1.0,
+        sample_rate: float | None = None,
     ) -> Rendering:
         """The output for signal [time] times `level` (of a circuit: volt at digital full scale), from rest, latency
         taken out; in blocks of 64 samples. Raises CircuitnnError."""
         self.program.require_one_signal()
-        player = self.player(knobs)
+        player = self.player(knobs, sample_rate)
         u = np.concatenate([level * signal, np.zeros(self.latency)])[:, None]
         began = time.perf_counter()
         y = player.play(u)

@@ -14,15 +14,18 @@ from torch import Tensor, nn
 from circuitnn.errors import CircuitnnError
 from circuitnn.export.cpp_text import braced, table
 from circuitnn.export.subject import NetworkSubject
+from circuitnn.models.conv_lstm import ConvLstm
 from circuitnn.models.iir import Biquad
 from circuitnn.models.nam_wavenet import HEAD_SCALE, NamWaveNet
 from circuitnn.models.network import Network
 from circuitnn.models.recurrent import Recurrent
+from circuitnn.models.sequence_lstm import SequenceLstm
 from circuitnn.models.state_space_gru import StateSpaceGru
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
 from circuitnn.models.tcn import EMBEDDING, TemporalConvolutionalNetwork
 from circuitnn.models.wavenet import WaveNet
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
+from circuitnn.models.window_mlp import WindowMlp
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,10 @@ def _typed(network: Network) -> Typed:
     for kind, describe in _TYPES.items():
         if isinstance(network, kind):
             return describe(network)
-    raise CircuitnnError(f"a {type(network).__name__} cannot be exported as C++ yet")
+    raise CircuitnnError(
+        f"a {type(network).__name__} has no C++ yet",
+        "cpp, lv2 and web hold the networks that `circuitnn train` names; the parts of a chain are exported one by one",
+    )
 
 
 def _inputs(network: Network) -> int:
@@ -211,6 +217,35 @@ def _wiener_hammerstein(network: WienerHammerstein) -> Typed:
     return Typed("wiener_hammerstein.hpp", f"WienerHammerstein<Real, {arguments}>", weights)
 
 
+def _window_mlp(network: WindowMlp) -> Typed:
+    weights: list[Tensor | float] = [*_both(network.window), *([] if network.knobs is None else _both(network.knobs))]
+    for layer in network.dense:
+        weights += _both(layer)
+    arguments = ", ".join(map(str, (*network.settings()["hidden"], 1)))
+    type_ = f"WindowMlp<Real, {_inputs(network)}, Window, {arguments}>"
+    return Typed("windowed.hpp", type_, weights, [("Window", _dilated(1, [network.window]))])
+
+
+def _conv_lstm(network: ConvLstm) -> Typed:
+    layer, channels = network.recurrent, network.first.out_channels
+    ih, hh, bias_ih, bias_hh = _cell(layer)
+    steps = f"static constexpr int channels = {channels}, taps = {network.steps}, dilations[] = {{{network.stride}}};"
+    shapes = [
+        ("First", _dilated(_inputs(network), [network.first])),
+        ("Second", _dilated(channels, [network.second])),
+        ("Steps", steps),
+    ]
+    weights = [*_both(network.first), *_both(network.second), ih, bias_ih, hh, bias_hh, *_both(network.dense)]
+    type_ = f"ConvLstm<Real, {_inputs(network)}, First, Second, Steps, {layer.hidden_size}>"
+    return Typed("windowed.hpp", type_, weights, shapes)
+
+
+def _sequence_lstm(network: SequenceLstm) -> Typed:
+    layer = network.recurrent
+    arguments = f"{_inputs(network)}, {layer.hidden_size}, {network.window}, {network.outputs}"
+    return Typed("windowed.hpp", f"SequenceLstm<Real, {arguments}>", [*_cell(layer), *_both(network.dense)])
+
+
 _TYPES: dict[type[Network], Callable[[Any], Typed]] = {
     Recurrent: _recurrent,
     StateSpaceGru: _state_space_gru,
@@ -219,4 +254,7 @@ _TYPES: dict[type[Network], Callable[[Any], Typed]] = {
     NamWaveNet: _nam_wavenet,
     TemporalConvolutionalNetwork: _tcn,
     WienerHammerstein: _wiener_hammerstein,
+    WindowMlp: _window_mlp,
+    ConvLstm: _conv_lstm,
+    SequenceLstm: _sequence_lstm,
 }

@@ -9,6 +9,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from circuitnn.errors import CompilerError
 from circuitnn.export.cpp import write_headers
@@ -25,17 +26,25 @@ _FLAGS = (
 )  # fmt: skip
 
 
-def write_web(subject: Subject | NetworkSubject, path: Path) -> None:
-    """Write the page. Raises CircuitnnError, CompilerError, and OutputError if it cannot be written."""
+def write_web(subject: Subject | NetworkSubject, path: Path, against: Subject | NetworkSubject | None = None) -> None:
+    """Write the page. against: what the page can play in its place, equally loud.
+
+    Raises CircuitnnError, CompilerError, and OutputError if it cannot be written.
+    """
     program = program_of(subject)
-    program.require_one_signal()
-    data = {
-        "knobs": [{"name": name, "position": position} for name, position in program.knobs.items()],
-        "wasm": base64.b64encode(webassembly(program)).decode(),
-    }
+    data = _model(program) | {"against": None if against is None else _model(program_of(against))}
     # What a netlist says must not end the script that it stands in.
     model = json.dumps(data).replace("<", "\\u003c")
     place_file(path, program.text("page.html", title=html.escape(program.title), model=model))
+
+
+def _model(program: Program) -> dict[str, Any]:
+    program.require_one_signal()
+    return {
+        "title": program.title,
+        "knobs": [{"name": name, "position": position} for name, position in program.knobs.items()],
+        "wasm": base64.b64encode(webassembly(program)).decode(),
+    }
 
 
 def webassembly(program: Program) -> bytes:

@@ -31,6 +31,8 @@ from circuitnn.models.window_mlp import WindowMlp
 MAX_LAYERS, MAX_PARTS, MAX_KNOBS, MAX_TAPS = 1000, 20, 100, 2**20
 # Numbers that a network may have, and that its convolutions may remember: a hundred times those of the field's largest.
 MAX_PARAMETERS, MAX_MEMORY = 10_000_000, 20_000_000
+# Samples that an LSTM goes through for each new one.
+MAX_WINDOW = 10_000
 
 Reader = Callable[[Document, Sequence[str]], Network]
 
@@ -146,17 +148,17 @@ def _wiener_hammerstein(data: Document, knobs: Sequence[str]) -> Network:
 
 
 def _sequence_lstm(data: Document, knobs: Sequence[str]) -> Network:
-    window = data.count("window", MAX_TAPS)
+    window = data.count("window", MAX_WINDOW)
     return SequenceLstm(data.count("hidden_size", MAX_CHANNELS), window, data.count("outputs", window), knobs)
 
 
 def _conv_lstm(data: Document, knobs: Sequence[str]) -> Network:
-    strides = data.counts("strides", MAX_CHANNELS, 2)
-    if len(strides) != 2:
-        raise data.wrong("strides", "two of them")
+    strides, steps = data.counts("strides", MAX_KERNEL, 2), data.count("steps", MAX_WINDOW)
+    if len(strides) != 2 or strides[0] * strides[1] * steps > MAX_WINDOW:
+        raise data.wrong("strides", f"two numbers that with steps reach back at most {MAX_WINDOW} samples")
     return ConvLstm(
         data.count("hidden_size", MAX_CHANNELS), data.count("channels", MAX_CHANNELS),
-        data.count("kernel_size", MAX_KERNEL), (strides[0], strides[1]), data.count("steps", MAX_LAYERS), knobs,
+        data.count("kernel_size", MAX_KERNEL), (strides[0], strides[1]), steps, knobs,
     )  # fmt: skip
 
 

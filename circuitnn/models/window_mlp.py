@@ -22,13 +22,12 @@ class WindowMlp(ConvolutionalNetwork):
 
     def __init__(self, window: int = 150, hidden: Sequence[int] = (1000, 500), knob_names: Sequence[str] = ()) -> None:
         super().__init__(knob_names)
-        self.hidden = tuple(hidden)
         self.window = nn.Conv1d(1, hidden[0], window)
         self.knobs = nn.Conv1d(len(self.knob_names), hidden[0], 1, bias=False) if self.knob_names else None
         self.dense = nn.ModuleList(nn.Conv1d(*ends, 1) for ends in pairwise((*hidden, 1)))
 
     def settings(self) -> dict[str, Any]:
-        return {"window": self.window.kernel_size[0], "hidden": list(self.hidden)}
+        return {"window": self.window.kernel_size[0], "hidden": [layer.in_channels for layer in self.dense]}
 
     def layers(self, u: Tensor, knobs: Tensor, pasts: Pasts) -> tuple[Tensor, list[Tensor]]:
         x, later = convolve(self.window, u, next(pasts))

@@ -242,11 +242,11 @@ class Tcn {
         if constexpr (knobs > 0) {
             const int points = in.moving ? count : 1;
             embed_1.apply(Rows<const Real>{in.channels.row[1], block_length}, points, {}, narrow);
-            rectify(narrow, points);
+            rectify<Real>(narrow, width_1, points);
             embed_2.apply(narrow, points, {}, wide);
-            rectify(wide, points);
+            rectify<Real>(wide, width_2, points);
             embed_3.apply(wide, points, {}, embedded);
-            rectify(embedded, points);
+            rectify<Real>(embedded, width_3, points);
         }
         each_vector<Real>(1, count, [&](int, int t) { store(state.sound.input(0)[0] + t, circuitnn::load(in.channels.row[0] + t)); });
         state.sound.keep(0, count, in.settling);
@@ -263,7 +263,7 @@ class Tcn {
             state.past.advance(k, count);
         }
         output.apply(last, count, {}, y);
-        each_vector<Real>(1, count, [&](int, int t) { store(y[0] + t, hyperbolic_tangent(circuitnn::load(y[0] + t))); });
+        bend_whole<Real>(y, count);
     }
 
   private:
@@ -273,14 +273,6 @@ class Tcn {
     TcnBlock<Real, 1, channels, taps, embedding> first;
     TcnBlock<Real, channels, channels, taps, embedding> block[later];
     Mix<Real, channels, 1> output;
-
-    template <int rows>
-    static void rectify(Channels<Real, rows>& x, int count) {
-        each_vector<Real>(rows, count, [&](int c, int t) {
-            const Wide<Real> zero{};
-            store(x.row[c] + t, maximum<Wide<Real>>(circuitnn::load(x.row[c] + t), zero));
-        });
-    }
 };
 
 }  // namespace circuitnn

@@ -232,6 +232,18 @@ inline void bend_rows(Rows<Real> x, int channels, int count) {
         }
     }
 }
+// tanh of the one row that a network ends with.
+template <class Real>
+inline void bend_whole(Rows<Real> y, int count) {
+    each_vector<Real>(1, count, [&](int, int t) { store(y[0] + t, hyperbolic_tangent(load(y[0] + t))); });
+}
+template <class Real>
+inline void rectify(Rows<Real> x, int rows, int count) {
+    each_vector<Real>(rows, count, [&](int c, int t) {
+        const Wide<Real> zero{};
+        store(x[c] + t, maximum<Wide<Real>>(load(x[c] + t), zero));
+    });
+}
 
 // What layers of dilated convolutions remember of their inputs: one ring buffer for each, where a write pointer and the
 // read pointers behind it go round (Miklanek and Schimmel, "Fast temporal convolutions for real-time audio signal

@@ -35,6 +35,17 @@ EMPHASIS = 0.85
 SLIGHT, IDLE = 1e-4, 5
 
 
+def scale(network: WienerHammerstein, pieces: Batch) -> None:
+    """Let the curve of a new network begin where it bends, with an input of about 1, and the output be as loud as the
+    target."""
+    rms_in, rms_out = (float(torch.sqrt(torch.mean(part.double() ** 2))) for part in (pieces.u, pieces.target))
+    with torch.no_grad():
+        for biquads, gain in ((network.before, 1.0 / rms_in), (network.after, rms_out)):
+            for biquad in biquads[:1]:
+                assert isinstance(biquad, Biquad)
+                biquad.b.mul_(gain)
+
+
 class LeastSquares:
     """Minimises ESR plus pre-emphasised ESR over all pieces; what judges it decides which parameters are kept.
 
@@ -60,7 +71,6 @@ class LeastSquares:
         # One over the energy of what is to be met, plain and emphasised.
         self.weights = tuple(1.0 / max(float(np.sum(part**2)), 1e-30) for part in (heard, _emphasised(heard)))
         self._of, self._progress = of, progress
-        self._scale()
 
     def run(self, checkpoint: Path | None, resume: bool) -> str:
         """Iterate until the end -> why it ended. checkpoint: a file for the state after each iteration."""
@@ -81,17 +91,6 @@ class LeastSquares:
         except KeyboardInterrupt:
             return "interrupted"
         return "all epochs done"
-
-    def _scale(self) -> None:
-        """Let the curve begin where it bends, with an input of about 1, and the output as loud as the target."""
-        rms_in, rms_out = (
-            float(torch.sqrt(torch.mean(part.double() ** 2))) for part in (self.pieces.u, self.pieces.target)
-        )
-        with torch.no_grad():
-            for biquads, gain in ((self.network.before, 1.0 / rms_in), (self.network.after, rms_out)):
-                for biquad in biquads[:1]:
-                    assert isinstance(biquad, Biquad)
-                    biquad.b.mul_(gain)
 
     def _iterate(self) -> bool:
         """One step, if there is one that helps -> whether it helped noticeably."""

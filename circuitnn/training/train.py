@@ -24,7 +24,7 @@ from circuitnn.models.architectures import build_network
 from circuitnn.models.network import Network
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
 from circuitnn.training.data import Shuffled, cut, delays_of, knob_names, split, stacked, take
-from circuitnn.training.least_squares import LeastSquares
+from circuitnn.training.least_squares import LeastSquares, scale
 from circuitnn.training.presets import PRESETS, Preset
 from circuitnn.training.result import Trained
 from circuitnn.training.resuming import fingerprint
@@ -52,10 +52,10 @@ def train(
     block-oriented models by least squares, all others by truncated backpropagation through time.
 
     held_out: recordings that judge it; without any, every fifth piece does. seconds: how much of the recordings is
-    used, from their beginning; None: all. device: as Lightning's
-    accelerator names it, "cpu", "gpu" or "auto". progress: called with the number of epochs and the ESR of what judges.
-    checkpoint: a folder for the state after each epoch, from which `resume` goes on. On one kind of processor, equal
-    seeds give equal networks. Ctrl-C ends it with the best network so far. Raises CircuitnnError.
+    used, from their beginning; None: all. device: as Lightning's accelerator names it, "cpu", "gpu" or "auto"; least
+    squares run on the CPU. progress: called with the number of epochs and the ESR of what judges. checkpoint: a folder
+    for the state after each epoch, from which `resume` goes on. On one kind of processor, equal seeds give equal
+    networks. Ctrl-C ends it with the best network so far. Raises CircuitnnError.
     """
     try:
         from circuitnn.training.harness import Harness
@@ -81,8 +81,12 @@ def train(
     report, folder = progress or (lambda epoch, error: None), None if checkpoint is None else Path(checkpoint)
     work: Harness | LeastSquares
     if isinstance(network, WienerHammerstein):
+        precision = next(network.parameters()).dtype
+        if isinstance(architecture, str):
+            scale(network, whole)
         work = LeastSquares(network, whole, judges, preset, of, report)
         reason = work.run(None if folder is None else folder / CHECKPOINT, resume)
+        network.to(precision)
     else:
         work = Harness(network, Shuffled(whole, preset.batch, seed), judges, preset, of, report)
         reason = _run(work, device, folder, resume)
@@ -93,7 +97,7 @@ def train(
         )
     network.load_state_dict(work.best)
     return Trained(
-        network=network.cpu().float().eval(),
+        network=network.cpu().eval(),
         architecture=name,
         sample_rate=rate,
         delay=statistics.median(delays[: len(recordings)]),

@@ -1,11 +1,10 @@
-"""The exported C++ of every netlist against Python, and under noise.
+"""The exported C++ of every netlist against Python.
 
-    python tests/benchmarks/export_all.py [NAME ...] [--noise 3000000]
+    python tests/benchmarks/export_all.py [NAME ...]
 
 For each netlist the largest difference to the model relative to the largest sample, in double precision: in blocks of
 1, 7, 64 and 1000 samples at a random setting of the knobs, and with knobs that jump in every control block. Then the
-relative rms difference of single precision, and what --noise samples of white noise do: steps without solution,
-nanoseconds a sample, and the output's level in the second and in the last tenth.
+relative rms difference of single precision, and steps without solution. For noise: export_noise.py.
 """
 
 from __future__ import annotations
@@ -54,24 +53,12 @@ def moved(program: Exported, circuit: Circuit, model: CircuitModel, random: np.r
     return f"{relative(found, expected):.1e}"
 
 
-def noise(program: Exported, circuit: Circuit, knobs: dict[str, float], samples: int) -> str:
-    u = np.random.default_rng(7).normal(0.0, 0.3, (samples, len(circuit.inputs)))
-    begin = time.perf_counter()
-    y, failures = program.run(u, knobs, RATE, [samples])
-    seconds = time.perf_counter() - begin
-    tenth = samples // 10
-    levels = [20.0 * np.log10(np.sqrt(np.mean((p - p.mean()) ** 2))) for p in (y[tenth : 2 * tenth], y[-tenth:])]
-    assert np.isfinite(y).all()
-    return f"{failures:6d} {1e9 * seconds / samples:8.0f} {levels[0]:8.2f} {levels[1]:8.2f}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*")
-    parser.add_argument("--noise", type=int, default=0)
     parser.add_argument("--flags", default="-O1", help="of the compiler")
     given = parser.parse_args()
-    print("netlist                compiled  still    moved    single   failures  ns/sample  level [dB V] first, last")
+    print("netlist                compiled  still    moved    single   failures")
     for path in shipped_netlists():
         if given.names and path.stem not in given.names:
             continue
@@ -90,7 +77,7 @@ def main() -> None:
             error = np.sqrt(np.mean((single - still) ** 2) / np.mean((still - still.mean()) ** 2))
             row = f"{path.stem:22s} {seconds:6.1f} s  {relative(still, expected):.1e}"
             row += f"  {moved(program, circuit, model, random) if circuit.knobs else '':7s}  {error:.1e} {failures:5d}"
-            print(row, noise(program, circuit, knobs, given.noise) if given.noise else "", flush=True)
+            print(row, flush=True)
 
 
 if __name__ == "__main__":

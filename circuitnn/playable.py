@@ -1,0 +1,142 @@
+"""Runs and files of networks as what can be played: the C++ that `export` writes of them, wherever there is one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from circuitnn import evaluation, probing
+from circuitnn.audio import Recording, Signal
+from circuitnn.circuit import Circuit
+from circuitnn.errors import CircuitnnError, CompilerError
+from circuitnn.evaluation import Evaluation
+from circuitnn.export.deployed import Deployed
+from circuitnn.export.sources import subject_of
+from circuitnn.export.subject import NetworkSubject, Subject
+from circuitnn.formats import SavedNetwork
+from circuitnn.models.circuit_model import CircuitModel
+from circuitnn.models.network import Network, parameter_count
+from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
+from circuitnn.rendering import Renderer
+from circuitnn.runs import Run
+from circuitnn.runtime.compiler import find_compiler
+
+EXPORTED = "exported C++"
+# Oversampling of a device that is known.
+TRUE = 8
+
+
+@dataclass(frozen=True)
+class Playable:
+    """runs_as: what is played; evaluate: on a recording of one rate; play: test signals at that rate."""
+
+    name: str
+    kind: str
+    parameters: int
+    audio_seconds: float | None
+    training_seconds: float | None
+    runs_as: str
+    evaluate: Callable[[Recording], Evaluation]
+    play: probing.Play
+
+
+def deployed_or(subject: Subject | NetworkSubject, otherwise: str) -> tuple[Deployed | None, str]:
+    """The subject's C++ and what it is called; where it has none, or there is no compiler, None and what plays instead.
+    Raises CompilerError if a compiler fails."""
+    if find_compiler() is None:
+        return None, f"{otherwise} (no compiler)"
+    try:
+        return Deployed(subject), EXPORTED
+    except CompilerError:
+        raise
+    except CircuitnnError:
+        return None, otherwise
+
+
+def playable_circuit(run: Run, knobs: Mapping[str, float]) -> Callable[[float], Playable]:
+    """The circuit of a run at any sampling rate, with its own delay, level and gain. knobs: where they stand in `play`.
+    Raises CircuitnnError."""
+    exported, runs_as = deployed_or(subject_of(run.folder), "compiled core")
+
+    def at(rate: float) -> Playable:
+        model, delay = CircuitModel(run.circuit, rate, run.oversample, learn=[]), run.delay * rate / run.sample_rate
+
+        def evaluate(recording: Recording) -> Evaluation:
+            renderer = _renderer(exported, evaluation.positions(recording), rate, run.input_level)
+            return evaluation.evaluate(model, recording, delay, run.input_level, run.gain, renderer)
+
+        played = _played(model, knobs, run.input_level, run.gain)
+        play = played if exported is None else _through(exported, knobs, rate, run.input_level, run.gain)
+        return Playable(
+            run.folder.name, "circuit", len(run.values), run.audio_seconds, run.seconds, runs_as, evaluate, play
+        )
+
+    return at
+
+
+def playable_network(
+    name: str, saved: SavedNetwork, own_rate: float, knobs: Mapping[str, float]
+) -> Callable[[float], Playable]:
+    """A network at any sampling rate. own_rate: that it was trained at. Raises CircuitnnError."""
+    exported, runs_as = deployed_or(NetworkSubject(name, saved.network, own_rate), "torch")
+
+    def at(rate: float) -> Playable:
+        network = stepped(saved.network, own_rate / rate)
+        delay = None if saved.delay is None else saved.delay * rate / own_rate
+        there = replace(saved, network=network, sample_rate=rate, delay=delay)
+
+        def evaluate(recording: Recording) -> Evaluation:
+            positions = evaluation.positions(recording)
+            return evaluation.evaluate_saved(there, recording, positions, _renderer(exported, positions, rate))[0]
+
+        def play(signals: Signal) -> Signal:
+            with torch.no_grad():
+                y, _ = network(torch.as_tensor(signals)[..., None], knobs=knobs)
+            return np.asarray(y[..., 0].double())
+
+        return Playable(
+            name, saved.name, parameter_count(network), saved.audio_seconds, saved.seconds, runs_as, evaluate,
+            play if exported is None else _through(exported, knobs, rate),
+        )  # fmt: skip
+
+    return at
+
+
+def played_device(circuit: Circuit, rate: float, knobs: Mapping[str, float]) -> probing.Play:
+    """A device that is known, simulated finely; 1 V at full scale on both sides."""
+    return _played(CircuitModel(circuit, rate, TRUE, learn=[]), knobs)
+
+
+def stepped(network: Network, step: float) -> Network:
+    """The network for another rate: the one architecture that knows its step takes it; the others run as they are."""
+    if not isinstance(network, StateTrajectoryNetwork) or step == 1.0:
+        return network
+    network = copy.deepcopy(network)
+    network.step *= step
+    return network
+
+
+def _renderer(
+    exported: Deployed | None, knobs: Mapping[str, float], rate: float, level: float = 1.0
+) -> Renderer | None:
+    return None if exported is None else lambda dry: exported.render(dry, knobs, level, rate)
+
+
+def _through(
+    exported: Deployed, knobs: Mapping[str, float], rate: float, level: float = 1.0, gain: float = 1.0
+) -> probing.Play:
+    """level: volt at digital full scale; gain: digital full scale per volt."""
+    return lambda signals: gain * np.stack([exported.render(one, knobs, level, rate).output for one in signals])
+
+
+def _played(model: CircuitModel, knobs: Mapping[str, float], level: float = 1.0, gain: float = 1.0) -> probing.Play:
+    def play(signals: Signal) -> Signal:
+        with torch.no_grad():
+            y = model.render(torch.as_tensor(level * signals)[..., None], knobs)
+        return np.asarray(gain * y[..., 0])
+
+    return play
