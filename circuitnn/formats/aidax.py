@@ -22,8 +22,8 @@ KEYS = ("in_skip", "in_gain", "out_gain", "metadata", "input_batch")
 # Sizes that the hosts have compiled in.
 HIDDEN = (8, 12, 16, 20, 24, 32, 40, 64, 80)
 HOLDS = (
-    f"one lstm or gru layer of {', '.join(map(str, HIDDEN))} and a dense one that begin with zeros, without knobs, "
-    "such as lstm-32 or gru-32"
+    f"one lstm or gru layer of {', '.join(map(str, HIDDEN))} units and a dense one that begin with zeros, without "
+    "knobs, such as lstm-32 or gru-32"
 )
 TEST_SAMPLES = 2048
 # How far a file's own test may be missed, relative to its largest sample. Hosts ask for less.
