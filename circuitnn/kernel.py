@@ -301,7 +301,7 @@ class CompiledKernel:
         hold: int = 1,
     ) -> tuple[Run, Tensor, Tensor]:
         """The run, and its derivatives in p directions: du [batch, time, n_u, p] or None, dx [batch, n_x, p] ->
-        dy [batch, time, n_y, p], dx of the final state [batch, n_x, p]."""
+        dy [batch, time, n_y, p or more], dx of the final state [batch, n_x, p]. Directions beyond p are zero."""
         s, (batch, time, _), p = self.structure, u.shape, dx.shape[-1]
         blocks = -(-p // LANES)
 
@@ -328,7 +328,7 @@ class CompiledKernel:
         _each(run, batch, s.stack(LANES))
         empty = u.new_empty(batch, 0, 0, 1)
         final = dx.movedim(-3, -2).flatten(-2)[..., :p]
-        return Run(y, x, w, empty, empty, report), dy[..., :p], final
+        return Run(y, x, w, empty, empty, report), dy, final
 
 
 def _each(run: Callable[[int], None], count: int, stack: int) -> None:

@@ -263,11 +263,14 @@ def _tangent(
         run, dfast, dx = runner.tangent(fast, x, w, _points(theta, chunk), dfast, dx, moves, CONTROL_PERIOD * factor)
         x, w = run.x, run.w
         y[:, chunk], down = _down(run.y, down, factor)
-        dlow, ddown = (part.unflatten(-1, (-1, p)) for part in _down(dfast.flatten(2), ddown.flatten(2), factor))
-        dy[:, chunk] = dlow
+        # The core fills whole registers; what is beyond p is cut off at the lower rate, where it is less.
+        width = dfast.shape[-1]
+        ddown = torch.nn.functional.pad(ddown, (0, width - ddown.shape[-1]))
+        dlow, ddown = (part.unflatten(-1, (-1, width)) for part in _down(dfast.flatten(2), ddown.flatten(2), factor))
+        dy[:, chunk] = dlow[..., :p]
         _add_report(report, run.report, chunk.start * factor)
     dup = u.new_zeros(*up.shape, p) if dup is None else dup
-    return Simulation(y, x, w, up, down, report), dy, dx, dup, ddown
+    return Simulation(y, x, w, up, down, report), dy, dx, dup, ddown[..., :p]
 
 
 @torch.library.register_vmap("circuitnn::tangent")

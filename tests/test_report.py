@@ -14,6 +14,7 @@ import soundfile
 from markupsafe import escape
 from test_runs import SOURCES, example_result
 
+from circuitnn.condition import Condition
 from circuitnn.errors import ConvergenceError
 from circuitnn.fitting.result import Identifiability, Measurement, Pair, Settings, Suggestion
 from circuitnn.report import figures, judgement, sounds, words
@@ -225,6 +226,21 @@ def test_offset_hum_and_labelled_positions_are_told() -> None:
     assert "Knobs: drive 0.25." in page
     assert re.search(r"unheard\.wav <span[^>]*>held out", page)
     assert "has not seen" not in page
+
+
+def test_the_condition_of_every_signal_is_shown() -> None:
+    dry = Condition(peak=0.5, rms=0.1, clipped=0, dc=None, hum=None, noise=None, mains=None)
+    wet = Condition(peak=1.0, rms=0.2, clipped=12, dc=0.01, hum=1e-3, noise=1e-4, mains=50.0)
+    page = render_report(
+        example_result(), Settings(sources=(replace(SOURCES[0], conditions=(dry, wet)), SOURCES[0]))
+    )  # fmt: skip
+    (table,) = re.findall(r"The signals as they were recorded.*?</table>", page, re.DOTALL)
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)[1:]]
+    assert [row[1:] for row in cells] == [
+        ["-6.0 dBFS", "no", "-", "-", "-"],
+        ["0.0 dBFS", "12", "0.01", "-60.0 dBFS at 50 Hz", "-80.0 dBFS"],
+    ]
+    assert "The signals as they" not in render_report(example_result(), Settings())
 
 
 def test_intervals_stay_in_the_range_of_values() -> None:

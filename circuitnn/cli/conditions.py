@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -30,23 +30,10 @@ def print_conditions(console: Console, recordings: Sequence[Recording]) -> None:
     from rich.box import SIMPLE
     from rich.table import Table
 
+    from circuitnn.report.words import signal_row
+
     table = Table("signal", "peak", "clipped", "offset", "hum", "noise", box=SIMPLE)
     for recording in recordings:
         for side, condition in zip(("dry", "wet"), recording.conditions, strict=True):
-            mains = "" if condition.mains is None else f" at {condition.mains:.0f} Hz"
-            table.add_row(
-                f"{plain(recording.name)} ({side})",
-                decibels(condition.peak),
-                str(condition.clipped or "no"),
-                "-" if condition.dc is None else f"{condition.dc:.2g}",
-                decibels(condition.hum) + mains,
-                decibels(condition.noise),
-            )
+            table.add_row(*astuple(signal_row(plain(recording.name), side, condition)))
     console.print(table)
-
-
-def decibels(value: float | None) -> str:
-    """A level relative to digital full scale; None: not known."""
-    if value is None:
-        return "-"
-    return f"{20.0 * math.log10(value):.1f} dBFS" if value > 0.0 else "none"

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from circuitnn.cli.conditions import decibels
 from circuitnn.cli.console import plain, print_json
 from circuitnn.cli.settings import check_output
 from circuitnn.errors import CircuitnnError, RecordingError
@@ -42,6 +41,7 @@ def _check(out: Path, recorded: Path, as_json: bool) -> None:
 
     from circuitnn.audio import read_wav, resampled
     from circuitnn.excitation_check import check
+    from circuitnn.report.words import full_scale
 
     played, rate = read_wav(out)
     signal, own_rate = read_wav(recorded)
@@ -62,7 +62,7 @@ def _check(out: Path, recorded: Path, as_json: bool) -> None:
         f"blips      {found.blips} of 4",
         f"clock      {drift} apart",
         f"missing    {found.missing:.2f} s",
-        f"peak       {decibels(condition.peak)}, {condition.clipped or 'no'} samples clipped",
-        f"noise      {decibels(condition.noise)}, hum {decibels(condition.hum)}{mains}",
+        f"peak       {full_scale(condition.peak)}, {condition.clipped or 'no'} samples clipped",
+        f"noise      {full_scale(condition.noise)}, hum {full_scale(condition.hum)}{mains}",
     )
     click.echo("\n".join((plain(f"{recorded}: usable"), *lines)))

@@ -24,7 +24,7 @@ LARGEST_STEP = 1.0
 # each unknown, or did by less than the second. Half a unit for each is how far from the optimum the posterior reaches.
 SMALLEST_PROMISE, SMALLEST_GAIN = 0.1, 0.25
 # A last undamped step is tried if it promises more than this for each unknown.
-LAST_PROMISE = 0.005
+LAST_PROMISE = 0.02
 DAMPING, SMALLEST_DAMPING, LARGEST_DAMPING = 1e-2, 1e-12, 1e5
 # What damping is multiplied by, at least and at most, after a step that was taken, and after one that was not.
 DAMPING_DOWN, DAMPING_UP, DAMPING_BACK = 1.0 / 3.0, 3.0, 5.0

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +24,7 @@ from circuitnn.report.environment import template
 from circuitnn.report.sounds import Excerpt, excerpt
 
 if TYPE_CHECKING:
-    from circuitnn.fitting.result import FitResult, FittedRecording, Settings
+    from circuitnn.fitting.result import FitResult, FittedRecording, Settings, Source
 
 # Recordings that get figures and sound, the worst first.
 SHOWN = 3
@@ -86,6 +87,7 @@ def render_report(result: FitResult, settings: Settings) -> str:
         laws=words.law_rows(result),
         levels=[words.input_level(result), *words.positions(result), *words.remarks(result)],
         recordings=words.recording_rows(result.recordings),
+        signals=_signals(settings.sources),
         held_out=words.recording_rows(result.held_out),
         shown=[_recording(recording, result.sample_rate, len(shown)) for recording in shown],
         hidden=len(result.recordings) - len(shown),
@@ -173,6 +175,15 @@ def _recording(recording: FittedRecording, rate: float, count: int) -> _Recordin
         ),
         excerpt=excerpt(recording, rate, count),
     )
+
+
+def _signals(sources: Sequence[Source]) -> list[words.SignalRow]:
+    return [
+        words.signal_row(Path(file).name, side, condition)
+        for source in sources
+        if source.conditions is not None
+        for file, side, condition in zip((source.dry, source.wet), ("dry", "wet"), source.conditions, strict=True)
+    ]
 
 
 def _settings(result: FitResult, settings: Settings) -> list[tuple[str, str]]:

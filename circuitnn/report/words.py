@@ -15,6 +15,7 @@ from circuitnn.learnables import KNOB_WIDTH, NORMAL_95, Coordinate, coordinates
 from circuitnn.tapers import position_at
 
 if TYPE_CHECKING:
+    from circuitnn.condition import Condition
     from circuitnn.fitting.result import Combination, FitResult, FittedRecording, Measurement
 
 # Alignments below this confidence are called doubtful.
@@ -56,6 +57,18 @@ class ValueRow:
 
 
 @dataclass(frozen=True)
+class SignalRow:
+    """One signal as text: its peak, clipped samples, and what is in it beside the sound; "-": not known."""
+
+    name: str
+    peak: str
+    clipped: str
+    offset: str
+    hum: str
+    noise: str
+
+
+@dataclass(frozen=True)
 class RecordingRow:
     """The nuisances and errors of one recording as text."""
 
@@ -82,6 +95,25 @@ class LawRow:
 def level(error: float) -> str:
     """A ratio of energies as number and in dB."""
     return f"{error:.2g} ({10.0 * math.log10(error):.1f} dB)" if error > 0.0 else "0"
+
+
+def full_scale(value: float | None) -> str:
+    """An amplitude relative to digital full scale; None: not known."""
+    if value is None:
+        return "-"
+    return f"{20.0 * math.log10(value):.1f} dBFS" if value > 0.0 else "none"
+
+
+def signal_row(name: str, side: str, condition: Condition) -> SignalRow:
+    """What a signal is like, and what is wrong with it. side: "dry" or "wet"."""
+    return SignalRow(
+        name=f"{name} ({side})",
+        peak=full_scale(condition.peak),
+        clipped=str(condition.clipped or "no"),
+        offset="-" if condition.dc is None else f"{condition.dc:.2g}",
+        hum=full_scale(condition.hum) + ("" if condition.mains is None else f" at {condition.mains:.0f} Hz"),
+        noise=full_scale(condition.noise),
+    )
 
 
 def value_rows(result: FitResult) -> list[ValueRow]:

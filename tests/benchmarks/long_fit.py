@@ -9,15 +9,17 @@ target: 10 minutes in 1.5 GB and 10 minutes on two cores, both linear in length.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
 from common import NETLISTS
 
-from circuitnn import CircuitModel, Recording, fit, parse_netlist, read_netlist
+from circuitnn import Circuit, CircuitModel, Recording, fit, parse_netlist, read_netlist
 from circuitnn.excitation import chord, plucked_string
 from circuitnn.learnables import coordinates
 from circuitnn.netlist import format_netlist
@@ -38,31 +40,49 @@ def playing(minutes: float) -> np.ndarray:
     return np.asarray(signal / np.abs(signal).max())
 
 
-def measure(minutes: float, iterations: int) -> None:
-    """Fit a recording of that length and print one row."""
-    nominal = read_netlist(NETLISTS / "ts808.cir")
+def learned(nominal: Circuit) -> tuple[dict[str, float], list[str]]:
+    """The netlist's values, and the names of those that are learned: one unknown is the input level."""
     literals = {c.name: c.nominal for c in coordinates(nominal, "all")}
+    marked = [c.name for c in coordinates(nominal, "marked")]
+    return literals, [*marked, *(name for name in literals if name not in marked)][: UNKNOWNS - 1]
+
+
+def record(minutes: float, folder: str) -> None:
+    """Write what is played, and what the device with drifted values makes of it."""
+    nominal = read_netlist(NETLISTS / "ts808.cir")
+    literals, _ = learned(nominal)
     device = parse_netlist(format_netlist(nominal, {name: factor * literals[name] for name, factor in DRIFT.items()}))
     dry = playing(minutes)
     wet = render(CircuitModel(device, RATE, 4, learn=[]), dry, LEVEL).output
     wet *= 0.5
     for part in np.array_split(wet, 60):
         part += 3e-4 * np.random.default_rng(len(part)).standard_normal(len(part)) + 1e-3
-    marked = [c.name for c in coordinates(nominal, "marked")]
-    # One of them is the input level.
-    learn = [*marked, *(name for name in literals if name not in marked)][: UNKNOWNS - 1]
+    np.save(f"{folder}/dry.npy", dry)
+    np.save(f"{folder}/wet.npy", wet)
+
+
+def measure(minutes: float, iterations: int) -> None:
+    """Fit a recording of that length and print one row."""
+    nominal = read_netlist(NETLISTS / "ts808.cir")
+    _, learn = learned(nominal)
+    with tempfile.TemporaryDirectory() as folder:
+        # Elsewhere, so that the memory below is the fit's.
+        recorder = multiprocessing.get_context("spawn").Process(target=record, args=(minutes, folder))
+        recorder.start()
+        recorder.join()
+        dry, wet = (np.load(f"{folder}/{name}.npy") for name in ("dry", "wet"))
     stages: list[tuple[str, float, float]] = []
-    began = time.perf_counter()
+    began, began_cpu = time.perf_counter(), time.process_time()
     result = fit(
         CircuitModel(nominal, RATE, 4, learn=learn), [Recording(dry, wet, RATE)], max_iterations=iterations,
         progress=lambda stage, *_: stages.append((stage, time.perf_counter(), time.process_time())),
     )  # fmt: skip
-    seconds = time.perf_counter() - began
+    seconds, cpu = time.perf_counter() - began, time.process_time() - began_cpu
     whole = np.array([clocks for stage, *clocks in stages if stage == "fit"])
     each, each_cpu = np.diff(whole, axis=0).min(0) if len(whole) > 1 else (float("nan"), float("nan"))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
-        f"{minutes:4g} min  {len(learn) + 1} unknowns  {seconds:6.0f} s in all  "
+        f"{minutes:4g} min  {len(learn) + 1} unknowns  {seconds:6.0f} s in all ({cpu:.0f} s of processor)  "
         f"{each:6.1f} s an evaluation ({each_cpu:.1f} s of processor)  "
         f"{memory:5.2f} GiB  ESR {result.esr:.2g}  {result.reason}, {len(result.errors) - 1} steps"
     )
