@@ -50,7 +50,7 @@ def test_inspect_as_json(netlists: Path) -> None:
     found = data(run("inspect", netlists / "ts808.cir", "--json"))
     assert found.keys() == {
         "title", "nodes", "states", "ports", "inputs", "outputs", "knobs", "learnable", "operating_point", "supplies",
-        "devices", "response", "unused_parameters", "notes",
+        "devices", "networks", "response", "unused_parameters", "notes",
     }  # fmt: skip
     assert set(found["knobs"]) == {"drive", "tone", "level"}
     assert found["learnable"]["R4"] == {"nominal": 4700.0, "unit": "Ω", "tolerance": 0.05}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,8 +13,10 @@ from circuitnn.cli.console import about, note, plain
 from circuitnn.cli.settings import apply_settings, nonzero, set_option
 from circuitnn.errors import CircuitnnError
 from circuitnn.export import NETWORK_FILES, TARGETS, export_subject, write_network
-from circuitnn.export.subject import NetworkSubject, Subject
 from circuitnn.values import literal_values
+
+if TYPE_CHECKING:
+    from circuitnn.export.subject import NetworkSubject, Subject
 
 
 @click.command()
@@ -47,6 +50,7 @@ def export(
     turned in all of them; --set says where they begin.
     """
     from circuitnn.export.sources import subject_of
+    from circuitnn.export.subject import NetworkSubject
     from circuitnn.formats import network_at
 
     nonzero("--input-level", input_level, positive=True)
