@@ -34,9 +34,11 @@ def read_json(path: Path, max_bytes: int, what: str, hint: str) -> Document:
 
 
 def check_format(document: Document, form: str, version: int) -> None:
-    """Raise CircuitnnError unless "format" is `form` and "version" at most `version`."""
+    """Raise CircuitnnError unless "format" is `form` and "version" from 1 to `version`."""
     if document.value.get("format") != form:
         raise document.wrong("format", form)
+    if document.integer("version") < 1:
+        raise document.wrong("version", "a number from 1 on")
     if document.integer("version") > version:
         raise CircuitnnError(
             f"{document.path}: version {document.integer('version')} of the format, but this program knows {version}",
