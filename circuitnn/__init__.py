@@ -23,8 +23,8 @@ if TYPE_CHECKING:
         OutputError,
         RecordingError,
     )
-    from circuitnn.export import export
-    from circuitnn.export.model_file import read_model
+    from circuitnn.exporting import export
+    from circuitnn.exporting.model_file import read_model
     from circuitnn.fitting import FitResult, fit
     from circuitnn.models.chain import Chain
     from circuitnn.models.circuit_model import CircuitModel, CircuitState
@@ -48,10 +48,10 @@ _HOMES = {
     "Recording": "circuitnn.audio",
     "RecordingError": "circuitnn.errors",
     "Session": "circuitnn.session",
-    "export": "circuitnn.export",
+    "export": "circuitnn.exporting",
     "fit": "circuitnn.fitting",
     "parse_netlist": "circuitnn.netlist",
-    "read_model": "circuitnn.export.model_file",
+    "read_model": "circuitnn.exporting.model_file",
     "read_netlist": "circuitnn.netlist",
     "read_session": "circuitnn.session",
     "write_netlist": "circuitnn.netlist",

@@ -14,9 +14,9 @@ from circuitnn.audio import Recording, Signal
 from circuitnn.circuit import Circuit
 from circuitnn.errors import CircuitnnError, CompilerError
 from circuitnn.evaluation import Evaluation
-from circuitnn.export.deployed import Deployed
-from circuitnn.export.sources import subject_of
-from circuitnn.export.subject import NetworkSubject, Subject
+from circuitnn.exporting.deployed import Deployed
+from circuitnn.exporting.sources import subject_of
+from circuitnn.exporting.subject import NetworkSubject, Subject
 from circuitnn.formats import SavedNetwork
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.models.network import Network, parameter_count

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from circuitnn.export import export_subject
-from circuitnn.export.naming import identifier
-from circuitnn.export.subject import Subject
+from circuitnn.exporting import export_subject
+from circuitnn.exporting.naming import identifier
+from circuitnn.exporting.subject import Subject
 from circuitnn.runtime.compiler import find_compiler
 
 Signal = NDArray[np.float64]

@@ -16,7 +16,7 @@ from circuitnn.audio import write_wav
 from circuitnn.cli import main
 from circuitnn.comparison import METRICS, as_data, data_efficiency, of_rendering, of_run, told_apart
 from circuitnn.evaluation import evaluate
-from circuitnn.export.deployed import deployed
+from circuitnn.exporting.deployed import deployed
 from circuitnn.formats import network_at
 from circuitnn.models.architectures import build_network
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork

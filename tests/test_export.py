@@ -21,11 +21,11 @@ from test_runs import example_result
 from circuitnn.circuit import Knob
 from circuitnn.cli import main
 from circuitnn.errors import CircuitnnError, OutputError
-from circuitnn.export import TARGETS, export
-from circuitnn.export.folders import MARK
-from circuitnn.export.model_file import read_model, read_model_file
-from circuitnn.export.sources import subject_of
-from circuitnn.export.tracing import Program, depends, text_of
+from circuitnn.exporting import TARGETS, export
+from circuitnn.exporting.folders import MARK
+from circuitnn.exporting.model_file import read_model, read_model_file
+from circuitnn.exporting.sources import subject_of
+from circuitnn.exporting.tracing import Program, depends, text_of
 from circuitnn.fitting.pot_law import LearnedLaw
 from circuitnn.learnables import coordinates
 from circuitnn.mna import build_equations

@@ -17,10 +17,10 @@ from circuits import parse
 from exported import WARNINGS, Exported, compiler
 
 from circuitnn.circuit import Circuit
-from circuitnn.export import export, export_subject
-from circuitnn.export.equations import formulas, positions
-from circuitnn.export.naming import identifier
-from circuitnn.export.subject import Subject
+from circuitnn.exporting import export, export_subject
+from circuitnn.exporting.equations import formulas, positions
+from circuitnn.exporting.naming import identifier
+from circuitnn.exporting.subject import Subject
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import read_netlist
 from circuitnn.rendering import render

@@ -15,9 +15,9 @@ import soundfile
 import torch
 
 from circuitnn.errors import CircuitError, CircuitnnError
-from circuitnn.export import export, export_subject
-from circuitnn.export.lv2 import BINARY
-from circuitnn.export.subject import NetworkSubject, Subject
+from circuitnn.exporting import export, export_subject
+from circuitnn.exporting.lv2 import BINARY
+from circuitnn.exporting.subject import NetworkSubject, Subject
 from circuitnn.models.architectures import build_network
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import parse_netlist, read_netlist

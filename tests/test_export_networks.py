@@ -19,9 +19,9 @@ from torch import nn
 
 from circuitnn import CircuitModel, CircuitnnError, read_netlist
 from circuitnn.cli import main
-from circuitnn.export import export_subject
-from circuitnn.export.deployed import Deployed, deployed
-from circuitnn.export.subject import NetworkSubject
+from circuitnn.exporting import export_subject
+from circuitnn.exporting.deployed import Deployed, deployed
+from circuitnn.exporting.subject import NetworkSubject
 from circuitnn.models.architectures import ARCHITECTURES, build_network
 from circuitnn.models.network import Network
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork

@@ -17,8 +17,8 @@ import torch
 
 from circuitnn.circuit import Circuit
 from circuitnn.errors import CompilerError
-from circuitnn.export import export_subject
-from circuitnn.export.subject import NetworkSubject, Subject
+from circuitnn.exporting import export_subject
+from circuitnn.exporting.subject import NetworkSubject, Subject
 from circuitnn.models.architectures import build_network
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import parse_netlist, read_netlist

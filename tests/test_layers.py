@@ -31,7 +31,7 @@ LAYERS = (
     "fit fitting networks training",
     "probing",
     "aliasing evaluation inspection session excitation_check",
-    "report runs export playable comparison bench network_runs",
+    "report runs exporting playable comparison bench network_runs",
     "cli __main__",
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names.split()}

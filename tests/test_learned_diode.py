@@ -20,7 +20,7 @@ from scipy.signal import decimate
 from circuitnn import Circuit, CircuitModel, FitResult, NetlistError, Recording, fit, parse_netlist, write_netlist
 from circuitnn.devices import DIODE, DIODE_PAIR, Law, learned_diode, weight_names
 from circuitnn.discretise import DiscreteCircuit
-from circuitnn.export.subject import Subject
+from circuitnn.exporting.subject import Subject
 from circuitnn.learnables import CURRENT_TOLERANCE, SLOPE_TOLERANCE
 from circuitnn.netlist import format_netlist, read_netlist
 from circuitnn.runs import load_run

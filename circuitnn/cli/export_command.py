@@ -12,11 +12,11 @@ import click
 from circuitnn.cli.console import about, note, plain
 from circuitnn.cli.settings import apply_settings, nonzero, set_option
 from circuitnn.errors import CircuitnnError
-from circuitnn.export import NETWORK_FILES, TARGETS, export_subject, write_network
+from circuitnn.exporting import NETWORK_FILES, TARGETS, export_subject, write_network
 from circuitnn.values import literal_values
 
 if TYPE_CHECKING:
-    from circuitnn.export.subject import NetworkSubject, Subject
+    from circuitnn.exporting.subject import NetworkSubject, Subject
 
 
 @click.command()
@@ -49,8 +49,8 @@ def export(
     a folder with C++ source. lv2: a plugin bundle, NAME.lv2. web: a page, NAME.html. The knobs of the netlist can be
     turned in all of them; --set says where they begin.
     """
-    from circuitnn.export.sources import subject_of
-    from circuitnn.export.subject import NetworkSubject
+    from circuitnn.exporting.sources import subject_of
+    from circuitnn.exporting.subject import NetworkSubject
     from circuitnn.formats import network_at
 
     nonzero("--input-level", input_level, positive=True)

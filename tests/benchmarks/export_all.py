@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from circuitnn.bench import shipped_netlists
 from circuitnn.circuit import Circuit
-from circuitnn.export.subject import Subject
+from circuitnn.exporting.subject import Subject
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import read_netlist
 from circuitnn.simulate import CONTROL_PERIOD

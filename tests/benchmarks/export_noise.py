@@ -21,8 +21,8 @@ import numpy as np
 import torch
 
 from circuitnn.bench import shipped_netlists
-from circuitnn.export.deployed import BLOCK, Deployed
-from circuitnn.export.subject import NetworkSubject, Subject
+from circuitnn.exporting.deployed import BLOCK, Deployed
+from circuitnn.exporting.subject import NetworkSubject, Subject
 from circuitnn.models.architectures import ARCHITECTURES, build_network
 from circuitnn.netlist import read_netlist
 

@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import NETLISTS
 from exported import pointer
 
-from circuitnn.export import export_subject
-from circuitnn.export.subject import Subject
+from circuitnn.exporting import export_subject
+from circuitnn.exporting.subject import Subject
 from circuitnn.netlist import read_netlist
 from circuitnn.runtime.compiler import FLAGS, run_compiler
 

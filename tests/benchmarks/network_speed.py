@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from circuitnn.export.deployed import Deployed
-from circuitnn.export.subject import NetworkSubject
+from circuitnn.exporting.deployed import Deployed
+from circuitnn.exporting.subject import NetworkSubject
 from circuitnn.models.architectures import build_network
 from circuitnn.models.network import Network
 from circuitnn.models.recurrent import Recurrent

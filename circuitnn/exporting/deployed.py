@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuitnn.errors import CircuitnnError, ConvergenceError
-from circuitnn.export.program import Program, program_of
-from circuitnn.export.sources import subject_of
-from circuitnn.export.subject import NetworkSubject, Subject
+from circuitnn.exporting.program import Program, program_of
+from circuitnn.exporting.sources import subject_of
+from circuitnn.exporting.subject import NetworkSubject, Subject
 from circuitnn.rendering import Rendering
 from circuitnn.runtime.compiler import compile_library
 
 if TYPE_CHECKING:
-    from circuitnn.export.sources import Source
+    from circuitnn.exporting.sources import Source
 
 # What many hosts play at a time.
 BLOCK = 64

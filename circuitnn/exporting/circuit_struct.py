@@ -9,10 +9,10 @@ import numpy as np
 
 from circuitnn.codegen import law_source
 from circuitnn.errors import CircuitnnError
-from circuitnn.export.cpp_text import braced, comment, table
-from circuitnn.export.equations import FACTOR, ExportedKnob, Formulas, dense_rows, formulas, position_of, stamp_rows
-from circuitnn.export.subject import Subject
-from circuitnn.export.tracing import Traced, text_of
+from circuitnn.exporting.cpp_text import braced, comment, table
+from circuitnn.exporting.equations import FACTOR, ExportedKnob, Formulas, dense_rows, formulas, position_of, stamp_rows
+from circuitnn.exporting.subject import Subject
+from circuitnn.exporting.tracing import Traced, text_of
 from circuitnn.mna import DIFFERENTIATED, RECIPROCAL, UNITY
 
 _OVERSAMPLING = (1, 2, 4, 8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from circuitnn.export.subject import Subject
+from circuitnn.exporting.subject import Subject
 from circuitnn.netlist import format_netlist
 from circuitnn.placing import place_file
 

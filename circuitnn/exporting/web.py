@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from circuitnn.errors import CompilerError
-from circuitnn.export.cpp import write_headers
-from circuitnn.export.program import Program, program_of
-from circuitnn.export.subject import NetworkSubject, Subject
+from circuitnn.exporting.cpp import write_headers
+from circuitnn.exporting.program import Program, program_of
+from circuitnn.exporting.subject import NetworkSubject, Subject
 from circuitnn.placing import place_file
 from circuitnn.runtime.compiler import run_command
 

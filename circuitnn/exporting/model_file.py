@@ -18,9 +18,9 @@ from circuitnn.devices import Law
 from circuitnn.discretise import DiscreteCircuit
 from circuitnn.documents import Document, read_document
 from circuitnn.errors import CircuitnnError
-from circuitnn.export.equations import dense_rows, formulas, positions, stamp_rows
-from circuitnn.export.subject import Subject
-from circuitnn.export.tracing import text_of
+from circuitnn.exporting.equations import dense_rows, formulas, positions, stamp_rows
+from circuitnn.exporting.subject import Subject
+from circuitnn.exporting.tracing import text_of
 from circuitnn.formats import network_at
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.models.network import Network
@@ -148,7 +148,7 @@ def read_model(path: str | os.PathLike[str]) -> CircuitModel | Network:
     and SimpleRNN). A circuit runs at its file's sample rate, oversampling and scheme; what a file says of a network
     beside, `formats.read_network` tells. Nothing in a file is executed. Raises CircuitnnError for a file that is
     damaged, does not agree with itself, or is none of these."""
-    from circuitnn.export.sources import subject_of
+    from circuitnn.exporting.sources import subject_of
 
     saved = network_at(path)
     if saved is not None:

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 from circuitnn.errors import CircuitnnError
-from circuitnn.export.cpp import write_headers
-from circuitnn.export.folders import check_export_folder, place_export_folder
-from circuitnn.export.program import Program, program_of
-from circuitnn.export.subject import NetworkSubject, Subject
+from circuitnn.exporting.cpp import write_headers
+from circuitnn.exporting.folders import check_export_folder, place_export_folder
+from circuitnn.exporting.program import Program, program_of
+from circuitnn.exporting.subject import NetworkSubject, Subject
 from circuitnn.runtime.compiler import FLAGS, WIDE, run_compiler
 
 SUFFIX = ".lv2"

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from circuitnn.circuit import Circuit
-from circuitnn.export.model_file import read_model_file
-from circuitnn.export.subject import NetworkSubject, Subject
+from circuitnn.exporting.model_file import read_model_file
+from circuitnn.exporting.subject import NetworkSubject, Subject
 from circuitnn.learnables import coordinates
 from circuitnn.netlist import format_netlist, parse_netlist, read_netlist
 

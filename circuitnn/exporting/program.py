@@ -9,12 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from circuitnn.errors import CircuitError
-from circuitnn.export.circuit_struct import circuit_struct
-from circuitnn.export.cpp_text import comment
-from circuitnn.export.equations import positions
-from circuitnn.export.naming import identifier
-from circuitnn.export.network_struct import network_struct
-from circuitnn.export.subject import NetworkSubject, Subject
+from circuitnn.exporting.circuit_struct import circuit_struct
+from circuitnn.exporting.cpp_text import comment
+from circuitnn.exporting.equations import positions
+from circuitnn.exporting.naming import identifier
+from circuitnn.exporting.network_struct import network_struct
+from circuitnn.exporting.subject import NetworkSubject, Subject
 from circuitnn.runtime.compiler import HEADERS
 
 TEMPLATES = Path(__file__).parent / "templates"

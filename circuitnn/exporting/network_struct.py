@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from circuitnn.errors import CircuitnnError
-from circuitnn.export.cpp_text import braced, table
-from circuitnn.export.subject import NetworkSubject
+from circuitnn.exporting.cpp_text import braced, table
+from circuitnn.exporting.subject import NetworkSubject
 from circuitnn.models.conv_lstm import ConvLstm
 from circuitnn.models.iir import Biquad
 from circuitnn.models.nam_wavenet import HEAD_SCALE, NamWaveNet

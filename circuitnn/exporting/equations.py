@@ -12,7 +12,7 @@ from circuitnn.circuit import Circuit
 from circuitnn.discretise import DiscreteCircuit
 from circuitnn.dk import rank_one
 from circuitnn.errors import CircuitError
-from circuitnn.export.tracing import Program, depends
+from circuitnn.exporting.tracing import Program, depends
 from circuitnn.operating_point import OperatingPoint
 from circuitnn.stamp import Stamp
 from circuitnn.symbolic import NUMPY

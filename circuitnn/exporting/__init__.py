@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from circuitnn.errors import CircuitnnError
 
 if TYPE_CHECKING:
-    from circuitnn.export.sources import Source
-    from circuitnn.export.subject import NetworkSubject, Subject
+    from circuitnn.exporting.sources import Source
+    from circuitnn.exporting.subject import NetworkSubject, Subject
     from circuitnn.formats import SavedNetwork
 
 __all__ = ["NETWORK_FILES", "TARGETS", "export", "export_subject", "write_network"]
@@ -42,7 +40,7 @@ def export(source: Source, to: str, path: str | os.PathLike[str], against: Sourc
     page lets one compare it with. A file or folder that an export made is replaced, anything else is not touched.
     Raises CircuitnnError, and OutputError if `path` cannot be written.
     """
-    from circuitnn.export.sources import network_of, subject_of
+    from circuitnn.exporting.sources import network_of, subject_of
 
     if to in NETWORK_FILES and (saved := network_of(source)) is not None:
         write_network(saved, to, path)
@@ -69,23 +67,23 @@ def export_subject(
         raise CircuitnnError(f"{to} holds one model; only a page compares two", "leave the other out, or write web")
     match to:
         case "json":
-            from circuitnn.export.model_file import write_model_file
+            from circuitnn.exporting.model_file import write_model_file
 
             write_model_file(_circuit(subject, to), path)
         case "spice":
-            from circuitnn.export.spice import write_spice
+            from circuitnn.exporting.spice import write_spice
 
             write_spice(_circuit(subject, to), path)
         case "cpp":
-            from circuitnn.export.cpp import write_cpp
+            from circuitnn.exporting.cpp import write_cpp
 
             write_cpp(subject, path)
         case "lv2":
-            from circuitnn.export.lv2 import write_lv2
+            from circuitnn.exporting.lv2 import write_lv2
 
             write_lv2(subject, path)
         case "web":
-            from circuitnn.export.web import write_web
+            from circuitnn.exporting.web import write_web
 
             write_web(subject, path, against)
         case _ if to in NETWORK_FILES:
@@ -98,18 +96,8 @@ def export_subject(
 
 
 def _circuit(subject: Subject | NetworkSubject, to: str) -> Subject:
-    from circuitnn.export.subject import NetworkSubject
+    from circuitnn.exporting.subject import NetworkSubject
 
     if isinstance(subject, NetworkSubject):
         raise CircuitnnError(f"a network has no netlist, which {to} is made of", "targets of networks: cpp, lv2, web")
     return subject
-
-
-class _Export(ModuleType):
-    """Importing anything from this package makes `circuitnn.export` the package, where it was the function."""
-
-    def __call__(self, source: Source, to: str, path: str | os.PathLike[str], against: Source | None = None) -> None:
-        export(source, to, path, against)
-
-
-sys.modules[__name__].__class__ = _Export

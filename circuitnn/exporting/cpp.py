@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from circuitnn.export.folders import check_export_folder, place_export_folder
-from circuitnn.export.program import Program, program_of
-from circuitnn.export.subject import NetworkSubject, Subject
+from circuitnn.exporting.folders import check_export_folder, place_export_folder
+from circuitnn.exporting.program import Program, program_of
+from circuitnn.exporting.subject import NetworkSubject, Subject
 
 
 def write_cpp(subject: Subject | NetworkSubject, folder: Path) -> None:
