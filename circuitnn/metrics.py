@@ -23,12 +23,13 @@ PREEMPHASIS = 0.95
 # A sampled sine hides the aliases that fall on its own harmonics. With a period that takes at least this many turns
 # to repeat on the sample grid, the first hidden one comes from above 7.5 sample rates.
 LEAST_TURNS = 8
+# Samples that a long signal is worked on at a time.
+PIECE = 2**18
 
 
 def esr(output: Signal, target: Signal) -> float:
     """Error-to-signal ratio: sum (y - t)^2 / sum t^2 (Wright et al., DAFx-19)."""
-    error = output - target
-    return float(np.dot(error, error) / np.dot(target, target))
+    return float(_energy(np.subtract, output, target) / np.dot(target, target))
 
 
 def best_gain(output: Signal, target: Signal) -> float:
@@ -38,7 +39,8 @@ def best_gain(output: Signal, target: Signal) -> float:
 
 def esr_gain_free(output: Signal, target: Signal) -> float:
     """ESR after the least-squares gain on the output."""
-    return esr(best_gain(output, target) * output, target)
+    gain = best_gain(output, target)
+    return float(_energy(lambda y, t: gain * y - t, output, target) / np.dot(target, target))
 
 
 def preemphasise(signal: Signal, coefficient: float = PREEMPHASIS) -> Signal:
@@ -48,8 +50,18 @@ def preemphasise(signal: Signal, coefficient: float = PREEMPHASIS) -> Signal:
 
 def esr_preemphasis(output: Signal, target: Signal) -> float:
     """ESR of the pre-emphasised signals."""
-    error, reference = preemphasise(output - target), preemphasise(target)
-    return float(np.dot(error, error) / np.dot(reference, reference))
+    error = _energy(lambda y, t: preemphasise(y - t), output, target, overlap=1)
+    return float(error / _energy(preemphasise, target, overlap=1))
+
+
+def _energy(of: Callable[..., Signal], *signals: Signal, overlap: int = 0) -> np.float64:
+    """The energy of what `of` makes of signals, piece by piece: nothing as long as a long recording is made. overlap:
+    by how many samples a piece comes back shorter."""
+    total = np.float64(0.0)
+    for start in range(0, len(signals[0]) - overlap, PIECE):
+        made = of(*(signal[start : start + PIECE + overlap] for signal in signals))
+        total += np.dot(made, made)
+    return total
 
 
 def nrmse(output: Signal, target: Signal) -> float:

@@ -218,8 +218,7 @@ int main() {{
     (tmp_path / "main.cpp").write_text(s.source + main)
     flags = [
         "-std=c++17",
-        "-O1",
-        "-g",
+        "-O0",
         "-fsanitize=address,undefined",
         "-fno-sanitize-recover=all",
         f"-I{compiler.HEADERS}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -118,3 +119,12 @@ def test_the_difference_is_taken_where_the_target_is_loudest() -> None:
 )
 def test_the_mushra_prediction(difference: float, score: float) -> None:
     assert mushra_prediction(difference) == pytest.approx(score, abs=1e-9)
+
+
+@pytest.mark.parametrize("error", [metrics.esr, metrics.esr_gain_free, metrics.esr_preemphasis])
+def test_long_signals_are_worked_on_in_pieces(monkeypatch: pytest.MonkeyPatch, error: Callable[..., float]) -> None:
+    output, target = np.random.default_rng(0).standard_normal((2, 50))
+    whole = error(output, target)
+    for piece in (1, 7, 49, 50):
+        monkeypatch.setattr(metrics, "PIECE", piece)
+        assert error(output, target) == pytest.approx(whole, rel=1e-12)

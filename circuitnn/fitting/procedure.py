@@ -222,7 +222,8 @@ class _Run:
         samples, spread, whole = (self.problem(s, best.point, done.hum).samples(best.point.delays) for s in stages)
         independent = independent_samples(best, self.unknowns.widths, samples) / samples
         if done.stage == SPREAD:
-            return Progressed(FIT, best.point, whole * independent, descent.damping, (), done.hum)
+            # Damping is relative to a curvature that grows with what the recordings count as.
+            return Progressed(FIT, best.point, whole * independent, descent.damping * spread / whole, (), done.hum)
         lines = self.hum(best.point)
         if done.stage == APPROACH:
             stage, count = (SPREAD, spread) if whole > LONG * self.model.sample_rate else (FIT, whole)

@@ -165,8 +165,8 @@ def circuits(draw) -> Circuit:
         tuple(elements), models, parameters, (Knob("k", draw(st.sampled_from(["linear", "log", "antilog", "s"]))),),
         ("VIN",), ((elements[0].nodes[0], elements[0].nodes[1]),),
         (Learnable("p", draw(st.sampled_from([None, 0.1, 0.123456789]))), Learnable("M1.is")),
-        draw(st.sampled_from([{}, {"R": 0.05, "C": 1 / 3}])),
-        draw(st.sampled_from([300.15, 303.15, 273.15, 250.0])),
+        tolerances=draw(st.sampled_from([{}, {"R": 0.05, "C": 1 / 3}])),
+        temperature=draw(st.sampled_from([300.15, 303.15, 273.15, 250.0])),
     )  # fmt: skip
 
 
