@@ -22,6 +22,7 @@ LAYERS = (
     "runtime theta_tangent",
     "filters",
     "kernel",
+    "gated",
     "reference discretise learnables oversampling",
     "simulate",
     "models",

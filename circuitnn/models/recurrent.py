@@ -5,14 +5,16 @@ neural networks", DAFx-19; Wright et al., "Real-time guitar amplifier emulation 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from circuitnn.gated import Cell, gated_layer
 from circuitnn.models.network import Network, State
 
-Cell = Literal["lstm", "gru"]
+# What each layer of torch has, in the order that a compiled one takes.
+WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 class Recurrent(Network):
@@ -55,13 +57,32 @@ class Recurrent(Network):
         }  # fmt: skip
 
     def run(self, u: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:
-        batch, layers = u.shape[0], self.recurrent.num_layers
+        x = torch.cat([u, knobs], 2)
+        h, later = self._compiled(x, state) or self._of_torch(x, state)
+        y = self.dense(h)
+        return y + u if self.residual else y, later
+
+    def _compiled(self, x: Tensor, state: State) -> tuple[Tensor, State] | None:
+        """h of the last layer [batch, time, hidden_size] and the state after it; None where nothing can be compiled."""
+        size = self.recurrent.hidden_size
+        starts = [torch.cat(parts, 1) for parts in zip(*(part.split(size, 1) for part in state), strict=True)]
+        ends = []
+        for k, start in enumerate(starts):
+            layer = gated_layer(self.cell, x.shape[2], size, x.dtype) if x.device.type == "cpu" else None
+            if layer is None:
+                return None
+            weights = (getattr(self.recurrent, f"{name}_l{k}") for name in WEIGHTS)
+            x, end = layer(x, start, torch.cat([weight.flatten() for weight in weights]))
+            ends.append(end.split(size, 1))
+        return x, tuple(torch.cat(parts, 1) for parts in zip(*ends, strict=True))
+
+    def _of_torch(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """The same."""
+        batch, layers = x.shape[0], self.recurrent.num_layers
         layered = tuple(part.reshape(batch, layers, -1).transpose(0, 1).contiguous() for part in state)
         lstm = len(layered) == 2
-        h, after = self.recurrent(torch.cat([u, knobs], 2), layered if lstm else layered[0])
-        y = self.dense(h)
-        later = tuple(part.transpose(0, 1).reshape(batch, -1) for part in (after if lstm else (after,)))
-        return y + u if self.residual else y, later
+        h, after = self.recurrent(x, layered if lstm else layered[0])
+        return h, tuple(part.transpose(0, 1).reshape(batch, -1) for part in (after if lstm else (after,)))
 
     def rest(self, knobs: Tensor) -> State:
         batch = knobs.shape[0]

@@ -1,0 +1,120 @@
+"""Layers of gated units (LSTM, GRU), compiled with their derivatives: torch's own take ten times as long for as many
+sounds as fit into the lanes of a processor."""
+
+from __future__ import annotations
+
+import ctypes
+import warnings
+from functools import cache
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
+
+from circuitnn.errors import CompilerError
+from circuitnn.kernel import each_on_cores
+from circuitnn.runtime.compiler import compile_library
+
+Cell = Literal["lstm", "gru"]
+
+# Bytes of a vector register of numerics.hpp, whose lanes are pieces of sound side by side.
+VECTOR_BYTES = 64
+_LANES = {torch.float32: "FloatLanes", torch.float64: "DoubleLanes"}
+_LAYERS = {"lstm": "LstmLayer", "gru": "GruLayer"}
+
+
+class GatedLayer:
+    """One layer of `size` units, as torch.nn.LSTM or torch.nn.GRU with batch_first."""
+
+    def __init__(self, cell: Cell, inputs: int, size: int, dtype: torch.dtype) -> None:
+        lanes = _LANES[dtype]
+        self._library: Any = compile_library(
+            f'#include "gated.hpp"\nusing namespace circuitnn;\n'
+            f"CIRCUITNN_GATED({lanes}, {_LAYERS[cell]}<{lanes}, {inputs}, {size}>)\n",
+            wide=True,
+        )
+        self._library.circuitnn_forward.restype = self._library.circuitnn_backward.restype = None
+        self.size = size
+        self.states, self.kept = (2 * size, 4 * size) if cell == "lstm" else (size, 4 * size)
+        self._lanes = VECTOR_BYTES // dtype.itemsize
+
+    def __call__(self, u: Tensor, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """u [batch, time, inputs], the state x [batch, states] (h, and c of an LSTM) and the weights theta [parameters]
+        in torch's order, all of one type -> h [batch, time, size], and the state after it. Differentiable, once."""
+        batch = len(u)
+        groups = -(-batch // self._lanes)
+        u, x = (
+            pad(part, (*(0, 0) * (part.dim() - 1), 0, groups * self._lanes - batch))
+            .unflatten(0, (groups, self._lanes))
+            .movedim(1, -1)
+            for part in (u, x)
+        )
+        h, after = (
+            part.movedim(-1, 1).flatten(0, 1)[:batch]
+            for part in _Run.apply(self, u, x, theta)  # type: ignore[no-untyped-call]
+        )
+        return h, after
+
+    def forward(self, u: Tensor, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """u [groups, time, inputs, lanes], x [groups, states, lanes] -> the states after each sample, and the gates,
+        [groups, time, ., lanes]."""
+        groups, time, _, lanes = u.shape
+        xs, gates = u.new_empty(groups, time, self.states, lanes), u.new_empty(groups, time, self.kept, lanes)
+
+        def one(k: int) -> None:
+            parts = (theta, u[k], x[k], xs[k], gates[k])
+            self._library.circuitnn_forward(ctypes.c_int64(time), *map(_pointer, parts))
+
+        each_on_cores(one, groups, self._stack(theta))
+        return xs, gates
+
+    def backward(
+        self, u: Tensor, x: Tensor, theta: Tensor, xs: Tensor, gates: Tensor, h_bar: Tensor, x_bar: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The gradients by u, x and theta from those by all h and by the last state."""
+        groups, time, _, lanes = u.shape
+        u_bar, x_bar, theta_bar = torch.empty_like(u), x_bar.clone(), u.new_zeros(groups, len(theta), lanes)
+
+        def one(k: int) -> None:
+            parts = (theta, u[k], x[k], xs[k], gates[k], h_bar[k], x_bar[k], u_bar[k], theta_bar[k])
+            self._library.circuitnn_backward(ctypes.c_int64(time), *map(_pointer, parts))
+
+        each_on_cores(one, groups, self._stack(theta))
+        return u_bar, x_bar, theta_bar.sum((0, 2))
+
+    def _stack(self, theta: Tensor) -> int:
+        """Bytes that a call may take on the stack: the weights in tiles, and the gradients of one stretch."""
+        return 4 * theta.itemsize * len(theta) + 40 * VECTOR_BYTES * self.kept + 2**16
+
+
+class _Run(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, layer: GatedLayer, u: Tensor, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+        u, x, theta = u.contiguous(), x.contiguous(), theta.contiguous()
+        xs, gates = layer.forward(u, x, theta)
+        ctx.layer = layer
+        ctx.save_for_backward(u, x, theta, xs, gates)
+        return xs[:, :, : layer.size], xs[:, -1].clone()
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, h_bar: Tensor, x_bar: Tensor) -> tuple[Tensor | None, ...]:
+        u, x, theta, xs, gates = ctx.saved_tensors
+        bars = ctx.layer.backward(u, x, theta, xs, gates, h_bar.contiguous(), x_bar.contiguous())
+        return None, *bars
+
+
+@cache
+def gated_layer(cell: Cell, inputs: int, size: int, dtype: torch.dtype) -> GatedLayer | None:
+    """The compiled layer; None, with a warning, where no compiler can be had."""
+    try:
+        return GatedLayer(cell, inputs, size, dtype)
+    except CompilerError as error:
+        warnings.warn(f"training with torch's slower layers: {error}", stacklevel=2)
+        return None
+
+
+def _pointer(tensor: Tensor) -> ctypes.c_void_p:
+    return ctypes.c_void_p(tensor.data_ptr())
