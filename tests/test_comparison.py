@@ -19,6 +19,7 @@ from circuitnn.evaluation import evaluate
 from circuitnn.exporting.deployed import deployed
 from circuitnn.formats import network_at
 from circuitnn.models.architectures import build_network
+from circuitnn.models.layer_chain import Layer, LayerChain
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
 from circuitnn.network_runs import save_network
 from circuitnn.playable import converted, stepped
@@ -132,10 +133,12 @@ def test_what_has_no_cpp_is_played_by_torch_and_the_table_says_so(
     elsewhere = [at_rate(recording, 16000)]
     exported = of_run(runs[1], [recording], elsewhere)
     assert exported.runs_as == "exported C++"
-    # A chain of a run's network alone sounds like it, but is not exported.
+    # With a layer behind it that changes nothing, of a kind that has no C++, a run's network sounds like it.
     saved = network_at(runs[1])
     assert saved is not None
-    export(replace(saved, network=Chain(saved.network), name="chain"), "json", tmp_path / "chain.json")
+    nothing = LayerChain([Layer("dense", 1, bias=False)])
+    torch.nn.init.ones_(next(nothing.parameters()))
+    export(replace(saved, network=Chain(saved.network, nothing), name="chain"), "json", tmp_path / "chain.json")
     chained = of_run(tmp_path / "chain.json", [recording], elsewhere)
     assert chained.runs_as == "torch"
     monkeypatch.setattr("circuitnn.playable.find_compiler", lambda: None)
