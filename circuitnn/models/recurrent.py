@@ -4,6 +4,7 @@ neural networks", DAFx-19; Wright et al., "Real-time guitar amplifier emulation 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,11 +16,13 @@ from circuitnn.models.network import Network, State
 
 # What each layer of torch has, in the order that a compiled one takes.
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+# The longest memory of a new network, in samples.
+MEMORY = 300
 
 
 class Recurrent(Network):
     """y[n] = W h[n] + b (+ u[n] with `residual`), h the hidden state of the last of `layers` LSTMs or GRUs, the first
-    of which sees u and the knobs.
+    of which sees u and the knobs. At first the units forget after 1 to MEMORY samples.
 
     State: hidden states [batch, layers * hidden_size], and the LSTMs' cell states of the same shape. At first they are
     zero, or with `learned_start` the parameter `start` [1 or 2, layers * hidden_size], as in files of other engines.
@@ -44,6 +47,21 @@ class Recurrent(Network):
         parts = 2 if cell == "lstm" else 1
         start = nn.Parameter(torch.zeros(parts, layers * hidden_size)) if learned_start else None
         self.register_parameter("start", start)
+        self._remember()
+
+    def _remember(self) -> None:
+        """Biases of the gates for memories t, log-uniform from 1 to MEMORY samples: an LSTM keeps by log(t) and takes in
+        by -log(t), a GRU keeps by log(t) (Tallec and Ollivier, "Can recurrent neural networks warp time?", ICLR 2018).
+        torch's own forget after two samples, where what a coupling capacitor does takes hundreds."""
+        size = self.recurrent.hidden_size
+        with torch.no_grad():
+            for k in range(self.recurrent.num_layers):
+                own, other = (getattr(self.recurrent, f"{name}_l{k}") for name in ("bias_ih", "bias_hh"))
+                kept = math.log(MEMORY) * torch.rand(size)
+                gates = ((1, kept), (0, -kept)) if self.cell == "lstm" else ((1, kept),)
+                for gate, bias in gates:
+                    rows = slice(gate * size, (gate + 1) * size)
+                    own[rows], other[rows] = bias, 0.0
 
     @property
     def cell(self) -> Cell:

@@ -5,12 +5,14 @@
 // A layer is a type with
 //     static constexpr int inputs, size, states, kept, parameters;
 //     forward(time, theta, u, x, xs, gates)
-//     backward(time, theta, u, x, xs, gates, h_bar, x_bar, u_bar, theta_bar)
+//     backward(time, theta, u, x, xs, gates, h_bar, bars, x_bar, u_bar, theta_bar)
 // u [time, inputs, lanes]; xs [time, states, lanes]: the states after each sample, of which the first `size` are the
 // output h; x: the state before; gates [time, kept, lanes]: what backward needs. theta is as torch.nn has it: weight_ih,
 // weight_hh, bias_ih, bias_hh. backward replaces x_bar, the gradient by the last state (but for what h_bar says), by that
-// of the first; it adds to theta_bar [parameters, lanes].
+// of the first; it adds to theta_bar [parameters, lanes], and works in bars [stretch, kept, lanes].
 #pragma once
+
+#include <stdlib.h>
 
 #include "numerics.hpp"
 
@@ -22,13 +24,19 @@ constexpr int padded_to_tiles(int rows) { return (rows + tile - 1) / tile * tile
 // Steps whose gradients by the weights are summed at once, while they are in the cache.
 constexpr int stretch = 32;
 
-// A matrix by tiles of rows, of which a column is one piece of memory.
+// A matrix by tiles of rows, of which a column is one piece of memory. What pads the last tile is 0.
 template <class S, int rows, int columns>
 class Tiles {
-    S entry[padded_to_tiles(rows) / tile][columns][tile] = {};
+    using Tile = S[columns][tile];
+    // Not on the stack, which is small in threads.
+    Tile* const entry = static_cast<Tile*>(calloc(padded / tile, sizeof(Tile)));
 
   public:
     static constexpr int padded = padded_to_tiles(rows);
+
+    Tiles() = default;
+    Tiles(const Tiles&) = delete;
+    ~Tiles() { free(entry); }
 
     // Row after row, and column after column.
     void load(const S* weights) {
@@ -134,12 +142,12 @@ class LstmLayer {
         }
     }
     static void backward(int64_t time, const S* theta, const Real* u, const Real* x, const Real* xs, const Real* gates,
-                         const Real* h_bar, Real* x_bar, Real* u_bar, Real* theta_bar) {
+                         const Real* h_bar, Real* bars, Real* x_bar, Real* u_bar, Real* theta_bar) {
         Tiles<S, inputs, rows> ih;
         Tiles<S, size, rows> hh;
         ih.load_transposed(theta);
         hh.load_transposed(theta + rows * inputs);
-        Real from_h[hh.padded] = {}, from_u[ih.padded], bars[stretch * kept];
+        Real from_h[hh.padded] = {}, from_u[ih.padded];
         for (int k = 0; k < size; ++k) from_h[k] = x_bar[k];
         for (int64_t n = time - 1, end = time; n >= 0; --n) {
             const Real *before = n ? xs + (n - 1) * states : x, *after = xs + n * states;
@@ -204,12 +212,11 @@ class GruLayer {
         }
     }
     static void backward(int64_t time, const S* theta, const Real* u, const Real* x, const Real* xs, const Real* gates,
-                         const Real* h_bar, Real* x_bar, Real* u_bar, Real* theta_bar) {
+                         const Real* h_bar, Real* bars, Real* x_bar, Real* u_bar, Real* theta_bar) {
         Tiles<S, inputs, rows> ih;
         Tiles<S, size, rows> hh;
         ih.load_transposed(theta);
         hh.load_transposed(theta + rows * inputs);
-        Real bars[stretch * kept];
         for (int64_t n = time - 1, end = time; n >= 0; --n) {
             const Real *before = n ? xs + (n - 1) * states : x, *gate = gates + n * kept;
             Real *bar = bars + n % stretch * kept, from_h[hh.padded] = {}, from_u[ih.padded] = {}, seen_by_h[rows];
@@ -238,14 +245,14 @@ class GruLayer {
 }  // namespace circuitnn
 
 // The two functions of a library that trains one layer. Real: FloatLanes or DoubleLanes.
-#define CIRCUITNN_GATED(Real, ...)                                                                                      \
-    using Layer = __VA_ARGS__;                                                                                          \
+#define CIRCUITNN_GATED(Real, ...)                                                                                       \
+    using Layer = __VA_ARGS__;                                                                                           \
     extern "C" void circuitnn_forward(int64_t time, const ScalarOf<Real>* theta, const Real* u, const Real* x, Real* xs, \
-                                      Real* gates) {                                                                    \
-        Layer::forward(time, theta, u, x, xs, gates);                                                                   \
-    }                                                                                                                   \
-    extern "C" void circuitnn_backward(int64_t time, const ScalarOf<Real>* theta, const Real* u, const Real* x,         \
-                                       const Real* xs, const Real* gates, const Real* h_bar, Real* x_bar, Real* u_bar,        \
-                                       Real* theta_bar) {                                                               \
-        Layer::backward(time, theta, u, x, xs, gates, h_bar, x_bar, u_bar, theta_bar);                                  \
+                                      Real* gates) {                                                                     \
+        Layer::forward(time, theta, u, x, xs, gates);                                                                    \
+    }                                                                                                                    \
+    extern "C" void circuitnn_backward(int64_t time, const ScalarOf<Real>* theta, const Real* u, const Real* x,          \
+                                       const Real* xs, const Real* gates, const Real* h_bar, Real* bars, Real* x_bar,    \
+                                       Real* u_bar, Real* theta_bar) {                                                   \
+        Layer::backward(time, theta, u, x, xs, gates, h_bar, bars, x_bar, u_bar, theta_bar);                             \
     }
