@@ -189,6 +189,33 @@ def test_it_stops_when_nothing_gets_better() -> None:
         assert len(found.errors) == 1
 
 
+def test_the_learning_rate_falls_to_zero_with_the_time(tmp_path: Path) -> None:
+    """Of a clock that says how much each epoch has taken, also over an interruption."""
+    rates: list[float] = []
+
+    class Watched(torch.optim.Adam):
+        def step(self, closure: None = None) -> None:  # type: ignore[override]
+            rates.append(self.param_groups[0]["lr"])
+            super().step(closure)
+
+    preset = replace(SHORT, epochs=100, patience=100, learning_rate=1e-3, batch=20, chunk=2000, seconds=4.0)
+
+    def interrupt(epoch: int, error: float) -> None:
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    for stop in (interrupt, None):
+        clock = (0.5 * n for n in range(1000))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch.optim, "Adam", Watched)
+            patch.setattr("circuitnn.training.harness.time.thread_time", lambda clock=clock: next(clock))
+            found = train("nam-nano", [recording()], preset=preset, checkpoint=tmp_path, resume=True, progress=stop)
+    assert found.reason == "out of time"
+    # Half a second each, of four; the third was interrupted, and came again.
+    parts = np.array([0, 1, 2, 2, 3, 4, 5, 6, 7]) / 8.0
+    np.testing.assert_allclose(rates, 0.5e-3 * (1.0 + np.cos(np.pi * parts)))
+
+
 def test_knobs_are_learned_from_positions() -> None:
     recordings = [recording(seconds=1.0, drive=drive, knobs={"drive": drive / 8.0}) for drive in (1.0, 2.0, 4.0, 8.0)]
     found = train("wiener-hammerstein", recordings, preset=replace(SHORT, epochs=8, patience=8))

@@ -66,7 +66,7 @@ class LeastSquares:
         self.network, self.pieces, self.judges, self.preset = network.double(), pieces, judges, preset
         self.errors: list[float] = []
         self.best: dict[str, Tensor] = {}
-        self.damping, self.idle = DAMPING, 0
+        self.damping, self.idle, self.elapsed = DAMPING, 0, 0.0
         heard = pieces.target[:, preset.warm_up :].double().numpy()
         # One over the energy of what is to be met, plain and emphasised.
         self.weights = tuple(1.0 / max(float(np.sum(part**2)), 1e-30) for part in (heard, _emphasised(heard)))
@@ -74,19 +74,20 @@ class LeastSquares:
 
     def run(self, checkpoint: Path | None, resume: bool) -> str:
         """Iterate until the end -> why it ended. checkpoint: a file for the state after each iteration."""
-        began = time.monotonic()
         if resume and checkpoint is not None and checkpoint.exists():
             self._load(checkpoint)
         try:
             while len(self.errors) < self.preset.epochs:
+                began = time.thread_time()
                 self.idle = 0 if self._iterate() else self.idle + 1
                 self._judge()
+                self.elapsed += time.thread_time() - began
                 if checkpoint is not None:
                     self._save(checkpoint)
                 since_best = len(self.errors) - 1 - self.errors.index(min(self.errors))
                 if self.idle >= IDLE or since_best >= self.preset.patience:
                     return "no better for a while"
-                if self.preset.seconds is not None and time.monotonic() - began > self.preset.seconds:
+                if self.preset.seconds is not None and self.elapsed >= self.preset.seconds:
                     return "out of time"
         except KeyboardInterrupt:
             return "interrupted"
@@ -149,7 +150,8 @@ class LeastSquares:
         self._progress(len(self.errors), error)
 
     def _save(self, path: Path) -> None:
-        state = {"of": self._of, "errors": self.errors, "best": self.best, "damping": self.damping, "idle": self.idle}
+        state = {"of": self._of, "errors": self.errors, "best": self.best, "damping": self.damping}
+        state |= {"idle": self.idle, "elapsed": self.elapsed}
         buffer = io.BytesIO()
         torch.save(state | {"network": self.network.state_dict()}, buffer)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -159,7 +161,7 @@ class LeastSquares:
         state: dict[str, Any] = torch.load(path, weights_only=True)
         check_belongs(state["of"], self._of)
         self.errors, self.best, self.damping = list(state["errors"]), dict(state["best"]), float(state["damping"])
-        self.idle = int(state["idle"])
+        self.idle, self.elapsed = int(state["idle"]), float(state["elapsed"])
         self.network.load_state_dict(state["network"])
 
 

@@ -21,7 +21,7 @@ from circuitnn.audio import Recording
 from circuitnn.errors import CircuitnnError, ConvergenceError, RecordingError
 from circuitnn.formats import SavedNetwork
 from circuitnn.models.architectures import build_network
-from circuitnn.models.network import Network
+from circuitnn.models.network import Network, expect
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
 from circuitnn.training.data import Shuffled, cut, delays_of, knob_names, split, stacked, take
 from circuitnn.training.least_squares import LeastSquares, scale
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from circuitnn.training.harness import Harness
 
 CHECKPOINT = "last.ckpt"
+# An input is not taken to be quieter than this: -80 dB of full scale.
+QUIETEST = 1e-4
 
 
 def train(
@@ -88,6 +90,8 @@ def train(
         reason = work.run(None if folder is None else folder / CHECKPOINT, resume)
         network.to(precision)
     else:
+        if isinstance(architecture, str):
+            expect(network, max(float(torch.sqrt(torch.mean(whole.u**2))), QUIETEST))
         work = Harness(network, Shuffled(whole, preset.batch, seed), judges, preset, of, report)
         reason = _run(work, device, folder, resume)
     if not work.best:
