@@ -1,5 +1,5 @@
-"""Layers of gated units (LSTM, GRU), compiled with their derivatives: on a processor, for as many sounds as its registers
-have lanes, torch's own LSTM takes twice as long and its GRU ten times."""
+"""Layers of gated units (LSTM, GRU), compiled with their derivatives: on a processor, for as many sounds as its
+registers have lanes, torch's own LSTM takes twice as long and its GRU ten times."""
 
 from __future__ import annotations
 
@@ -57,10 +57,7 @@ class GatedLayer:
             .movedim(1, -1)
             for part in (u, x)
         )
-        h, after = (
-            part.movedim(-1, 1).flatten(0, 1)[:batch]
-            for part in _Run.apply(self, u, x, theta)  # type: ignore[no-untyped-call]
-        )
+        h, after = (part.movedim(-1, 1).flatten(0, 1)[:batch] for part in _Run.apply(self, u, x, theta))
         return h, after
 
     def forward(self, u: Tensor, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:

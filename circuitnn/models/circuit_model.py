@@ -154,7 +154,9 @@ class CircuitModel(nn.Module):
         if state is not None and u.shape[1] == 0:
             return u.new_zeros(u.shape[0], 0, structure.n_y), state
         values = self.overrides(_positions(knobs or {}, u.shape[0], u.shape[1]))
-        rows = [_row(values, k) for k in range(max((len(value) for value in values.values() if value.dim()), default=1))]
+        rows = [
+            _row(values, k) for k in range(max((len(value) for value in values.values() if value.dim()), default=1))
+        ]
         moving = any(value.dim() for value in rows[0].values())
         if moving:
             points = -(-u.shape[1] // CONTROL_PERIOD) + 1
@@ -183,9 +185,7 @@ class CircuitModel(nn.Module):
     def _initial_state(self, rows: list[dict[str, Tensor]], u: Tensor, theta: Tensor) -> CircuitState:
         at_first = [{name: value.reshape(-1)[0] for name, value in row.items()} for row in rows]
         points = [self.operating_point(values) for values in at_first]
-        parts = [
-            self.discrete.initial_state(values, point) for values, point in zip(at_first, points, strict=True)
-        ]
+        parts = [self.discrete.initial_state(values, point) for values, point in zip(at_first, points, strict=True)]
         x, w, y = (torch.stack(part).expand(u.shape[0], -1) for part in zip(*parts, strict=True))
         down = history_at_rest(y, self.oversample)
         return CircuitState(x, w.detach(), u.new_zeros(u.shape[0], self.latency, u.shape[2]), down, theta)
