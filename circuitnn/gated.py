@@ -57,7 +57,8 @@ class GatedLayer:
             .movedim(1, -1)
             for part in (u, x)
         )
-        h, after = (part.movedim(-1, 1).flatten(0, 1)[:batch] for part in _Run.apply(self, u, x, theta))
+        results: tuple[Tensor, Tensor] = _Run.apply(self, u, x, theta)  # type: ignore[no-untyped-call]
+        h, after = (part.movedim(-1, 1).flatten(0, 1)[:batch] for part in results)
         return h, after
 
     def forward(self, u: Tensor, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,7 +100,7 @@ class _Run(torch.autograd.Function):
         return xs[:, :, : layer.size], xs[:, -1].clone()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, h_bar: Tensor, x_bar: Tensor) -> tuple[Tensor | None, ...]:
         u, x, theta, xs, gates = ctx.saved_tensors
         bars = ctx.layer.backward(u, x, theta, xs, gates, h_bar.contiguous(), x_bar.contiguous())

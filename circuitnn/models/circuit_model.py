@@ -154,9 +154,8 @@ class CircuitModel(nn.Module):
         if state is not None and u.shape[1] == 0:
             return u.new_zeros(u.shape[0], 0, structure.n_y), state
         values = self.overrides(_positions(knobs or {}, u.shape[0], u.shape[1]))
-        rows = [
-            _row(values, k) for k in range(max((len(value) for value in values.values() if value.dim()), default=1))
-        ]
+        count = max((len(value) for value in values.values() if value.dim()), default=1)
+        rows = [_row(values, k) for k in range(count)]
         moving = any(value.dim() for value in rows[0].values())
         if moving:
             points = -(-u.shape[1] // CONTROL_PERIOD) + 1

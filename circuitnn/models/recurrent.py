@@ -50,9 +50,9 @@ class Recurrent(Network):
         self._remember()
 
     def _remember(self) -> None:
-        """Biases of the gates for memories t, log-uniform from 1 to MEMORY samples: an LSTM keeps by log(t) and takes in
-        by -log(t), a GRU keeps by log(t) (Tallec and Ollivier, "Can recurrent neural networks warp time?", ICLR 2018).
-        torch's own forget after two samples, where what a coupling capacitor does takes hundreds."""
+        """Biases of the gates for memories t, log-uniform from 1 to MEMORY samples: an LSTM keeps by log(t) and takes
+        in by -log(t), a GRU keeps by log(t) (Tallec and Ollivier, "Can recurrent neural networks warp time?", ICLR
+        2018). torch's own forget after two samples, where what a coupling capacitor does takes hundreds."""
         size = self.recurrent.hidden_size
         with torch.no_grad():
             for k in range(self.recurrent.num_layers):

@@ -3,11 +3,11 @@
     python tests/benchmarks/gray_chain.py DATA/jvm410h OUT [--minutes 10] [--only gray black] [--epochs N]
 
 DATA/jvm410h holds riff<k>_in.wav and riff<k>_B<bass>_M<middle>_T<treble>_out.wav: a Marshall JVM410H at its speaker
-output, from the listening page of S. Miklanek, A. Wright, V. Valimaki and J. Schimmel, "Neural grey-box guitar amplifier
-modelling with limited data", DAFx-23. As there, the gray chain is an LSTM of 40 units, the tone stack, and a GRU of 8; the
-black box is an LSTM of 48 that is told the knobs. Both are trained by `circuitnn.training.train` on the same recordings.
-OUT gets a run for each, which is kept if it is there already; an interrupted training goes on, so the command can be given
-again.
+output, from the listening page of S. Miklanek, A. Wright, V. Valimaki and J. Schimmel, "Neural grey-box guitar
+amplifier modelling with limited data", DAFx-23. As there, the gray chain is an LSTM of 40 units, the tone stack, and a
+GRU of 8; the black box is an LSTM of 48 that is told the knobs. Both are trained by `circuitnn.training.train` on the
+same recordings. OUT gets a run for each, which is kept if it is there already; an interrupted training goes on, so the
+command can be given again.
 
 What is left out are positions, not sounds: the dry of the positions that judge is in the training at other positions.
 """
