@@ -24,10 +24,11 @@ from circuitnn.models.architectures import build_network
 from circuitnn.models.network import Network, expect
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
 from circuitnn.training.data import Shuffled, cut, delays_of, knob_names, split, stacked, take
-from circuitnn.training.least_squares import LeastSquares, scale
+from circuitnn.training.least_squares import LeastSquares
 from circuitnn.training.presets import PRESETS, Preset
 from circuitnn.training.result import Trained
 from circuitnn.training.resuming import fingerprint
+from circuitnn.training.starts import best_start
 
 if TYPE_CHECKING:
     from circuitnn.training.harness import Harness
@@ -85,7 +86,7 @@ def train(
     if isinstance(network, WienerHammerstein):
         precision = next(network.parameters()).dtype
         if isinstance(architecture, str):
-            scale(network, whole)
+            network = best_start(network, whole, preset, rate)
         work = LeastSquares(network, whole, judges, preset, of, report)
         reason = work.run(None if folder is None else folder / CHECKPOINT, resume)
         network.to(precision)
