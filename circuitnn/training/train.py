@@ -21,6 +21,7 @@ from circuitnn.audio import Recording
 from circuitnn.errors import CircuitnnError, ConvergenceError, RecordingError
 from circuitnn.formats import SavedNetwork
 from circuitnn.models.architectures import build_network
+from circuitnn.models.description import describe
 from circuitnn.models.network import Network, expect
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
 from circuitnn.training.data import Shuffled, cut, delays_of, knob_names, split, stacked, take
@@ -39,7 +40,7 @@ QUIETEST = 1e-4
 
 
 def train(
-    architecture: str | SavedNetwork,
+    architecture: str | Network | SavedNetwork,
     recordings: Sequence[Recording],
     *,
     held_out: Sequence[Recording] = (),
@@ -51,8 +52,9 @@ def train(
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
 ) -> Trained:
-    """Train a network of `architectures.ARCHITECTURES`, or go on with one of a file (formats.read_network):
-    block-oriented models by least squares, all others by truncated backpropagation through time.
+    """Train a network of `architectures.ARCHITECTURES`, one of your own such as a chain (a copy of it), or go on with
+    one of a file (formats.read_network): block-oriented models by least squares, all others by truncated
+    backpropagation through time.
 
     held_out: recordings that judge it; without any, every fifth piece does. seconds: how much of the recordings is
     used, from their beginning; None: all. device: as Lightning's accelerator names it, "cpu", "gpu" or "auto"; least
@@ -114,13 +116,17 @@ def train(
     )
 
 
-def _beginning(architecture: str | SavedNetwork, knobs: Sequence[str], rate: float, seed: int) -> tuple[str, Network]:
+def _beginning(
+    architecture: str | Network | SavedNetwork, knobs: Sequence[str], rate: float, seed: int
+) -> tuple[str, Network]:
     """The name of the architecture and the network to begin with. Raises CircuitnnError."""
     if isinstance(architecture, str):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return architecture, build_network(architecture, knobs)
     saved = architecture
+    if isinstance(saved, Network):
+        saved = SavedNetwork(saved, describe(saved)["kind"])
     for own in (saved.sample_rate, saved.network.sample_rate):
         if own not in (None, rate):
             raise RecordingError(f"expected {own:g} Hz, the network's rate, found {rate:g} Hz", "resample them")

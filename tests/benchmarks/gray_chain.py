@@ -99,9 +99,9 @@ def trained(name: str, training: Sequence[Recording], preset: Preset, out: Path)
     run = out / name
     if not (run / "run.json").is_file():
         dry = torch.cat([torch.as_tensor(one.dry) for one in training])
-        saved = SavedNetwork(begin(name, float(dry.square().mean().sqrt())), name, float(RATE))
         found = train(
-            saved, training, preset=preset, checkpoint=training_state(run), resume=True,
+            begin(name, float(dry.square().mean().sqrt())), training, preset=preset,
+            checkpoint=training_state(run), resume=True,
             progress=lambda epoch, error: print(f"{name}, epoch {epoch}: ESR {error:.4g}", flush=True),
         )  # fmt: skip
         if found.interrupted:
