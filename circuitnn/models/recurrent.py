@@ -16,6 +16,8 @@ from circuitnn.models.network import Network, State
 
 # What each layer of torch has, in the order that a compiled one takes.
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+# Samples, of all sounds together, from which on a layer is compiled, which takes a second or two.
+WORTH_COMPILING = 8192
 # The longest memory of a new network, in samples.
 MEMORY = 300
 
@@ -84,12 +86,14 @@ class Recurrent(Network):
         return y + u if self.residual else y, later
 
     def _compiled(self, x: Tensor, state: State) -> tuple[Tensor, State] | None:
-        """h of the last layer [batch, time, hidden_size] and the state after it; None where nothing can be compiled."""
+        """h of the last layer [batch, time, hidden_size] and the state after it; None where it is torch's turn."""
+        if x.device.type != "cpu" or x.shape[0] * x.shape[1] < WORTH_COMPILING:
+            return None
         size = self.recurrent.hidden_size
         starts = [torch.cat(parts, 1) for parts in zip(*(part.split(size, 1) for part in state), strict=True)]
         ends = []
         for k, start in enumerate(starts):
-            layer = gated_layer(self.cell, x.shape[2], size, x.dtype) if x.device.type == "cpu" else None
+            layer = gated_layer(self.cell, x.shape[2], size, x.dtype)
             if layer is None:
                 return None
             weights = (getattr(self.recurrent, f"{name}_l{k}") for name in WEIGHTS)
