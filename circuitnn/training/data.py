@@ -22,24 +22,27 @@ ACCURACY = 5
 
 @dataclass(frozen=True)
 class Take:
-    """Dry and wet at one setting of the knobs, without delay: u, target [time], knobs [n_knobs]."""
+    """Dry and wet at one setting of the knobs, without delay: u, target [time], knobs [n_knobs]. states [time, n]: the
+    circuit's, if something tells them; else n is 0."""
 
     u: Tensor
     target: Tensor
     knobs: Tensor
+    states: Tensor
 
     def part(self, begin: int, end: int) -> Take:
         """Samples [begin, end)."""
-        return Take(self.u[begin:end], self.target[begin:end], self.knobs)
+        return Take(self.u[begin:end], self.target[begin:end], self.knobs, self.states[begin:end])
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Pieces side by side: u, target [batch, time, 1], knobs [batch, n_knobs]."""
+    """Pieces side by side: u, target [batch, time, 1], knobs [batch, n_knobs], states [batch, time, n]."""
 
     u: Tensor
     target: Tensor
     knobs: Tensor
+    states: Tensor
 
 
 def delays_of(recordings: Sequence[Recording]) -> list[float]:
@@ -80,7 +83,7 @@ def take(recording: Recording, delay: float, names: Sequence[str]) -> Take:
     target = fractional_advance(around, delay - offset)[HALF_LENGTH:-HALF_LENGTH]
     positions = [float(recording.knobs[name]) for name in names]
     u, wet = (torch.as_tensor(signal.copy(), dtype=torch.float32) for signal in (recording.dry[begin:end], target))
-    return Take(u, wet, torch.tensor(positions))
+    return Take(u, wet, torch.tensor(positions), u.new_empty(len(u), 0))
 
 
 def span(recording: Recording, delay: float) -> tuple[int, int]:
@@ -116,7 +119,7 @@ def split(cut_pieces: Sequence[Take]) -> tuple[list[Take], list[Take]]:
 
 def stacked(cut_pieces: Sequence[Take]) -> Batch:
     """Pieces side by side, without the last axis."""
-    return Batch(*(torch.stack([getattr(piece, key) for piece in cut_pieces]) for key in ("u", "target", "knobs")))
+    return Batch(*(torch.stack([getattr(piece, key) for piece in cut_pieces]) for key in ("u", "target", "knobs", "states")))
 
 
 class Shuffled:
@@ -131,4 +134,5 @@ class Shuffled:
     def __iter__(self) -> Iterator[Batch]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         for rows in torch.randperm(len(self.whole.u), generator=generator).split(self.size):
-            yield Batch(self.whole.u[rows, :, None], self.whole.target[rows, :, None], self.whole.knobs[rows])
+            whole = self.whole
+            yield Batch(whole.u[rows, :, None], whole.target[rows, :, None], whole.knobs[rows], whole.states[rows])
