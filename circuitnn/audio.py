@@ -102,7 +102,7 @@ def check_signal(samples: Signal, name: str) -> None:
             f"{name}: {len(broken)} samples are NaN or infinite, the first at sample {broken[0]}",
             "export the file again, or cut that part out",
         )
-    if float(np.sqrt(np.mean(samples**2))) < SILENCE:
+    if math.sqrt(float(np.vdot(samples, samples)) / len(samples)) < SILENCE:
         raise RecordingError(f"{name}: silent (below -100 dB of full scale)", "check cable, channel and gain")
 
 

@@ -178,8 +178,13 @@ def _row(one: Contender) -> dict[str, Any]:
 
 
 def best_first(contenders: Sequence[Contender]) -> list[Contender]:
-    """By ESR."""
-    return sorted(contenders, key=lambda one: one.metrics["esr"] or 0.0)
+    """By ESR; one without an ESR is last."""
+
+    def error(one: Contender) -> float:
+        found = one.metrics["esr"]
+        return math.inf if found is None or math.isnan(found) else found
+
+    return sorted(contenders, key=error)
 
 
 def data_efficiency(contenders: Sequence[Contender]) -> dict[str, list[tuple[float, float]]]:

@@ -198,7 +198,7 @@ def pool(evaluations: Sequence[Evaluation]) -> dict[str, float | None]:
         "esr_preemphasis": sum(e.esr_preemphasis * e.preemphasised_energy for e in evaluations)
         / sum(e.preemphasised_energy for e in evaluations),
         "nrmse": math.sqrt(esr),
-        "snr": -10.0 * math.log10(esr) if esr > 0.0 else math.inf,
+        "snr": metrics.snr_of_esr(esr),
         "mae": sum(e.mae * e.samples for e in evaluations) / samples,
         "dc": sum(e.dc * e.energy for e in evaluations) / energy,
         "stft": _mean([e.stft for e in evaluations]),

@@ -39,7 +39,7 @@ def convolve(responses: Tensor, signal: Tensor, stride: int = 1) -> Tensor:
     count = max(0, (time - length) // stride + 1)
     taps = responses.flip(1)
     if (function := _compiled()) is None:
-        lanes = signal.movedim(1, 2).reshape(batch * channels, 1, time)[..., : max(length, time)]
+        lanes = signal.movedim(1, 2).reshape(batch * channels, 1, time)
         made = torch.conv1d(lanes, taps[:, None], stride=stride) if count else lanes.new_empty(len(lanes), phases, 0)
         return made.movedim(1, 2).reshape(batch, channels, count * phases).movedim(1, 2)
     margin = (TOGETHER - 1) * stride
@@ -55,14 +55,13 @@ def convolve_adjoint(responses: Tensor, bar: Tensor, stride: int, time: int) -> 
     """The transpose of `convolve`: from gradients [batch, count * phases, channels] to those by its signal [batch,
     time, channels]. Of stride and phases one is 1."""
     phases, length = responses.shape
-    # The transpose of filtering into several phases keeps every so manieth sample, and the other way round.
+    # The transpose of filtering into several phases is to filter and keep one sample in as many; that of keeping one in
+    # `stride` is to filter into so many phases.
     if phases > 1:
         response, step = responses.T.flatten().flip(0)[None], phases
     else:
-        response, step = (
-            torch.nn.functional.pad(responses[0].flip(0), (0, -length % stride)).unflatten(0, (-1, stride)).T,
-            1,
-        )
+        whole = torch.nn.functional.pad(responses[0].flip(0), (0, -length % stride))
+        response, step = whole.unflatten(0, (-1, stride)).T, 1
     before = (len(response[0]) // step - 1) * step
     after = -(-time // len(response)) * step + len(response[0]) - step - before - bar.shape[1]
     bar = torch.nn.functional.pad(bar, (0, 0, before, max(after, 0)))
@@ -70,8 +69,9 @@ def convolve_adjoint(responses: Tensor, bar: Tensor, stride: int, time: int) -> 
 
 
 def filtered(responses: Tensor, signal: Tensor, history: Tensor, stride: int = 1) -> tuple[Tensor, Tensor]:
-    """A chunk [batch, time, channels] of a signal, filtered as by `convolve`, from the samples before it [batch, length
-    - stride or length - 1, channels]; and those before the next chunk."""
+    """A chunk [batch, time, channels] of a signal, filtered as by `convolve`, from the samples before it [batch, past,
+    channels]; and those before the next chunk. past: from length - stride to length - 1, so that a chunk of `stride`
+    samples gives one."""
     extended = torch.cat([history, signal], 1)
     # A copy: a view would keep all of the chunk.
     return convolve(responses, extended, stride), extended[:, signal.shape[1] :].clone()

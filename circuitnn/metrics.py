@@ -72,7 +72,11 @@ def nrmse(output: Signal, target: Signal) -> float:
 
 def snr(output: Signal, target: Signal) -> float:
     """Signal-to-noise ratio 10 lg(sum t^2 / sum (y - t)^2) in dB, the error counting as noise; inf without any."""
-    ratio = esr(output, target)
+    return snr_of_esr(esr(output, target))
+
+
+def snr_of_esr(ratio: float) -> float:
+    """Signal-to-noise ratio in dB of an error-to-signal ratio; inf at 0."""
     return -10.0 * math.log10(ratio) if ratio > 0.0 else math.inf
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -17,13 +18,14 @@ from exported import WARNINGS, compiler
 from numpy.typing import NDArray
 from torch import nn
 
-from circuitnn import CircuitModel, CircuitnnError, read_netlist
+from circuitnn import Chain, CircuitModel, CircuitnnError, parse_netlist, read_netlist
 from circuitnn.cli import main
 from circuitnn.exporting import export_subject
 from circuitnn.exporting.deployed import Deployed, deployed
 from circuitnn.exporting.subject import NetworkSubject
 from circuitnn.models.architectures import ARCHITECTURES, build_network
 from circuitnn.models.network import Network
+from circuitnn.models.recurrent import Recurrent
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
 from circuitnn.models.window_mlp import WindowMlp
 from circuitnn.network_runs import save_network
@@ -35,12 +37,33 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 RATE = 44100.0
 KNOBS = ("drive", "tone")
 # The large ones differ from the small ones in width only.
-SHAPES = [name for name in ARCHITECTURES if not name.endswith(("64", "96", "64-plain", "96-plain", "150"))]
+# Of more layers than the table's, with a state of their own to begin with; and a chain, whose middle is a circuit.
+RC = """a low-pass
+Vin in 0 0
+R1 in out 10k
+C1 out 0 4.7n
+*@ input Vin
+*@ output out
+.end
+"""
+OTHERS: dict[str, Callable[[tuple[str, ...]], Network]] = {
+    "deep-lstm": lambda knobs: Recurrent("lstm", 11, False, knobs, layers=3, learned_start=True),
+    "deep-gru": lambda knobs: Recurrent("gru", 6, True, knobs, layers=2),
+    "chain": lambda knobs: Chain(
+        Recurrent("lstm", 6, False, knobs[:1]),
+        CircuitModel(parse_netlist(RC), RATE, 2),
+        Recurrent("gru", 5, True, knobs),
+    ),
+}
 # One of each kind.
 KINDS = [
+    *OTHERS,
     "lstm-32", "gru-32-plain", "wavenet-2", "nam-nano", "tcn-100", "stn", "state-space-gru", "wiener-hammerstein",
     "seq2seq-lstm-32", "conv-lstm-32", "mlp",
 ]  # fmt: skip
+# The large ones differ from the small ones in width only.
+LARGE = ("64", "96", "64-plain", "96-plain", "150")
+SHAPES = [*OTHERS, *(name for name in ARCHITECTURES if not name.endswith(LARGE))]
 LENGTHS = [1, 7, 64, 1000]
 
 Signal = NDArray[np.float64]
@@ -51,7 +74,10 @@ def network(name: str, knobs: tuple[str, ...] = KNOBS) -> Network:
     """In double precision, with every number far from where it starts, also those that no gradient moves."""
     torch.manual_seed(0)
     # Of the table's size, it is compiled for a minute.
-    built = WindowMlp(150, (24, 10), knobs) if name == "mlp" else build_network(name, knobs)
+    if name in OTHERS:
+        built = OTHERS[name](knobs)
+    else:
+        built = WindowMlp(150, (24, 10), knobs) if name == "mlp" else build_network(name, knobs)
     model = built.double().eval()
     with torch.no_grad():
         for parameter in model.parameters():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 WIDTH = 116
 
@@ -25,3 +25,17 @@ def table(kind: str, name: str, items: Iterable[str]) -> str:
             line = "   "
         line += f" {item},"
     return "\n".join([*lines, line, "};"])
+
+
+def knob_table(positions: Mapping[str, float]) -> list[str]:
+    """How many knobs there are, all of which move, and where they stand at first."""
+    items = [f'{{"{_safe(name)}", {position!r}, true}}' for name, position in positions.items()]
+    return [
+        f"static constexpr int knobs = {len(items)};",
+        table("circuitnn::Knob", "knob[]", items or ['{"", 0.0, false}']),
+    ]
+
+
+def _safe(name: str) -> str:
+    """A knob's name, which somebody wrote, for a string of C."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in " _-.") else "_" for c in name)

@@ -64,7 +64,7 @@ class Deployed:
     def __init__(self, subject: Subject | NetworkSubject, precision: str | None = None) -> None:
         self.program: Program = program_of(subject)
         self.sample_rate = subject.sample_rate
-        type_ = f"{self.program.name}::Processor" if precision is None else self.program.words[precision]
+        type_ = f"{self.program.name}::Processor" if precision is None else self.program.word(precision)
         words = {"included": self.program.included, "struct": self.program.struct, "type": type_}
         self.library = compile_library(self.program.text("library.cpp", **words), self.program.wide)
         for name in ("memory_size", "memory_alignment", "latency", "begin", "play"):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from circuitnn.errors import CircuitnnError
-from circuitnn.exporting.cpp_text import braced, table
+from circuitnn.exporting.cpp_text import braced, knob_table, table
 from circuitnn.exporting.subject import NetworkSubject
 from circuitnn.models.conv_lstm import ConvLstm
 from circuitnn.models.iir import Biquad
@@ -43,12 +43,11 @@ def network_struct(subject: NetworkSubject) -> tuple[str, str]:
     """A struct called Network, and the run-time header that it needs beside network.hpp. Raises CircuitnnError for a
     network that has no type there."""
     typed = _typed(subject.network)
-    knobs = [f'{{"{_safe(name)}", {subject.positions.get(name, 0.5)!r}, true}}' for name in subject.network.knob_names]
+    knobs = {name: subject.positions.get(name, 0.5) for name in subject.network.knob_names}
     weights = _numbers(typed.weights)
     lines = [
         "static constexpr int n_u = 1, n_y = 1, oversampling = 1;",
-        f"static constexpr int knobs = {len(knobs)};",
-        table("circuitnn::Knob", "knob[]", knobs or ['{"", 0.0, false}']),
+        *knob_table(knobs),
         "\n// That it was trained at. In and out are digital full scale.",
         f"static constexpr double sample_rate = {float(subject.sample_rate)!r};",
         "static constexpr double input_level = 1.0, output_gain = 1.0;\n",
@@ -79,18 +78,13 @@ def _numbers(weights: Sequence[Tensor | float]) -> tuple[str, str, list[str]]:
     return "double", "weights[]", [repr(float(number)) for number in numbers]
 
 
-def _safe(name: str) -> str:
-    """A knob's name, which somebody wrote, for a string of C."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in " _-.") else "_" for c in name)
-
-
 def _typed(network: Network) -> Typed:
     for kind, describe in _TYPES.items():
         if isinstance(network, kind):
             return describe(network)
     raise CircuitnnError(
         f"a {type(network).__name__} has no C++ yet",
-        "cpp, lv2 and web hold the networks that `circuitnn train` names; the parts of a chain are exported one by one",
+        "cpp, lv2 and web hold the networks that `circuitnn train` names, and chains of them and circuits",
     )
 
 
@@ -115,18 +109,18 @@ def _dilated(channels: int, layers: Sequence[nn.Module], *more: str) -> str:
 def _recurrent(network: Recurrent) -> Typed:
     layer = network.recurrent
     assert isinstance(layer, nn.LSTM | nn.GRU)
-    if layer.num_layers != 1 or network.start is not None:
-        raise CircuitnnError(
-            "a network of several recurrent layers, or with a state of its own to begin with, has no C++ yet",
-            "such come from files of other engines, which are written as they were read: nam, rtneural, simplernn",
-        )
     cell = "Lstm" if isinstance(layer, nn.LSTM) else "Gru"
-    arguments = f"{_inputs(network)}, circuitnn::{cell}, {layer.hidden_size}, {str(network.residual).lower()}"
-    return Typed("recurrent.hpp", f"Recurrent<Real, {arguments}>", [*_cell(layer), *_both(network.dense)])
+    switches = (str(switch).lower() for switch in (network.residual, network.start is not None))
+    arguments = ", ".join(
+        [str(_inputs(network)), f"circuitnn::{cell}", str(layer.hidden_size), str(layer.num_layers), *switches]
+    )
+    weights = [part for k in range(layer.num_layers) for part in _cell(layer, k)]
+    start = [] if network.start is None else [network.start]
+    return Typed("recurrent.hpp", f"Recurrent<Real, {arguments}>", [*weights, *_both(network.dense), *start])
 
 
-def _cell(layer: nn.LSTM | nn.GRU) -> list[Tensor]:
-    return [getattr(layer, f"{name}_l0") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+def _cell(layer: nn.LSTM | nn.GRU, number: int = 0) -> list[Tensor]:
+    return [getattr(layer, f"{name}_l{number}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
 
 
 def _state_space_gru(network: StateSpaceGru) -> Typed:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from circuitnn.errors import CircuitError
+from circuitnn.exporting.chain_struct import chain_struct
 from circuitnn.exporting.circuit_struct import circuit_struct
 from circuitnn.exporting.cpp_text import comment
 from circuitnn.exporting.equations import positions
 from circuitnn.exporting.naming import identifier
 from circuitnn.exporting.network_struct import network_struct
+from circuitnn.exporting.sources import subject_of
 from circuitnn.exporting.subject import NetworkSubject, Subject
+from circuitnn.models.chain import Chain
+from circuitnn.models.network import Network
 from circuitnn.runtime.compiler import HEADERS
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -24,7 +28,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 class Program:
     """name: of namespace and files; title: for people; includes: run-time headers; struct: what the namespace holds;
     knobs: where they stand at first, by name; signals: inputs and outputs; wide: whether its work fills the widest
-    registers; words: what the templates call things."""
+    registers; words: what the templates call things, with @name@ for the name."""
 
     name: str
     title: str
@@ -49,9 +53,13 @@ class Program:
         """The includes as lines."""
         return "".join(f'#include "{name}"\n' for name in self.includes)
 
+    def word(self, word: str) -> str:
+        """What the templates put for a word."""
+        return self.words[word].replace("@name@", self.name)
+
     def text(self, template: str, **words: str) -> str:
         """A template with its @word@s filled in."""
-        meanings = {**self.words, **words, "name": self.name}
+        meanings = {**{word: self.word(word) for word in self.words}, **words, "name": self.name}
         return re.sub(r"@(\w+)@", lambda found: meanings[found[1]], (TEMPLATES / template).read_text(encoding="utf-8"))
 
     def runtime(self) -> list[Path]:
@@ -76,6 +84,8 @@ class Program:
 def program_of(subject: Subject | NetworkSubject) -> Program:
     """The subject as C++. Raises CircuitnnError."""
     name = identifier(subject.name)
+    if isinstance(subject, NetworkSubject) and isinstance(subject.network, Chain):
+        return _chain(name, subject, subject.network)
     if isinstance(subject, NetworkSubject):
         title = subject.title or subject.name
         knobs = {knob: subject.positions.get(knob, 0.5) for knob in subject.network.knob_names}
@@ -86,9 +96,30 @@ def program_of(subject: Subject | NetworkSubject) -> Program:
         title, knobs = circuit.title, positions(circuit)
         struct, includes = circuit_struct(subject), ["processor.hpp"]
         signals, words = (len(circuit.inputs), len(circuit.outputs)), _CIRCUIT
-    words = {word: meaning.replace("@name@", name) for word, meaning in words.items()}
     wide = isinstance(subject, NetworkSubject)
     return Program(name, title or subject.name, includes, struct, knobs, signals, wide, words)
+
+
+def _chain(name: str, subject: NetworkSubject, chain: Chain) -> Program:
+    """The parts in namespaces of their own, and what plays them one after the other."""
+    subjects = [
+        NetworkSubject("", part, subject.sample_rate) if isinstance(part, Network) else subject_of(part)
+        for part in chain.links()
+    ]
+    parts = [program_of(replace(part, name=f"part{k + 1}")) for k, part in enumerate(subjects)]
+    positions = {**{knob: at for part in parts for knob, at in part.knobs.items()}, **subject.positions}
+    knobs = {knob: positions[knob] for knob in chain.knob_names}
+    spaces = [f"namespace {part.name} {{\n\n{part.struct}\n}}  // namespace {part.name}\n" for part in parts]
+    own = chain_struct(subject.sample_rate, knobs, [list(part.knobs) for part in parts])
+    processors = ", ".join(f"{part.name}::Processor" for part in parts)
+    struct = "\n".join([*spaces, own, f"using Processor = circuitnn::ChainProcessor<Chain, {processors}>;\n"])
+    words = dict(_CHAIN)
+    for precision in ("single", "double"):
+        types = (part.words[precision].replace("@name@", f"@name@::{part.name}") for part in parts)
+        words[precision] = f"circuitnn::ChainProcessor<{', '.join(('@name@::Chain', *types))}>"
+    includes = dict.fromkeys(["chain.hpp", *(header for part in parts for header in part.includes)])
+    wide = any(part.wide for part in parts)
+    return Program(name, subject.title or subject.name, list(includes), struct, knobs, (1, 1), wide, words)
 
 
 _CIRCUIT = {
@@ -109,4 +140,11 @@ _NETWORK = {
     "single": "circuitnn::NetworkProcessor<@name@::Network, float>",
     "double": "circuitnn::NetworkProcessor<@name@::Network, double>",
     "impulse": "1e-2",
+}
+_CHAIN = {
+    "what": "chain",
+    "unit": "digital full scale",
+    "processor": "chain.hpp",
+    "variant": "Its parts are `@name@::part1::Processor` and so on.",
+    "impulse": "1e-3",
 }

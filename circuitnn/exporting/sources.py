@@ -57,7 +57,8 @@ def _of_network(saved: SavedNetwork, path: Path | None) -> NetworkSubject:
     name = saved.name if path is None else path.absolute().name if path.is_dir() else path.stem
     title = saved.name if path is None else f"{name}: {saved.name}"
     subject = NetworkSubject(name, saved.network, title=title)
-    return subject if saved.sample_rate is None else replace(subject, sample_rate=saved.sample_rate)
+    rate = saved.sample_rate or saved.network.sample_rate
+    return subject if rate is None else replace(subject, sample_rate=rate)
 
 
 def _of_object(source: object) -> Subject:

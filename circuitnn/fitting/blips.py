@@ -14,6 +14,8 @@ Signal = NDArray[np.float64]
 
 # A blip is a place whose level from BEFORE to AFTER it is STANDS_OUT times that of the QUIET time in front, in seconds.
 BEFORE, AFTER, QUIET, STANDS_OUT = 0.001, 0.005, 0.1, 5.0
+# Samples that are looked at at a time: what a long recording takes beside itself does not grow with it.
+PIECE = 2**20
 # In the signal that was played nothing but a blip is there: the part of the energy around it that its shape explains.
 PURE = 0.98
 # What came back of the two first blips is alike: their correlation.
@@ -80,14 +82,18 @@ def contrast(recorded: Signal, sample_rate: int) -> Signal:
     """At every sample, the level around it over the level before it; 0 where there is not enough before it."""
     before, after, quiet = (round(x * sample_rate) for x in (BEFORE, AFTER, QUIET))
     ratio = np.zeros(len(recorded))
-    if len(recorded) <= quiet + after:
-        return ratio
-    running = np.concatenate([[0.0], np.cumsum((recorded - np.median(recorded)) ** 2)])
-    at = np.arange(quiet, len(recorded) - after)
-    around = (running[at + after] - running[at - before]) / (before + after)
-    ahead = (running[at - before] - running[at - quiet]) / (quiet - before)
+    centre = np.median(recorded)
     # What a 16-bit file cannot hold is no quiet.
-    ratio[at] = np.sqrt(around / np.maximum(ahead, 1e-9 * np.max(recorded**2) + 1e-300))
+    least = 1e-9 * max(float(recorded.max()), -float(recorded.min())) ** 2 + 1e-300
+    for begin in range(quiet, len(recorded) - after, PIECE):
+        end = min(begin + PIECE, len(recorded) - after)
+        power = (recorded[begin - quiet : end + after] - centre) ** 2
+        running = np.concatenate([[0.0], np.cumsum(power)])
+        # Sums up to `after` behind, `before` in front of, and `quiet` in front of each sample.
+        last, middle, first = (running[quiet + k :][: end - begin] for k in (after, -before, -quiet))
+        around = (last - middle) / (before + after)
+        ahead = (middle - first) / (quiet - before)
+        ratio[begin:end] = np.sqrt(around / np.maximum(ahead, least))
     return ratio
 
 

@@ -48,16 +48,20 @@ class Reduction:
     block of time counts; None: all alike."""
 
     def __init__(self, grams: Matrix, p: int, s: int = 0, weights: Vector | None = None) -> None:
-        self.energy = max(float(grams[:, p + 1, p + 1].sum()), 1e-300)
+        energy = max(float(grams[:, p + 1, p + 1].sum()), 1e-300)
         self.weights = weights
-        if weights is not None:
-            grams = weights[:, None, None] * grams
         self.p = p
-        self.blocks = grams / self.energy
-        self.gram = self.blocks.sum(0)
+        # A long recording's blocks are many: they are not copied.
+        self.blocks = grams
+        self.scales = (np.ones(len(grams)) if weights is None else weights) / energy
+        self.gram = np.tensordot(self.scales, grams, 1)
         self.states = s
         self.linear = list(range(p + 3 + s, grams.shape[1]))
         self.amplitudes = -_solve(self.gram[np.ix_(self.linear, self.linear)], self.gram[self.linear])
+
+    def by_block(self, column: Vector) -> Matrix:
+        """Inner products [blocks, q] of all columns with a combination [q] of them."""
+        return np.asarray(self.scales[:, None] * (self.blocks @ column))
 
     def without_nuisances(self, columns: Matrix) -> Matrix:
         """Combinations of columns [q, .], with the linear nuisances projected out of them."""
@@ -107,6 +111,7 @@ def reduce_gains(parts: Sequence[Reduction], given: float | None = None) -> list
         gain_slope = -curvature[output, :p] / curvature[output, output]
         gain_offset = -gradient[output] / curvature[output, output]
     follow = np.vstack([np.eye(p), gain_slope])
+    by_block = [part.by_block(error) for part, (error, *_) in zip(parts, eliminated, strict=True)]
     return [
         Reduced(
             error=float(error @ part.gram @ error),
@@ -114,13 +119,13 @@ def reduce_gains(parts: Sequence[Reduction], given: float | None = None) -> list
             amplitudes=error[part.linear],
             H=follow.T @ a @ follow,
             b=follow.T @ (h + gain_offset * a[:, output]),
-            scores=np.einsum("bij,j,ik->bk", part.blocks, error, followed @ follow),
-            errors=np.einsum("i,bij,j->b", error, part.blocks, error),
+            scores=products @ (followed @ follow),
+            errors=products @ error,
             offsets=offsets + slopes[:, output] * gain_offset,
             slopes=slopes @ follow,
             weights=part.weights,
         )
-        for part, (error, followed, a, h, offsets, slopes) in zip(parts, eliminated, strict=True)
+        for part, products, (error, followed, a, h, offsets, slopes) in zip(parts, by_block, eliminated, strict=True)
     ]
 
 

@@ -48,9 +48,9 @@ APPROACH_AUDIO, APPROACH_WINDOW, APPROACH_PERIOD, APPROACH_WARM_UP = 24.0, 0.2, 
 APPROACH_ITERATIONS = 25
 # The approach ends with a step that gained less than this for each unknown; the fit goes on from there.
 APPROACH_GAIN = 1.0
-# A fit to recordings of more than LONG begins with SPREAD of them at the model's own rate: windows over their whole
-# length, each warmed up from rest. In seconds.
-LONG, SPREAD, SPREAD_WINDOW, SPREAD_WARM_UP = 90.0, 40.0, 2.0, 1.0
+# A fit to recordings of more than LONG begins with SPREAD_AUDIO of them at the model's own rate: windows over their
+# whole length, each warmed up from rest. In seconds.
+LONG, SPREAD_AUDIO, SPREAD_WINDOW, SPREAD_WARM_UP = 90.0, 40.0, 2.0, 1.0
 NOWHERE = "the circuit has no operating point at any of the values tried"
 
 
@@ -101,7 +101,7 @@ def spread_windows(recordings: Sequence[Recording]) -> Callable[[Observation, fl
     def windows(observation: Observation, delay: float) -> Sequence[Window]:
         rate = observation.model.sample_rate
         begin, end = observation.span(delay)
-        count = max(1, round(SPREAD / SPREAD_WINDOW * len(observation.recording.wet) / total))
+        count = max(1, round(SPREAD_AUDIO / SPREAD_WINDOW * len(observation.recording.wet) / total))
         length, warm_up = min(round(SPREAD_WINDOW * rate), end - begin), round(SPREAD_WARM_UP * rate)
         starts = np.linspace(begin, end - length, count).astype(int).tolist()
         return [Window(max(0, start - warm_up), start, start + length, afresh=start > warm_up) for start in starts]

@@ -49,7 +49,7 @@ class Chain(Network):
 
     def run(self, u: Tensor, knobs: Tensor, state: State) -> tuple[Tensor, State]:
         y, waiting, later = u, iter(state), list[Tensor]()
-        for part, size in zip(self._parts(), self._sizes, strict=True):
+        for part, size in zip(self.links(), self._sizes, strict=True):
             own = tuple(islice(waiting, size))
             y, after = part(y, CircuitState(*own) if isinstance(part, CircuitModel) else own, self._knobs(part, knobs))
             later += after
@@ -57,7 +57,7 @@ class Chain(Network):
 
     def rest(self, knobs: Tensor) -> State:
         at_rest = list[Tensor]()
-        for part in self._parts():
+        for part in self.links():
             if isinstance(part, CircuitModel):
                 _, state = part(knobs.new_zeros(len(knobs), 0, 1), knobs=self._knobs(part, knobs))
             else:
@@ -75,9 +75,10 @@ class Chain(Network):
                 return described_circuit(part)
             return {**describe(part), "knobs": list(part.knob_names)}
 
-        return {"parts": [described(part) for part in self._parts()]}
+        return {"parts": [described(part) for part in self.links()]}
 
-    def _parts(self) -> Iterator[Part]:
+    def links(self) -> Iterator[Part]:
+        """Its parts, in the order in which the sound goes through them."""
         for part in self.parts:
             assert isinstance(part, CircuitModel | Network)
             yield part

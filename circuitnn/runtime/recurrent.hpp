@@ -98,9 +98,11 @@ template <class Real, int inputs, int size>
 class Lstm {
   public:
     static constexpr int each = vectors<Real>(size), parts = 4 * each;
+    static constexpr int memories = 2;
     struct State {
         alignas(64) Real h[padded<Real>(size)], c[padded<Real>(size)];
         bool back;
+        Real* memory(int which) { return which == 0 ? h : c; }
     };
 
     // weight_ih, weight_hh, bias_ih, bias_hh.
@@ -112,9 +114,10 @@ class Lstm {
         bias.load(weights, factor);
         bias.load(weights, factor);
     }
-    // What does not depend on the state: the sum to begin with, and that of one input added.
+    // What does not depend on the state: the sum to begin with, and that of one or all inputs added.
     CIRCUITNN_INLINE void start(Wide<Real>* sum) const { bias.start(sum); }
     CIRCUITNN_INLINE void add(int k, Real x, Wide<Real>* sum) const { input.add_column(k, x, sum); }
+    CIRCUITNN_INLINE void add(const Real* x, Wide<Real>* sum) const { input.add(x, sum); }
     CIRCUITNN_INLINE void step(Wide<Real>* sum, State& state) const {
         recurrent.add(state.h, sum, state.back);
         Wide<Real> c[each];
@@ -139,9 +142,11 @@ template <class Real, int inputs, int size>
 class Gru {
   public:
     static constexpr int each = vectors<Real>(size), parts = 3 * each;
+    static constexpr int memories = 1;
     struct State {
         alignas(64) Real h[padded<Real>(size)];
         bool back;
+        Real* memory(int) { return h; }
     };
 
     // weight_ih, weight_hh, bias_ih, bias_hh.
@@ -155,6 +160,7 @@ class Gru {
     }
     CIRCUITNN_INLINE void start(Wide<Real>* sum) const { input_bias.start(sum); }
     CIRCUITNN_INLINE void add(int k, Real x, Wide<Real>* sum) const { input.add_column(k, x, sum); }
+    CIRCUITNN_INLINE void add(const Real* x, Wide<Real>* sum) const { input.add(x, sum); }
     // n = tanh(.. + r (..)), h = (1 - z) n + z h over one denominator.
     CIRCUITNN_INLINE void step(Wide<Real>* sum, State& state) const {
         Wide<Real> own[parts];
@@ -203,24 +209,79 @@ class Dense {
     CIRCUITNN_INLINE Real operator()(const Real* x) const { return product<Real, size>(weight, x) + bias; }
 };
 
-// A recurrent layer and a dense one, to which the input is added with `residual`. Cell: Lstm or Gru.
-template <class Real, int inputs, template <class, int, int> class Cell, int size, bool residual>
+// So many layers, each of which sees what the one below it remembers. Cell: Lstm or Gru.
+template <class Real, template <class, int, int> class Cell, int size, int layers>
+class Above {
+    using Layer = Cell<Real, size, size>;
+    using Next = Above<Real, Cell, size, layers - 1>;
+    Layer layer;
+    Next next;
+
+  public:
+    struct State {
+        typename Layer::State own;
+        typename Next::State next;
+        Real* memory(int above, int which) { return above == 0 ? own.memory(which) : next.memory(above - 1, which); }
+    };
+    template <class Source>
+    void load(Source& weights) {
+        layer.load(weights);
+        next.load(weights);
+    }
+    // From what the layer below remembers to what the last one does.
+    CIRCUITNN_INLINE const Real* step(const Real* below, State& state) const {
+        Wide<Real> sum[Layer::parts];
+        layer.start(sum);
+        layer.add(below, sum);
+        layer.step(sum, state.own);
+        return next.step(state.own.h, state.next);
+    }
+};
+template <class Real, template <class, int, int> class Cell, int size>
+class Above<Real, Cell, size, 0> {
+  public:
+    struct State {
+        Real* memory(int, int) { return nullptr; }
+    };
+    template <class Source>
+    void load(Source&) {}
+    CIRCUITNN_INLINE const Real* step(const Real* below, State&) const { return below; }
+};
+
+// Recurrent layers and a dense one, to which the input is added with `residual`. Cell: Lstm or Gru. They begin with zeros,
+// or with `own_start` with numbers of their own.
+template <class Real, int inputs, template <class, int, int> class Cell, int size, int layers, bool residual,
+          bool own_start>
 class Recurrent {
     using Layer = Cell<Real, inputs, size>;
+    using Upper = Above<Real, Cell, size, layers - 1>;
     Layer layer;
+    Upper above;
     Dense<Real, size> dense;
 
   public:
-    using State = typename Layer::State;
+    struct State {
+        typename Layer::State first;
+        typename Upper::State above;
+        Real* memory(int layer, int which) { return layer == 0 ? first.memory(which) : above.memory(layer - 1, which); }
+    };
 
     template <class Source>
     void load(Source& weights) {
         layer.load(weights);
+        above.load(weights);
         dense.load(weights);
+        if (own_start)
+            for (int which = 0; which < Layer::memories; ++which)
+                for (int k = 0; k < layers; ++k)
+                    for (int row = 0; row < size; ++row) start.memory(k, which)[row] = Real(weights.take());
     }
     void play(const Block<Real, inputs>& in, Rows<Real> y, State& state) const {
-        // A network like this begins with zeros, whatever was there before.
-        if (in.settling) return;
+        // Where it begins does not depend on what came before.
+        if (in.settling) {
+            if (own_start) state = start;
+            return;
+        }
         Wide<Real> standing[Layer::parts];
         for (int n = 0; n < in.count; ++n) {
             if (n == 0 || in.moving) {
@@ -231,10 +292,13 @@ class Recurrent {
             const Real u = in.channels.row[0][n];
             for (int v = 0; v < Layer::parts; ++v) sum[v] = standing[v];
             layer.add(0, u, sum);
-            layer.step(sum, state);
-            y[0][n] = dense(state.h) + (residual ? u : Real(0));
+            layer.step(sum, state.first);
+            y[0][n] = dense(above.step(state.first.h, state.above)) + (residual ? u : Real(0));
         }
     }
+
+  private:
+    State start{};
 };
 
 // State-space GRU: a GRU of (sound, knobs, states) and a dense layer that makes the next states, the first of which is the
