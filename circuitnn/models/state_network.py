@@ -16,9 +16,9 @@ class StateNetwork(Network):
     """x[n] = f(u[n], knobs, x[n-1]),   y[n] = g(u[n], knobs, x[n]): the state-space form of a circuit.
 
     n_states: how many of the state's numbers are the circuit's; there may be more, behind them. readout: width of the
-    hidden layer of g, which has a linear path beside it; with 0, y is the first state. Inside, all signals are of the
-    size 1: `sizes` [2 + n_states] says what that is of u, of y, and of each of the circuit's states, as deviations from
-    rest in volt or ampere. State: x [batch, size], zero at rest.
+    hidden layer of g, which has a linear path beside it; with 0, y is the first state. Inside, all signals have the size
+    1: `sizes` [2 + n_states] says what that is of u, of y, and of each of the circuit's states, as deviations from rest
+    in volt or ampere. State: x [batch, size], zero at rest.
     """
 
     sizes: Tensor
@@ -77,10 +77,29 @@ class StateNetwork(Network):
         y: Tensor = self.readout(torch.cat([u / self.sizes[0], knobs, xs[..., : self.n_states]], 2))
         return y * self.sizes[1]
 
+    def free_run(self, u: Tensor, x: Tensor, knobs: Tensor) -> Tensor:
+        """The network's own states [batch, time - 1, size] after the first sample, where the circuit's [batch, time,
+        n_states] are x; what else the state has is zero there. A run of one step is what is called teacher forcing."""
+        start = nn.functional.pad(self.in_own_units(x[:, 0]), (0, self.size - self.n_states))
+        return self.trajectory(u[:, 1:], knobs[:, 1:], start)
+
+    def state_loss(self, xs: Tensor, x: Tensor) -> Tensor:
+        """How far a free run xs is from the circuit's states x, of which the first one began it: squared error of each
+        state over that of standing still, and their mean. It is 1 if nothing is learned, whatever the states' sizes and
+        the sampling rate are."""
+        true = self.in_own_units(x)
+        error = torch.mean((xs[..., : self.n_states] - true[:, 1:]) ** 2, (0, 1))
+        standing = torch.mean((true[:, 1:] - true[:, :1]) ** 2, (0, 1))
+        return torch.mean(error / torch.clamp(standing, min=torch.finfo(x.dtype).tiny))
+
+    def in_own_units(self, x: Tensor) -> Tensor:
+        """The circuit's states x [..., n_states], from volt or ampere."""
+        return x / self.sizes[2:]
+
 
 class Readout(nn.Module):
-    """A linear layer, and beside it one hidden layer with tanh: an output that is a node of a circuit is a sum of its
-    states and its source, but for the currents of nonlinear devices. At first it is linear."""
+    """A linear layer, and beside it one hidden layer with tanh: a node's voltage is a sum of the states and the source,
+    but for the currents of nonlinear devices, and for knobs. At first it is linear."""
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()

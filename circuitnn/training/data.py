@@ -45,6 +45,18 @@ class Batch:
     states: Tensor
 
 
+# The number of a take, and the sample of it where a piece begins.
+Place = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A whole take, over which a network runs from rest, and the parts of it that count."""
+
+    take: Take
+    parts: tuple[slice, ...]
+
+
 def delays_of(recordings: Sequence[Recording]) -> list[float]:
     """By how many samples each wet is late: what somebody wrote down, or what alignment finds.
 
@@ -97,10 +109,10 @@ def span(recording: Recording, delay: float) -> tuple[int, int]:
     return begin, end
 
 
-def cut(takes: Sequence[Take], length: int, most: int | None = None) -> list[Take]:
-    """All takes in pieces of `length` samples; what is left over at their ends is not used. most: samples, of which
-    no more are used. Raises RecordingError."""
-    found = [one.part(begin, begin + length) for one in takes for begin in range(0, len(one.u) - length + 1, length)]
+def places(takes: Sequence[Take], length: int, most: int | None = None) -> list[Place]:
+    """Where pieces of `length` samples begin in takes; what is left over at their ends is not used. most: samples, of
+    which no more are used. Raises RecordingError."""
+    found = [(k, begin) for k, one in enumerate(takes) for begin in range(0, len(one.u) - length + 1, length)]
     found = found if most is None else found[: most // length]
     if len(found) < 2:
         raise RecordingError(
@@ -110,11 +122,26 @@ def cut(takes: Sequence[Take], length: int, most: int | None = None) -> list[Tak
     return found
 
 
-def split(cut_pieces: Sequence[Take]) -> tuple[list[Take], list[Take]]:
+def cut(takes: Sequence[Take], chosen: Sequence[Place], length: int) -> list[Take]:
+    """The pieces that begin at these places."""
+    return [takes[k].part(begin, begin + length) for k, begin in chosen]
+
+
+def split(found: Sequence[Place]) -> tuple[list[Place], list[Place]]:
     """Pieces to train on, and every fifth one to judge by, so that attacks and decays of notes are on both sides."""
-    judging = range(min(EVERY // 2, len(cut_pieces) - 1), len(cut_pieces), EVERY)
-    training = [piece for k, piece in enumerate(cut_pieces) if k not in judging]
-    return training, [cut_pieces[k] for k in judging]
+    judging = range(min(EVERY // 2, len(found) - 1), len(found), EVERY)
+    training = [piece for k, piece in enumerate(found) if k not in judging]
+    return training, [found[k] for k in judging]
+
+
+def parts_of(takes: Sequence[Take], chosen: Sequence[Place] | None = None, length: int = 0) -> list[Judge]:
+    """The pieces that begin at these places as parts of their takes; None: the whole takes."""
+    if chosen is None:
+        return [Judge(one, (slice(0, len(one.u)),)) for one in takes]
+    return [
+        Judge(one, tuple(slice(begin, begin + length) for of, begin in chosen if of == k))
+        for k, one in enumerate(takes)
+    ]
 
 
 def stacked(cut_pieces: Sequence[Take]) -> Batch:

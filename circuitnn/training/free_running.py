@@ -1,0 +1,184 @@
+"""Networks of states learn in free runs, which begin at states that are known and become longer and longer."""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from circuitnn import losses
+from circuitnn.models.state_network import StateNetwork
+from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
+from circuitnn.placing import place_file
+from circuitnn.training.data import Batch, Judge
+from circuitnn.training.judging import judge_in_place
+from circuitnn.training.presets import Preset
+from circuitnn.training.resuming import check_belongs
+
+# Samples of a run from a known state: short ones to match the states that follow, then, with None, whole pieces, and
+# these once more for the output alone.
+HORIZONS = (1, 64, 2048, None, None)
+# Samples that one evaluation of the loss goes through at most, of short runs and of whole pieces.
+SHORT, WHOLE = 2**17, 2**20
+# Steps of the quasi-Newton method in an epoch, and how many of the last ones it remembers.
+ITERATIONS, MEMORY = 10, 30
+# A loss that falls by less than this part in so many epochs will not become much better.
+SLIGHT, IDLE = 0.02, 5
+# Pre-emphasis 1 - 0.85 z^-1, as recurrent networks are trained with (Wright et al., DAFx-19).
+EMPHASIS = losses.first_order(0.85)
+# In the place of a loss that is no number, which a line search could not compare.
+WORST = 1e30
+
+
+def measure(network: StateNetwork, pieces: Batch) -> None:
+    """Tell a new network how large its signals are, and its linear paths what fits best without the curved ones."""
+    with torch.no_grad():
+        network.sizes[0], network.sizes[1] = (torch.sqrt(torch.mean(x**2)) for x in (pieces.u, pieces.target))
+        network.sizes[2:] = torch.std(pieces.states, (0, 1))
+    u, target = pieces.u[..., None] / network.sizes[0], pieces.target[..., None] / network.sizes[1]
+    x = network.in_own_units(pieces.states)
+    now = torch.cat([u, pieces.knobs[:, None].expand(-1, u.shape[1], -1)], 2)
+    if network.readout is not None:
+        _fit_linear(network.readout.linear, torch.cat([now, x], 2), target)
+    if isinstance(network, StateTrajectoryNetwork) and network.linear is not None:
+        _fit_linear(network.linear, torch.cat([now[:, 1:], x[:, :-1]], 2), x[:, 1:] - x[:, :-1])
+
+
+def _fit_linear(layer: nn.Linear, inputs: Tensor, outputs: Tensor) -> None:
+    a, b = (part.flatten(0, 1).double() for part in (inputs, outputs))
+    with torch.no_grad():
+        layer.weight.copy_((torch.linalg.pinv(a.T @ a, hermitian=True) @ (a.T @ b)).T)
+        if layer.bias is not None:
+            layer.bias.zero_()
+
+
+class FreeRunning:
+    """L-BFGS (D. C. Liu and J. Nocedal, Mathematical Programming 45, 1989) with gradients through all of each run, in
+    double precision, which the network is left in.
+
+    Runs begin at true states; they are to meet those that follow, and the output: ESR plus pre-emphasised ESR. An epoch
+    is ITERATIONS steps. After each, the network runs over whole takes from rest, and the one that is best there is kept:
+    one that runs away never is.
+    """
+
+    def __init__(
+        self,
+        network: StateNetwork,
+        pieces: Batch,
+        judges: Sequence[Judge],
+        preset: Preset,
+        of: str,
+        progress: Callable[[int, float], None],
+    ) -> None:
+        self.network, self.judges, self.preset = network.double(), judges, preset
+        self.pieces = Batch(*(part.double() for part in (pieces.u, pieces.target, pieces.knobs, pieces.states)))
+        self.errors: list[float] = []
+        self.best: dict[str, Tensor] = {}
+        self._of, self._progress = of, progress
+        self._begin(0)
+
+    def run(self, checkpoint: Path | None, resume: bool) -> str:
+        """Train until the end -> why it ended. checkpoint: a file for the state after each epoch."""
+        began = time.monotonic()
+        if resume and checkpoint is not None and checkpoint.exists():
+            self._load(checkpoint)
+        try:
+            while len(self.errors) < self.preset.epochs:
+                if self._is_learned():
+                    if self.phase + 1 == len(HORIZONS):
+                        return "no better for a while"
+                    self._begin(self.phase + 1)
+                self._epoch()
+                self._judge()
+                if checkpoint is not None:
+                    self._save(checkpoint)
+                if self.preset.seconds is not None and time.monotonic() - began > self.preset.seconds:
+                    return "out of time"
+        except KeyboardInterrupt:
+            return "interrupted"
+        return "all epochs done"
+
+    def _begin(self, phase: int) -> None:
+        self.phase, self.losses = phase, list[float]()
+        self._windows = _windows(self.pieces, HORIZONS[phase])
+        self._optimizer = torch.optim.LBFGS(
+            self.network.parameters(), max_iter=ITERATIONS, history_size=MEMORY, line_search_fn="strong_wolfe",
+            tolerance_grad=0.0, tolerance_change=0.0,
+        )  # fmt: skip
+
+    def _is_learned(self) -> bool:
+        """Whether this phase has had its share of the epochs, or gains nothing any more."""
+        past = self.losses[-1 - IDLE :]
+        if len(past) > IDLE and past[-1] > (1.0 - SLIGHT) * past[0]:
+            return True
+        return self.phase + 1 < len(HORIZONS) and len(self.losses) >= self.preset.teaching_epochs // len(HORIZONS)
+
+    def _epoch(self) -> None:
+        last = WORST
+
+        def closure() -> float:
+            nonlocal last
+            self._optimizer.zero_grad()
+            loss = self._loss()
+            last = float(loss.detach())
+            if not math.isfinite(last):
+                return WORST
+            loss.backward()  # type: ignore[no-untyped-call]
+            return last
+
+        self._optimizer.step(closure)  # type: ignore[no-untyped-call]
+        self.losses.append(last)
+
+    def _loss(self) -> Tensor:
+        """Of the states and the output, or in the last phase of the output without what the warm-up takes."""
+        network, w = self.network, self._windows
+        knobs = w.knobs[:, None].expand(-1, w.u.shape[1], -1)
+        xs = network.free_run(w.u, w.states, knobs)
+        y, target = network.output(w.u[:, 1:], knobs[:, 1:], xs)[..., 0], w.target[:, 1:, 0]
+        if self.phase + 1 == len(HORIZONS):
+            y, target = y[:, self.preset.warm_up :], target[:, self.preset.warm_up :]
+            return losses.esr(y, target) + losses.esr_emphasised(y, target, EMPHASIS)
+        loss = losses.esr(y, target) + network.state_loss(xs, w.states)
+        return loss if y.shape[1] == 1 else loss + losses.esr_emphasised(y, target, EMPHASIS)
+
+    def _judge(self) -> None:
+        error = judge_in_place(self.network, self.judges, self.preset.warm_up)
+        if math.isfinite(error) and error < min(self.errors, default=math.inf):
+            self.best = {key: value.detach().clone() for key, value in self.network.state_dict().items()}
+        self.errors.append(error)
+        self._progress(len(self.errors), error)
+
+    def _save(self, path: Path) -> None:
+        state = {"of": self._of, "errors": self.errors, "best": self.best, "phase": self.phase, "losses": self.losses}
+        buffer = io.BytesIO()
+        torch.save(
+            state | {"network": self.network.state_dict(), "optimizer": self._optimizer.state_dict()}, buffer
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        place_file(path, buffer.getvalue())
+
+    def _load(self, path: Path) -> None:
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+        check_belongs(state["of"], self._of)
+        self.errors, self.best = list(state["errors"]), dict(state["best"])
+        self._begin(int(state["phase"]))
+        self.losses = list(state["losses"])
+        self.network.load_state_dict(state["network"])
+        self._optimizer.load_state_dict(state["optimizer"])
+
+
+def _windows(pieces: Batch, horizon: int | None) -> Batch:
+    """Parts of `horizon` samples and the one before them, from all over the pieces."""
+    length = pieces.u.shape[1] if horizon is None else horizon + 1
+    signals = (pieces.u[..., None], pieces.target[..., None], pieces.states)
+    most = (WHOLE if horizon is None else SHORT) // length
+    u, target, states = (part.unfold(1, length, length - 1).flatten(0, 1).transpose(1, 2) for part in signals)
+    knobs = pieces.knobs.repeat_interleave(len(u) // len(pieces.u), 0)
+    every = -(-len(u) // most)
+    return Batch(*(part[::every] for part in (u, target, knobs, states)))
