@@ -1,5 +1,5 @@
-"""Recurrences of networks, compiled with their derivatives: a loop over samples in Python would cost as much for each of
-them as thousands of these do."""
+"""Recurrences of networks, compiled with their derivatives: in Python, each sample would cost as much as hundreds of
+them do here."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ class Recurrence:
     """x[n] = cell(u[n], x[n-1]) for all n. cell: its C++ type of recurrence.hpp, in which the number is `Number`."""
 
     def __init__(self, cell: str, dtype: torch.dtype) -> None:
-        source = f'#include "recurrence.hpp"\nusing namespace circuitnn;\nCIRCUITNN_RECURRENCE({_LANES[dtype]}, {cell})\n'
+        source = (
+            f'#include "recurrence.hpp"\nusing namespace circuitnn;\nCIRCUITNN_RECURRENCE({_LANES[dtype]}, {cell})\n'
+        )
         self._library: Any = compile_library(source, wide=True)
         self._library.circuitnn_run.restype = self._library.circuitnn_back.restype = None
         self._lanes = VECTOR_BYTES // dtype.itemsize
@@ -67,9 +69,7 @@ class Recurrence:
         def one(k: int) -> None:
             first, count = parts[k]
             signals = (part[first:] for part in (u, x, xs, xs_bar, u_bar, x_bar))
-            self._library.circuitnn_back(
-                ctypes.c_int64(count), time, *map(_pointer, (theta, *signals, theta_bar[k]))
-            )
+            self._library.circuitnn_back(ctypes.c_int64(count), time, *map(_pointer, (theta, *signals, theta_bar[k])))
 
         each_on_cores(one, len(parts), _stack(theta))
         return u_bar, x_bar, theta_bar.sum(0)
@@ -85,7 +85,7 @@ class _Run(torch.autograd.Function):
         return xs
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, xs_bar: Tensor) -> tuple[Tensor | None, ...]:
         u, x, theta, xs = ctx.saved_tensors
         return None, *ctx.recurrence.back(u, x, theta, xs, xs_bar.contiguous())

@@ -132,13 +132,6 @@ def test_least_squares_go_on_after_an_interruption(tmp_path: Path) -> None:
         train("hammerstein", [recording(drive=2.0)], preset=preset, checkpoint=tmp_path, resume=True)
 
 
-def test_an_stn_is_taught_before_it_runs_alone() -> None:
-    preset = replace(SHORT, epochs=2, teaching_epochs=1, chunk=200, batch=20)
-    errors = train("stn", [recording(seconds=1.5)], preset=preset).errors
-    assert len(errors) == 2
-    assert errors[0] != errors[1]
-
-
 def test_equal_seeds_give_equal_networks(trained: Trained) -> None:
     again = train("lstm-32", [recording()], preset=SHORT)
     assert again.errors == trained.errors

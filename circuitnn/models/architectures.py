@@ -34,8 +34,8 @@ READOUT = 8
 
 @dataclass(frozen=True)
 class Architecture:
-    """build: a new network, given the names of its knobs. source: who published it. taught: one with so many states as a
-    circuit that teaches it, if it has states."""
+    """build: a new network, given the names of its knobs. source: who published it. taught: one with as many
+    states as the circuit that teaches it, if it has states."""
 
     build: Constructor
     source: str

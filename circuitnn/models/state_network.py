@@ -16,9 +16,9 @@ class StateNetwork(Network):
     """x[n] = f(u[n], knobs, x[n-1]),   y[n] = g(u[n], knobs, x[n]): the state-space form of a circuit.
 
     n_states: how many of the state's numbers are the circuit's; there may be more, behind them. readout: width of the
-    hidden layer of g, which has a linear path beside it; with 0, y is the first state. Inside, all signals have the size
-    1: `sizes` [2 + n_states] says what that is of u, of y, and of each of the circuit's states, as deviations from rest
-    in volt or ampere. State: x [batch, size], zero at rest.
+    hidden layer of g, which has a linear path beside it; with 0, y is the first state. Inside, all signals have the
+    size 1: `sizes` [2 + n_states] says what that is of u, of y, and of each of the circuit's states, as deviations from
+    rest in volt or ampere. State: x [batch, size], zero at rest.
     """
 
     sizes: Tensor

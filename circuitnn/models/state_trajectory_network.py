@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from circuitnn.models.state_network import StateNetwork
 
+# Of what is nearly a combination of others, as is a tanh where it does not bend, least squares make nothing.
+DEPENDENT = 1e-9
+
 
 class StateTrajectoryNetwork(StateNetwork):
     """x[n] = x[n-1] + h MLP([u[n], knobs, x[n-1]]), tanh after all layers but the last, a bias in the second one only.
@@ -37,7 +40,7 @@ class StateTrajectoryNetwork(StateNetwork):
         self.step = step
         sizes = [self.inputs + n_states, *hidden, n_states]
         layers = [nn.Linear(*ends, bias=k == 1) for k, ends in enumerate(pairwise(sizes))]
-        self.layers = nn.Sequential(*(part for layer in layers for part in (layer, nn.Tanh())))[:-1]
+        self.layers = nn.Sequential(*[part for layer in layers for part in (layer, nn.Tanh())][:-1])
         self.linear = nn.Linear(sizes[0], n_states, bias=False) if linear else None
 
     def settings(self) -> dict[str, Any]:
@@ -57,6 +60,32 @@ class StateTrajectoryNetwork(StateNetwork):
         if self.linear is not None:
             change = change + self.linear(v)
         return x + self.step * change
+
+    @property
+    def curved(self) -> list[nn.Parameter]:
+        """What its steps do not depend on linearly: all layers but the last."""
+        return list(self.layers[:-1].parameters())
+
+    def fit_rest(self, now: Tensor, x: Tensor, following: Tensor) -> None:
+        """Give the last layer and the linear path the values that step best, by least squares, from x [count, n_states]
+        with (u, knobs) now [count, inputs] to the states `following`."""
+        v = torch.cat([now, x], 1)
+        with torch.no_grad():
+            features = self.layers[:-1](v)
+            if self.linear is not None:
+                features = torch.cat([v, features], 1)
+            change = (following - x) / self.step
+            weights = torch.linalg.lstsq(features, change, rcond=DEPENDENT, driver="gelsd").solution.T
+            if self.linear is not None:
+                self.linear.weight.copy_(weights[:, : v.shape[1]])
+                weights = weights[:, v.shape[1] :]
+            self._last.weight.copy_(weights)
+
+    @property
+    def _last(self) -> nn.Linear:
+        last = self.layers[-1]
+        assert isinstance(last, nn.Linear)
+        return last
 
     def cell(self) -> tuple[str, list[Tensor]]:
         layers = [layer for layer in self.layers.children() if isinstance(layer, nn.Linear)]

@@ -146,7 +146,9 @@ def parts_of(takes: Sequence[Take], chosen: Sequence[Place] | None = None, lengt
 
 def stacked(cut_pieces: Sequence[Take]) -> Batch:
     """Pieces side by side, without the last axis."""
-    return Batch(*(torch.stack([getattr(piece, key) for piece in cut_pieces]) for key in ("u", "target", "knobs", "states")))
+    return Batch(
+        *(torch.stack([getattr(piece, key) for piece in cut_pieces]) for key in ("u", "target", "knobs", "states"))
+    )
 
 
 class Shuffled:

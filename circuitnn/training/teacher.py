@@ -27,23 +27,25 @@ SEARCH = 2 * ACCURACY
 @dataclass(frozen=True)
 class Teacher:
     """A circuit that is, more or less, the device that was recorded. input_level: volt at digital full scale of the
-    dry."""
+    dry. fitted: whether it was fitted to recordings of the device."""
 
     circuit: Circuit
     input_level: float = 1.0
+    fitted: bool = False
 
 
 def taught(
     teacher: Teacher, recordings: Sequence[Recording], delays: Sequence[float], knobs: Sequence[str]
 ) -> tuple[list[Take], list[float]]:
-    """The recordings as takes, with the circuit's states, and the delays that the circuit's output shows in the place of
-    the given ones. A state that never moves is left out. Raises CircuitnnError."""
+    """The recordings as takes, with the circuit's states, and their delays: as given, but those that nobody wrote down,
+    and all where the circuit was fitted, as its output shows them. A state that never moves is left out. Raises
+    CircuitnnError."""
     played = [_play(teacher, recording, knobs) for recording in recordings]
     moves = torch.stack([torch.amax(torch.abs(states), 0) for _, states in played]).amax(0) > STILL
     if not bool(moves.any()):
         raise CircuitnnError("the circuit has no states to teach: nothing in it is charged", "train without a teacher")
     refined = [
-        _refined(output, recording.wet, delay)
+        _refined(output, recording.wet, delay) if teacher.fitted or recording.delay is None else delay
         for recording, delay, (output, _) in zip(recordings, delays, played, strict=True)
     ]
     takes = []
