@@ -12,7 +12,7 @@ from torch import Tensor
 
 from circuitnn.models.state_network import StateNetwork
 from circuitnn.models.state_space_gru import StateSpaceGru
-from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
+from circuitnn.models.state_trajectory_network import LIMIT, StateTrajectoryNetwork
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -68,6 +68,25 @@ def test_states_and_gradients_are_those_of_the_loop(name: str, batch: int) -> No
     for one, other in zip(found, slopes, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
         assert other.abs().max() > 1e-3
+
+
+def test_states_are_held_within_limits() -> None:
+    model = network("taught stn")
+    assert isinstance(model, StateTrajectoryNetwork)
+    assert model.linear is not None
+    with torch.no_grad():
+        # The first state runs up and the second one down.
+        model.linear.weight[:, 3:] = torch.diag(torch.tensor([0.8, 0.9, -0.5]))
+    u, knobs, _ = inputs(model, 11, 40)
+    x = torch.tensor([5.0, -5.0, 0.1]).double().expand(11, 3).clone().requires_grad_()
+    xs, found = gradients(model, u, knobs, x)
+    with without_compiler():
+        expected, slopes = gradients(model, u, knobs, x)
+    assert (xs[:, -1, 0] == LIMIT).all()
+    assert (xs[:, -1, 1] == -LIMIT).all()
+    torch.testing.assert_close(xs, expected, rtol=1e-11, atol=1e-13)
+    for one, other in zip(found, slopes, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

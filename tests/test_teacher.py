@@ -123,7 +123,9 @@ def test_a_network_is_taught_a_clipper_of_two_states(trained: Trained) -> None:
 
 
 def test_a_state_space_gru_is_taught_too() -> None:
-    found = train("state-space-gru", [clipper()], teacher=Teacher(read_netlist(CLIPPER)), preset=replace(PRESET, epochs=3))
+    found = train(
+        "state-space-gru", [clipper()], teacher=Teacher(read_netlist(CLIPPER)), preset=replace(PRESET, epochs=3)
+    )
     assert isinstance(found.network, StateNetwork)
     assert found.network.n_states == 2
     assert found.esr < 0.2
@@ -189,7 +191,18 @@ def test_the_command_teaches(tmp_path: Path) -> None:
         write_wav(tmp_path / name, 0.1 * signal, RATE)
     session = tmp_path / "session.toml"
     session.write_text('input_level = 10.0\n[[recording]]\ndry = "dry.wav"\nwet = "wet.wav"\ndelay = 0\n')
-    command = ["train", "stn", "--recordings", session, "--teacher", CLIPPER, "--epochs", "2", "--out", tmp_path / "run"]
+    command = [
+        "train",
+        "stn",
+        "--recordings",
+        session,
+        "--teacher",
+        CLIPPER,
+        "--epochs",
+        "2",
+        "--out",
+        tmp_path / "run",
+    ]
     done = CliRunner().invoke(main, [*map(str, command), "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["architecture"] == "stn"

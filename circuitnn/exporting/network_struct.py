@@ -22,7 +22,7 @@ from circuitnn.models.recurrent import Recurrent
 from circuitnn.models.sequence_lstm import SequenceLstm
 from circuitnn.models.state_network import StateNetwork
 from circuitnn.models.state_space_gru import StateSpaceGru
-from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
+from circuitnn.models.state_trajectory_network import LIMIT, StateTrajectoryNetwork
 from circuitnn.models.tcn import EMBEDDING, TemporalConvolutionalNetwork
 from circuitnn.models.wavenet import WaveNet
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
@@ -142,7 +142,7 @@ def _state_trajectory_network(network: StateTrajectoryNetwork) -> Typed:
     readout, more = _readout(network)
     arguments = [network.inputs, network.n_states, readout, str(network.linear is not None).lower(), *network.hidden]
     type_ = f"StateTrajectoryNetwork<Real, {', '.join(map(str, arguments))}>"
-    return Typed("recurrent.hpp", type_, [*weights, network.step, *more])
+    return Typed("recurrent.hpp", type_, [*weights, network.step, LIMIT, *more])
 
 
 def _perceptron(layers: Sequence[nn.Linear], network: StateNetwork) -> list[Tensor | float]:

@@ -14,6 +14,8 @@ from circuitnn.models.state_network import StateNetwork
 
 # Of what is nearly a combination of others, as is a tanh where it does not bend, least squares make nothing.
 DEPENDENT = 1e-9
+# States are held within so many times their size: those of a circuit stay below, and one that runs away stays a number.
+LIMIT = 100.0
 
 
 class StateTrajectoryNetwork(StateNetwork):
@@ -59,7 +61,7 @@ class StateTrajectoryNetwork(StateNetwork):
         change: Tensor = self.layers(v)
         if self.linear is not None:
             change = change + self.linear(v)
-        return x + self.step * change
+        return torch.clamp(x + self.step * change, -LIMIT, LIMIT)
 
     @property
     def curved(self) -> list[nn.Parameter]:
@@ -94,5 +96,5 @@ class StateTrajectoryNetwork(StateNetwork):
             types.append(f"Affine<{layer.in_features}, {layer.out_features}, {str(layer.bias is not None).lower()}>")
             parts += [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
         path = "NoAffine" if self.linear is None else types.pop(0)
-        parts.append(parts[0].new_tensor([self.step]))
+        parts.append(parts[0].new_tensor([self.step, LIMIT]))
         return f"TrajectoryCell<Number, {self.inputs}, {self.n_states}, {path}, {', '.join(types)}>", parts

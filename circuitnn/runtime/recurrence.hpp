@@ -81,17 +81,18 @@ class Perceptrons<Real, Last> {
     }
 };
 
-// State Trajectory Network: x + step (layers of (u, x) + linear (u, x)). theta: the linear path's if there is one (an
-// Affine, else NoAffine), the layers', and the step, which is not trained.
+// State Trajectory Network: x + step (layers of (u, x) + linear (u, x)), held within +-limit. theta: the linear path's if there is one (an
+// Affine, else NoAffine), the layers', and step and limit, which are not trained.
 template <class Real, int inputs_, int states_, class Linear, class... Layers>
 class TrajectoryCell {
     using S = ScalarOf<Real>;
     using Network = Perceptrons<Real, Layers...>;
     Network network;
+    Real free[states_];
 
   public:
-    static constexpr int inputs = inputs_, states = states_, 
-                         parameters = Linear::parameters + Network::parameters + 1;
+    static constexpr int inputs = inputs_, states = states_,
+                         parameters = Linear::parameters + Network::parameters + 2;
 
     void step(const S* theta, const Real* u, const Real* x, Real* next) {
         Real v[inputs + states], change[states];
@@ -103,19 +104,27 @@ class TrajectoryCell {
             Linear::template forward<Real>(theta, v, more);
             for (int k = 0; k < states; ++k) change[k] += more[k];
         }
-        for (int k = 0; k < states; ++k) next[k] = x[k] + change[k] * theta[parameters - 1];
+        const Real limit = all_lanes<Real>(theta[parameters - 1]);
+        for (int k = 0; k < states; ++k) {
+            free[k] = x[k] + change[k] * theta[parameters - 2];
+            // Written so that what is not a number stays that.
+            next[k] = select<Real>(free[k] > limit, limit, select<Real>(free[k] < -limit, -limit, free[k]));
+        }
     }
     void back(const S* theta, const Real* u, const Real* x, const Real* next_bar, Real* u_bar, Real* x_bar,
               Real* theta_bar) const {
-        Real v[inputs + states], v_bar[inputs + states] = {}, change_bar[states];
+        Real v[inputs + states], v_bar[inputs + states] = {}, free_bar[states], change_bar[states];
         memcpy(v, u, sizeof(Real) * inputs);
         memcpy(v + inputs, x, sizeof(Real) * states);
-        for (int k = 0; k < states; ++k) change_bar[k] = next_bar[k] * theta[parameters - 1];
+        for (int k = 0; k < states; ++k) {
+            free_bar[k] = select<Real>(absolute(free[k]) > all_lanes<Real>(theta[parameters - 1]), Real{}, next_bar[k]);
+            change_bar[k] = free_bar[k] * theta[parameters - 2];
+        }
         network.backward(theta + Linear::parameters, v, change_bar, v_bar, theta_bar + Linear::parameters);
         if constexpr (Linear::parameters > 0)
             Linear::template backward<Real>(theta, v, change_bar, v_bar, theta_bar);
         for (int k = 0; k < inputs; ++k) u_bar[k] += v_bar[k];
-        for (int k = 0; k < states; ++k) x_bar[k] += next_bar[k] + v_bar[inputs + k];
+        for (int k = 0; k < states; ++k) x_bar[k] += free_bar[k] + v_bar[inputs + k];
     }
 };
 

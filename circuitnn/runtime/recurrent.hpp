@@ -417,13 +417,14 @@ class StateSpaceGru {
     }
 };
 
-// State Trajectory Network: x += step * perceptron(sound, knobs, x), and with `linear` a linear path beside it. inputs: the
-// sound and the knobs; Readout: the output's type; hidden: widths of the layers between.
+// State Trajectory Network: x += step * perceptron(sound, knobs, x), and with `linear` a linear path beside it; x is held
+// within +-limit. inputs: the sound and the knobs; Readout: the output's type; hidden: widths of the layers between.
 template <class Real, int inputs, int states, class Readout, bool linear, int... hidden>
 class StateTrajectoryNetwork {
     Perceptron<Real, inputs + states, hidden..., states> perceptron;
     Perceptron<Real, inputs + states, states> straight;
     Real trained_step;
+    double limit;
     Readout readout;
 
   public:
@@ -437,6 +438,7 @@ class StateTrajectoryNetwork {
         perceptron.load(weights);
         if (linear) straight.load(weights);
         trained_step = Real(weights.take());
+        limit = weights.take();
         readout.load(weights);
     }
     void play(const Block<Real, inputs>& in, Rows<Real> y, State& state) const {
@@ -450,7 +452,8 @@ class StateTrajectoryNetwork {
             perceptron(v, step);
             if (linear) straight(v, more);
             for (int k = 0; k < states; ++k) {
-                state.x[k] += double(pace * (linear ? step[k] + more[k] : step[k]));
+                const double x = state.x[k] + double(pace * (linear ? step[k] + more[k] : step[k]));
+                state.x[k] = x > limit ? limit : x < -limit ? -limit : x;
                 v[inputs + k] = Real(state.x[k]);
             }
             y[0][n] = readout(v);

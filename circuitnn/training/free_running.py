@@ -25,7 +25,7 @@ from circuitnn.training.resuming import check_belongs
 # these once more for the output alone.
 HORIZONS = (1, 64, 2048, None, None)
 # Samples that one evaluation of the loss goes through at most, of short runs and of whole pieces.
-SHORT, WHOLE = 2**16, 2**20
+SHORT, WHOLE = 2**17, 2**20
 # Steps of the quasi-Newton method in an epoch, and how many of the last ones it remembers.
 ITERATIONS, MEMORY = 20, 30
 # A loss that falls by less than this part in so many epochs will not become much better.
