@@ -162,13 +162,14 @@ def test_what_runs_away_anywhere_in_a_take_is_never_best() -> None:
         for parameter in network.parameters():
             parameter.zero_()
         assert network.linear is not None
-        # x grows by a hundredth a sample: it overflows long before a second is over.
+        # x grows by a hundredth a sample up to its limit, far behind the part that counts.
         network.linear.weight[0, 0], network.linear.weight[0, 1] = 1.0, 0.01
+        network.sizes[1] = 1e37
     u = torch.full((20000,), 1e-3)
     take = Take(u, 0.5 * u, torch.empty(0), u[:, None])
     assert judge_in_place(network, [Judge(take, (slice(0, 100),))], 0) == math.inf
     with torch.no_grad():
-        network.linear.weight[0, 1] = -1.0
+        network.linear.weight[0, 1], network.sizes[1] = -1.0, 1.0
     # x = u.
     assert judge_in_place(network, [Judge(take, (slice(0, 100), slice(500, 600)))], 50) == pytest.approx(1.0)
 
