@@ -76,13 +76,13 @@ class FreeRunning:
         self.pieces = Batch(*(part.double() for part in (pieces.u, pieces.target, pieces.knobs, pieces.states)))
         self.errors: list[float] = []
         self.best: dict[str, Tensor] = {}
+        self.elapsed = 0.0
         self._of, self._progress = of, progress
         # In a single step, a hidden state that is zero before it says nothing.
         self._begin(0 if isinstance(network, StateTrajectoryNetwork) else 1)
 
     def run(self, checkpoint: Path | None, resume: bool) -> str:
         """Train until the end -> why it ended. checkpoint: a file for the state after each epoch."""
-        began = time.monotonic()
         if resume and checkpoint is not None and checkpoint.exists():
             self._load(checkpoint)
         try:
@@ -91,11 +91,13 @@ class FreeRunning:
                     if self.phase + 1 == len(HORIZONS):
                         return "no better for a while"
                     self._begin(self.phase + 1)
+                began = time.thread_time()
                 self._epoch()
                 self._judge()
+                self.elapsed += time.thread_time() - began
                 if checkpoint is not None:
                     self._save(checkpoint)
-                if self.preset.seconds is not None and time.monotonic() - began > self.preset.seconds:
+                if self.preset.seconds is not None and self.elapsed >= self.preset.seconds:
                     return "out of time"
         except KeyboardInterrupt:
             return "interrupted"
@@ -161,6 +163,7 @@ class FreeRunning:
 
     def _save(self, path: Path) -> None:
         state = {"of": self._of, "errors": self.errors, "best": self.best, "phase": self.phase, "losses": self.losses}
+        state |= {"elapsed": self.elapsed}
         buffer = io.BytesIO()
         torch.save(state | {"network": self.network.state_dict(), "optimizer": self._optimizer.state_dict()}, buffer)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -169,7 +172,7 @@ class FreeRunning:
     def _load(self, path: Path) -> None:
         state: dict[str, Any] = torch.load(path, weights_only=True)
         check_belongs(state["of"], self._of)
-        self.errors, self.best = list(state["errors"]), dict(state["best"])
+        self.errors, self.best, self.elapsed = list(state["errors"]), dict(state["best"]), float(state["elapsed"])
         self._begin(int(state["phase"]))
         self.losses = list(state["losses"])
         self.network.load_state_dict(state["network"])

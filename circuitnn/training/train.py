@@ -22,21 +22,24 @@ from circuitnn.audio import Recording
 from circuitnn.errors import CircuitnnError, ConvergenceError, RecordingError
 from circuitnn.formats import SavedNetwork
 from circuitnn.models.architectures import build_network
-from circuitnn.models.network import Network
+from circuitnn.models.network import Network, expect
 from circuitnn.models.state_network import StateNetwork
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
 from circuitnn.training.data import Shuffled, Take, cut, delays_of, knob_names, parts_of, places, split, stacked, take
 from circuitnn.training.free_running import FreeRunning, measure
-from circuitnn.training.least_squares import LeastSquares, scale
+from circuitnn.training.least_squares import LeastSquares
 from circuitnn.training.presets import PRESETS, Preset
 from circuitnn.training.result import Trained
 from circuitnn.training.resuming import fingerprint
+from circuitnn.training.starts import best_start
 from circuitnn.training.teacher import Teacher, taught
 
 if TYPE_CHECKING:
     from circuitnn.training.harness import Harness
 
 CHECKPOINT = "last.ckpt"
+# An input is not taken to be quieter than this: -80 dB of full scale.
+QUIETEST = 1e-4
 
 
 def train(
@@ -95,8 +98,7 @@ def train(
     if isinstance(network, WienerHammerstein | StateNetwork):
         precision, new = next(network.parameters()).dtype, isinstance(architecture, str)
         if isinstance(network, WienerHammerstein):
-            if new:
-                scale(network, whole)
+            network = best_start(network, whole, preset, rate) if new else network
             work = LeastSquares(network, whole, judges, preset, of, report)
         else:
             if new:
@@ -106,6 +108,8 @@ def train(
         reason = work.run(None if folder is None else folder / CHECKPOINT, resume)
         network.to(precision)
     else:
+        if isinstance(architecture, str):
+            expect(network, max(float(torch.sqrt(torch.mean(whole.u**2))), QUIETEST))
         work = Harness(network, Shuffled(whole, preset.batch, seed), judges, preset, of, report)
         reason = _run(work, device, folder, resume)
     if not work.best:
