@@ -120,7 +120,8 @@ class FreeRunning:
         past = self.losses[-1 - IDLE :]
         if len(past) > IDLE and past[-1] > (1.0 - SLIGHT) * past[0]:
             return True
-        return self.phase + 1 < len(HORIZONS) and len(self.losses) >= self.preset.teaching_epochs // len(HORIZONS)
+        taught = len(HORIZONS) - 1
+        return self.phase < taught and len(self.losses) >= max(1, self.preset.teaching_epochs // taught)
 
     def _epoch(self) -> None:
         last = WORST
