@@ -42,6 +42,8 @@ def measure(network: StateNetwork, pieces: Batch) -> None:
         network.sizes[0], network.sizes[1] = (torch.sqrt(torch.mean(x**2)) for x in (pieces.u, pieces.target))
         network.sizes[2:] = torch.std(pieces.states, (0, 1))
         if network.readout is None:
+            # The output is the first state.
+            network.sizes[1] = network.sizes[2]
             return
         knobs = pieces.knobs[:, None].expand(-1, pieces.u.shape[1], -1)
         x = network.in_own_units(pieces.states)
