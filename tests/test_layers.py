@@ -22,7 +22,7 @@ LAYERS = (
     "runtime theta_tangent",
     "filters",
     "kernel",
-    "gated",
+    "gated recurrence",
     "reference discretise learnables oversampling",
     "simulate",
     "models",

@@ -11,6 +11,7 @@ from torch import nn
 
 from circuitnn.documents import Document
 from circuitnn.errors import CircuitnnError
+from circuitnn.gated import Cell
 from circuitnn.models.a2_config import MAX_CHANNELS, MAX_DEPTH, MAX_DILATION, MAX_KERNEL, read_config
 from circuitnn.models.a2_wavenet import A2WaveNet
 from circuitnn.models.chain import Chain, read_circuit
@@ -19,7 +20,7 @@ from circuitnn.models.conv_lstm import ConvLstm
 from circuitnn.models.layer_chain import ACTIVATIONS, LAYER_KINDS, Layer, LayerChain
 from circuitnn.models.nam_wavenet import NamWaveNet, Stack
 from circuitnn.models.network import Network
-from circuitnn.models.recurrent import Cell, Recurrent
+from circuitnn.models.recurrent import Recurrent
 from circuitnn.models.sequence_lstm import SequenceLstm
 from circuitnn.models.state_space_gru import StateSpaceGru
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
@@ -130,12 +131,17 @@ def _tcn(data: Document, knobs: Sequence[str]) -> Network:
 
 
 def _state_trajectory_network(data: Document, knobs: Sequence[str]) -> Network:
-    hidden = data.counts("hidden", MAX_CHANNELS, MAX_LAYERS)
-    return StateTrajectoryNetwork(data.count("n_states", MAX_CHANNELS), hidden, data.number("step"), knobs)
+    return StateTrajectoryNetwork(
+        data.count("n_states", MAX_CHANNELS), data.counts("hidden", MAX_CHANNELS, MAX_LAYERS), data.number("step"),
+        knobs, linear=data.flag("linear"), readout=data.count("readout", MAX_CHANNELS, least=0),
+    )  # fmt: skip
 
 
 def _state_space_gru(data: Document, knobs: Sequence[str]) -> Network:
-    return StateSpaceGru(data.count("n_states", MAX_CHANNELS), data.count("hidden_size", MAX_CHANNELS), knobs)
+    return StateSpaceGru(
+        data.count("n_states", MAX_CHANNELS), data.count("hidden_size", MAX_CHANNELS), knobs,
+        readout=data.count("readout", MAX_CHANNELS, least=0),
+    )  # fmt: skip
 
 
 def _wiener_hammerstein(data: Document, knobs: Sequence[str]) -> Network:
