@@ -12,6 +12,7 @@ from torch import nn
 from circuitnn.documents import Document
 from circuitnn.formats.rtneural import knob_names
 from circuitnn.formats.saved_network import SavedNetwork, nested, refused
+from circuitnn.gated import Cell
 from circuitnn.models.a2_config import MAX_CHANNELS
 from circuitnn.models.description import MAX_KNOBS, MAX_LAYERS, within_bounds
 from circuitnn.models.recurrent import Recurrent
