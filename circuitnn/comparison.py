@@ -17,7 +17,7 @@ from circuitnn.circuit import Circuit
 from circuitnn.errors import RecordingError
 from circuitnn.evaluation import Evaluation
 from circuitnn.formats import network_at
-from circuitnn.playable import playable_circuit, playable_network, played_device
+from circuitnn.playable import Playable, playable_circuit, playable_network, played_device
 from circuitnn.rendering import Rendering
 from circuitnn.runs import load_run
 
@@ -40,12 +40,21 @@ class Probed:
 
 
 @dataclass(frozen=True)
+class OtherRate:
+    """ESR of a run at another sampling rate than its own. esr: it runs at that rate; None if it cannot. converted_esr:
+    it runs at its own, between sample rate converters."""
+
+    esr: float | None
+    converted_esr: float | None
+
+
+@dataclass(frozen=True)
 class Contender:
     """One row, and what its figures and sounds are made of. None where a rendering of others does not tell.
 
     kind: "circuit", an architecture or "rendering"; parameters: how many values were fitted or trained; audio_seconds:
     on how much; training_seconds: how long that took; metrics: as `evaluate` has them, over all recordings;
-    real_time_factor: seconds of audio per second, of what runs_as says; other_rate_esr: at another sampling rate.
+    real_time_factor: seconds of audio per second, of what runs_as says; other_rate: at another sampling rate.
     """
 
     name: str
@@ -56,7 +65,7 @@ class Contender:
     metrics: dict[str, float | None]
     real_time_factor: float | None
     runs_as: str | None
-    other_rate_esr: float | None
+    other_rate: OtherRate | None
     probed: Probed | None
     evaluations: tuple[Evaluation, ...]
 
@@ -64,15 +73,15 @@ class Contender:
 def of_run(
     folder: str | os.PathLike[str],
     recordings: Sequence[Recording],
-    other_rate: int | None = None,
+    elsewhere: Sequence[Recording] = (),
     truth: Circuit | None = None,
 ) -> Contender:
     """A run of `fit` or `train`, with its own delay, level and gain, or a file of a network; but for the delay of a
     file that does not say it, nothing is adjusted to the recordings.
 
-    Knobs stand where the recordings say, and in the probes where the first one says. other_rate: in Hz, at which the
-    recordings are judged once more; the run is not trained again. truth: the device, where it is known, with 1 V at
-    full scale on both sides; what sweeps make of it is compared. Raises CircuitnnError.
+    Knobs stand where the recordings say, and in the probes where the first one says. elsewhere: recordings of one other
+    sampling rate, on which the run is judged once more; it is not trained again. truth: the device, where it is known,
+    with 1 V at full scale on both sides; what sweeps make of it is compared. Raises CircuitnnError.
     """
     folder = Path(folder)
     knobs = evaluation.positions(recordings[0])
@@ -87,10 +96,10 @@ def of_run(
         rate, at, runs_elsewhere = run.sample_rate, playable_circuit(run, knobs), True
     model = at(rate)
     found = tuple(model.evaluate(one) for one in recordings)
-    other = None
-    if other_rate is not None and runs_elsewhere:
-        there = at(float(other_rate))
-        other = evaluation.pool([there.evaluate(_at_rate(one, other_rate)) for one in recordings])["esr"]
+    other_rate = None
+    if elsewhere:
+        there = at(float(elsewhere[0].sample_rate)) if runs_elsewhere else None
+        other_rate = OtherRate(None if there is None else _esr(there, elsewhere), _esr(model, elsewhere))
     peak = max(float(np.abs(one.dry).max()) for one in recordings)
     swept = probing.harmonics(model.play, rate, peak)
     device = None if truth is None else probing.harmonics(played_device(truth, rate, knobs), rate, peak)
@@ -111,13 +120,18 @@ def of_run(
         metrics={key: pooled[key] for key in METRICS},
         real_time_factor=pooled["real_time_factor"],
         runs_as=model.runs_as,
-        other_rate_esr=other,
+        other_rate=other_rate,
         probed=probed,
         evaluations=found,
     )
 
 
-def _at_rate(recording: Recording, rate: int) -> Recording:
+def _esr(model: Playable, recordings: Sequence[Recording]) -> float | None:
+    return evaluation.pool([model.evaluate(one) for one in recordings])["esr"]
+
+
+def at_rate(recording: Recording, rate: int) -> Recording:
+    """The recording at another sampling rate [Hz], which adds nothing to what it holds."""
     dry, wet = (resampled(signal, recording.sample_rate, rate) for signal in (recording.dry, recording.wet))
     delay = None if recording.delay is None else recording.delay * rate / recording.sample_rate
     return replace(recording, dry=dry, wet=wet, sample_rate=rate, delay=delay)
@@ -162,7 +176,8 @@ def _row(one: Contender) -> dict[str, Any]:
         **one.metrics,
         "real_time_factor": one.real_time_factor,
         "runs_as": one.runs_as,
-        "other_rate_esr": one.other_rate_esr,
+        "other_rate_esr": None if one.other_rate is None else one.other_rate.esr,
+        "other_rate_converted_esr": None if one.other_rate is None else one.other_rate.converted_esr,
     }
     if one.probed is None:
         return row | dict.fromkeys(

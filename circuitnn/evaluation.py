@@ -113,21 +113,22 @@ def evaluate_saved(
     RecordingError."""
     rate = saved.sample_rate or recording.sample_rate
     _check_rate(recording, rate)
-    delay = _best_delay(saved.network, recording, knobs) if saved.delay is None else saved.delay
-    return evaluate_network(saved.network, rate, recording, delay, knobs, renderer), delay
+    play = renderer or (lambda dry: render_network(saved.network, dry, rate, knobs))
+    delay = _best_delay(play, recording, saved.network.latency) if saved.delay is None else saved.delay
+    return evaluate_network(saved.network, rate, recording, delay, knobs, play), delay
 
 
-def _best_delay(network: Network, recording: Recording, knobs: Mapping[str, float | Tensor] | None) -> float:
+def _best_delay(play: Renderer, recording: Recording, latency: int) -> float:
     rate = recording.sample_rate
     rough = aligned(recording.dry, recording.wet, rate).delay if recording.delay is None else round(recording.delay)
-    output = render_network(network, recording.dry, rate, knobs).output
+    output = play(recording.dry).output
     begin, end = LAG_RANGE + max(0, -rough), min(len(output) - LAG_RANGE, len(recording.wet) - rough)
     if end <= begin:
-        return float(rough - network.latency)
+        return float(rough - latency)
     target = recording.wet[begin + rough : end + rough]
     lag, _ = best_lag(metrics.preemphasise(output[begin - LAG_RANGE : end + LAG_RANGE]), metrics.preemphasise(target))
     # To a sample: what is left of it, a network has learned.
-    return float(round(rough - lag) - network.latency)
+    return float(round(rough - lag) - latency)
 
 
 def positions(recording: Recording) -> dict[str, float]:

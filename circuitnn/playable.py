@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from circuitnn import evaluation, probing
-from circuitnn.audio import Recording, Signal
+from circuitnn.audio import Recording, Signal, resampled
 from circuitnn.circuit import Circuit
 from circuitnn.errors import CircuitnnError, CompilerError
 from circuitnn.evaluation import Evaluation
@@ -21,7 +21,7 @@ from circuitnn.formats import SavedNetwork
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.models.network import Network, parameter_count
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
-from circuitnn.rendering import Renderer
+from circuitnn.rendering import Renderer, Rendering, render, render_network
 from circuitnn.runs import Run
 from circuitnn.runtime.compiler import find_compiler
 
@@ -32,7 +32,8 @@ TRUE = 8
 
 @dataclass(frozen=True)
 class Playable:
-    """runs_as: what is played; evaluate: on a recording of one rate; play: test signals at that rate."""
+    """runs_as: what is played; evaluate: on a recording, which sample rate converters bring to the model's rate if it
+    has another; play: test signals at the model's rate."""
 
     name: str
     kind: str
@@ -63,11 +64,21 @@ def playable_circuit(run: Run, knobs: Mapping[str, float]) -> Callable[[float], 
     exported, runs_as = deployed_or(subject_of(run.folder), "compiled core")
 
     def at(rate: float) -> Playable:
-        model, delay = CircuitModel(run.circuit, rate, run.oversample, learn=[]), run.delay * rate / run.sample_rate
+        model = CircuitModel(run.circuit, rate, run.oversample, learn=[])
 
         def evaluate(recording: Recording) -> Evaluation:
-            renderer = _renderer(exported, evaluation.positions(recording), rate, run.input_level)
-            return evaluation.evaluate(model, recording, delay, run.input_level, run.gain, renderer)
+            there, positions = recording.sample_rate, evaluation.positions(recording)
+
+            def played(dry: Signal) -> Rendering:
+                if exported is not None:
+                    return exported.render(dry, positions, run.input_level, rate)
+                return render(model, dry, run.input_level, overrides=model.overrides(positions))
+
+            observed = model if there == rate else CircuitModel(run.circuit, there, run.oversample, learn=[])
+            delay = run.delay * there / run.sample_rate
+            return evaluation.evaluate(
+                observed, recording, delay, run.input_level, run.gain, converted(played, there, rate)
+            )
 
         played = _played(model, knobs, run.input_level, run.gain)
         play = played if exported is None else _through(exported, knobs, rate, run.input_level, run.gain)
@@ -89,12 +100,20 @@ def playable_network(
 
     def at(rate: float) -> Playable:
         network = stepped(saved.network, own_rate / rate)
-        delay = None if saved.delay is None else saved.delay * rate / own_rate
-        there = replace(saved, network=network, sample_rate=rate, delay=delay)
 
         def evaluate(recording: Recording) -> Evaluation:
-            positions = _placed(network, evaluation.positions(recording))
-            return evaluation.evaluate_saved(there, recording, positions, _renderer(exported, positions, rate))[0]
+            there, positions = recording.sample_rate, _placed(network, evaluation.positions(recording))
+
+            def played(dry: Signal) -> Rendering:
+                if exported is not None:
+                    return exported.render(dry, positions, 1.0, rate)
+                return render_network(network, dry, rate, positions)
+
+            # Late beside the network's latency, which is a number of samples at its own rate.
+            latency = network.latency
+            delay = None if saved.delay is None else (saved.delay + latency) * there / own_rate - latency
+            observed = replace(saved, network=network, sample_rate=float(there), delay=delay)
+            return evaluation.evaluate_saved(observed, recording, positions, converted(played, there, rate))[0]
 
         def play(signals: Signal) -> Signal:
             u = np.pad(signals, ((0, 0), (0, network.latency)))
@@ -128,10 +147,19 @@ def stepped(network: Network, step: float) -> Network:
     return network
 
 
-def _renderer(
-    exported: Deployed | None, knobs: Mapping[str, float], rate: float, level: float = 1.0
-) -> Renderer | None:
-    return None if exported is None else lambda dry: exported.render(dry, knobs, level, rate)
+def converted(play: Renderer, outside: float, inside: float) -> Renderer:
+    """What plays signals at the rate `inside`, for signals at the rate `outside`, both in Hz."""
+    if outside == inside:
+        return play
+
+    def through(signal: Signal) -> Rendering:
+        rendering = play(resampled(signal, round(outside), round(inside)))
+        output = resampled(rendering.output, round(inside), round(outside))
+        # There and back, the last samples may be one more or one less.
+        short = max(0, len(signal) - len(output))
+        return replace(rendering, output=np.pad(output, (0, short))[: len(signal)])
+
+    return through
 
 
 def _through(

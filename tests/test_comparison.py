@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, replace
+from dataclasses import astuple, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +13,19 @@ from click.testing import CliRunner
 from network_files import random
 
 from circuitnn import Chain, CircuitModel, CircuitnnError, Recording, export, fit, parse_netlist
-from circuitnn.audio import write_wav
+from circuitnn.audio import Signal, write_wav
 from circuitnn.cli import main
-from circuitnn.comparison import METRICS, as_data, data_efficiency, of_rendering, of_run, told_apart
+from circuitnn.comparison import METRICS, as_data, at_rate, data_efficiency, of_rendering, of_run, told_apart
 from circuitnn.evaluation import evaluate, evaluate_saved
 from circuitnn.exporting.deployed import deployed
-from circuitnn.formats import SavedNetwork
-from circuitnn.formats.rtneural import chain_of
+from circuitnn.formats import SavedNetwork, network_at
 from circuitnn.models.architectures import build_network
+from circuitnn.models.layer_chain import Layer, LayerChain
 from circuitnn.models.recurrent import Recurrent
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
 from circuitnn.network_runs import save_network
-from circuitnn.playable import stepped
-from circuitnn.rendering import render
+from circuitnn.playable import converted, stepped
+from circuitnn.rendering import Rendering, render
 from circuitnn.report.comparison_page import render_comparison
 from circuitnn.runs import load_run
 from circuitnn.training import PRESETS, train
@@ -78,6 +78,8 @@ def test_the_command_puts_the_best_first(runs: tuple[Path, Path], recording: Rec
     assert rows["circuit"]["runs_as"] == rows["network"]["runs_as"] == "exported C++"
     # The same circuit at another rate: the trapezoidal rule warps 3.4 kHz by 31 % at one and by 15 % at the other.
     assert 1e-6 < rows["circuit"]["other_rate_esr"] < 0.01
+    # Between converters it is what it was; 11 kHz hold all that the recording has.
+    assert rows["circuit"]["other_rate_converted_esr"] < 1e-5
     # An RC low-pass of 3.4 kHz: its gain, no harmonics, no aliases, a straight curve.
     swept = rows["circuit"]["harmonics"]
     middle = [k for k, f in enumerate(swept["frequencies"]) if 100.0 < f < 1500.0]
@@ -98,7 +100,7 @@ def test_the_command_puts_the_best_first(runs: tuple[Path, Path], recording: Rec
     assert rows["<half>"]["esr_gain_free"] < 1e-12
     assert rows["<half>"]["loudness_difference"] == pytest.approx(20.0 * np.log10(2.0), abs=1e-6)
     assert rows["<half>"]["mushra_prediction"] == 100.0
-    for key in ("real_time_factor", "aliasing", "audio_seconds", "other_rate_esr"):
+    for key in ("real_time_factor", "aliasing", "audio_seconds", "other_rate_esr", "other_rate_converted_esr"):
         assert rows["<half>"][key] is None
     page = (out / "comparison.html").read_text()
     assert "&lt;half&gt;" in page
@@ -128,23 +130,28 @@ def test_a_row_is_what_evaluate_says(runs: tuple[Path, Path], recording: Recordi
 
 
 def test_what_has_no_cpp_is_played_by_torch_and_the_table_says_so(
-    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runs: tuple[Path, Path], recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gru = SavedNetwork(random(Recurrent("gru", 4, residual=False)), "gru-4", float(RATE), 0.0)
-    export(gru, "json", tmp_path / "gru.json")
-    exported = of_run(tmp_path / "gru.json", [recording], 16000)
+    elsewhere = [at_rate(recording, 16000)]
+    exported = of_run(runs[1], [recording], elsewhere)
     assert exported.runs_as == "exported C++"
-    # The same network as layers of any kind and number, which are not exported.
-    export(replace(gru, network=chain_of(gru, "layers", "")), "json", tmp_path / "layers.json")
-    layers = of_run(tmp_path / "layers.json", [recording], 16000)
-    assert layers.runs_as == "torch"
+    # With a layer behind it that changes nothing, of a kind that has no C++, a run's network sounds like it.
+    saved = network_at(runs[1])
+    assert saved is not None
+    nothing = LayerChain([Layer("dense", 1, bias=False)])
+    torch.nn.init.ones_(next(nothing.parameters()))
+    export(replace(saved, network=Chain(saved.network, nothing), name="chain"), "json", tmp_path / "chain.json")
+    chained = of_run(tmp_path / "chain.json", [recording], elsewhere)
+    assert chained.runs_as == "torch"
     monkeypatch.setattr("circuitnn.playable.find_compiler", lambda: None)
-    without = of_run(tmp_path / "gru.json", [recording], 16000)
+    without = of_run(runs[1], [recording], elsewhere)
     assert without.runs_as == "torch (no compiler)"
-    for one in (layers, without):
+    for one in (chained, without):
         # Single precision, summed up in another order.
         assert one.metrics["esr"] == pytest.approx(exported.metrics["esr"], rel=1e-4)
-        assert one.other_rate_esr == pytest.approx(exported.other_rate_esr, rel=1e-4)
+        assert one.other_rate is not None
+        assert exported.other_rate is not None
+        assert astuple(one.other_rate) == pytest.approx(astuple(exported.other_rate), rel=1e-4)
         assert one.probed is not None
         assert exported.probed is not None
         expected = exported.probed.harmonics.amplitudes[0]
@@ -250,6 +257,60 @@ def test_an_stn_changes_its_step_with_the_rate_and_others_do_not() -> None:
     assert (faster.step, network.step) == (0.25, 1.0)
     other = build_network("lstm-32")
     assert stepped(other, 0.25) is other
+
+
+@pytest.mark.parametrize(
+    ("outside", "inside", "samples"), [(16000, 11025, 4001), (11025, 16000, 4000), (8000, 8000, 7)]
+)
+def test_converters_keep_the_time_axis(outside: int, inside: int, samples: int) -> None:
+    """What is in the middle of the band of both rates comes back where and as it was; the model sees its own rate."""
+    seen = []
+
+    def play(signal: Signal) -> Rendering:
+        seen.append(len(signal))
+        return Rendering(2.0 * signal, 3, 0.5)
+
+    time = np.arange(samples) / outside
+    signal = np.sin(2.0 * np.pi * 1000.0 * time) * np.sin(np.pi * time * outside / samples) ** 2
+    found = converted(play, outside, inside)(signal)
+    assert seen == [pytest.approx(samples * inside / outside, abs=1.0)]
+    np.testing.assert_allclose(found.output, 2.0 * signal, atol=1e-4)
+    assert (found.failures, found.seconds) == (3, 0.5)
+
+
+def test_recordings_of_another_rate_judge_what_runs_there(
+    runs: tuple[Path, Path], recording: Recording, tmp_path: Path
+) -> None:
+    """Of the device itself at that rate: a circuit finds it with its step, and loses what its own rate has no room for
+    between converters."""
+    rate = 3 * RATE
+    device = CircuitModel(parse_netlist(NETLIST), rate, oversample=1, learn=[])
+    dry = 0.2 * np.random.default_rng(2).standard_normal(rate)
+    write_wav(tmp_path / "dry.wav", dry, rate)
+    write_wav(tmp_path / "wet.wav", render(device, dry).output, rate)
+    elsewhere = Recording.from_wav(tmp_path / "dry.wav", tmp_path / "wet.wav")
+    row = of_run(runs[0], [recording], [elsewhere])
+    assert row.other_rate is not None
+    # The fit has the capacitor to some millionths.
+    assert row.other_rate.esr is not None
+    assert row.other_rate.esr < 1e-6
+    # A third of the noise is below half of the lower rate; of an RC low-pass at 3.4 kHz that is most of the output.
+    assert row.other_rate.converted_esr is not None
+    corner = 1.0 / (2.0 * np.pi * 47e-6)
+    lost = 1.0 - np.arctan(RATE / 2.0 / corner) / np.arctan(rate / 2.0 / corner)
+    assert row.other_rate.converted_esr == pytest.approx(lost, rel=0.3)
+    words = ["compare", str(runs[0]), "--on", str(tmp_path / "dry.wav"), str(tmp_path / "wet.wav"), "--also-on"]
+    words += [
+        str(tmp_path / "dry.wav"),
+        str(tmp_path / "wet.wav"),
+        "--other-rate",
+        "16000",
+        "--out",
+        str(tmp_path / "x"),
+    ]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 2
+    assert "--also-on and --other-rate say the same" in done.stderr
 
 
 def test_a_circuit_is_judged_where_the_knobs_stand(tmp_path: Path, recording: Recording) -> None:

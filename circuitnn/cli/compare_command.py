@@ -30,8 +30,13 @@ COLUMNS = ("name", "kind", "parameters", "esr", "esr_gain_free", "mr_stft", "mus
     help="Somebody's rendering of the only recording. Repeatable.",
 )  # fmt: skip
 @click.option(
-    "--other-rate", type=click.IntRange(4_000, 768_000), metavar="HZ", help="Judge all runs at this sampling rate, too."
-)
+    "--also-on", "other_pairs", nargs=2, multiple=True, type=click.Path(path_type=Path), metavar="DRY.wav WET.wav",
+    help="Recordings at one other sampling rate, at which runs are judged once more. Repeatable.",
+)  # fmt: skip
+@click.option(
+    "--other-rate", type=click.IntRange(4_000, 768_000), metavar="HZ",
+    help="The same, with the recordings converted to this rate.",
+)  # fmt: skip
 @click.option(
     "--truth", type=click.Path(path_type=Path), metavar="NETLIST",
     help="The device, where it is known: recordings of it at 1 V at full scale.",
@@ -46,6 +51,7 @@ def compare(
     pairs: Sequence[tuple[Path, Path]],
     session_file: Path | None,
     references: Sequence[str],
+    other_pairs: Sequence[tuple[Path, Path]],
     other_rate: int | None,
     truth: Path | None,
     out: Path,
@@ -59,6 +65,8 @@ def compare(
     """
     if bool(pairs) == (session_file is not None):
         raise CircuitnnError("expected --on DRY.wav WET.wav, or --recordings SESSION.toml", "give one of them")
+    if other_pairs and other_rate is not None:
+        raise CircuitnnError("--also-on and --other-rate say the same", "leave one of them out")
     if not runs and not references:
         raise CircuitnnError("expected at least one run", "runs are made by `circuitnn fit` and `circuitnn train`")
     named = [_reference(text) for text in references]
@@ -82,6 +90,13 @@ def compare(
         recordings = read_session(session_file).held_out
     if not recordings:
         raise CircuitnnError(f"{session_file}: nothing is held out", 'give a recording role = "held-out"')
+    if other_rate is not None:
+        elsewhere = [comparison.at_rate(one, other_rate) for one in recordings]
+    else:
+        elsewhere = [Recording.from_wav(dry, wet) for dry, wet in other_pairs]
+    if len({one.sample_rate for one in elsewhere}) > 1:
+        raise CircuitnnError("--also-on: expected recordings of one sampling rate", "convert them")
+    other_rate = elsewhere[0].sample_rate if elsewhere else None
     device = None if truth is None else read_netlist(truth)
     if named and len(recordings) != 1:
         raise CircuitnnError(
@@ -96,7 +111,7 @@ def compare(
     with progress(len(runs)) as update:
         for k, run in enumerate(runs):
             update(k, f"evaluating {plain(str(run))}")
-            contenders.append(comparison.of_run(run, recordings, other_rate, device))
+            contenders.append(comparison.of_run(run, recordings, elsewhere, device))
     contenders = comparison.told_apart([*contenders, *renderings], [*map(str, runs), *taken])
     models = comparison.as_data(contenders)
     data = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from circuitnn.audio import Recording
-from circuitnn.comparison import METRICS, Contender, best_first, data_efficiency
+from circuitnn.comparison import METRICS, Contender, OtherRate, best_first, data_efficiency
 from circuitnn.report import comparison_figures as figures
 from circuitnn.report.environment import template
 
@@ -135,7 +135,7 @@ def _probes(ordered: Sequence[Contender], other_rate: int | None) -> list[_Table
     if known:
         columns += ["spectrum [dB]", "harmonics [dB]"]
     if other_rate is not None:
-        columns.append(f"ESR at {other_rate / 1000:g} kHz")
+        columns += [f"ESR at {other_rate / 1000:g} kHz", "the same, converted"]
     rows = []
     for one in probed:
         assert one.probed is not None
@@ -147,7 +147,8 @@ def _probes(ordered: Sequence[Contender], other_rate: int | None) -> list[_Table
             differences = (one.probed.spectral_difference, one.probed.harmonic_difference)
             cells += [_Cell(_number(value)) for value in differences]
         if other_rate is not None:
-            cells.append(_Cell(_number(one.other_rate_esr)))
+            there = one.other_rate or OtherRate(None, None)
+            cells += [_Cell(_number(value)) for value in (there.esr, there.converted_esr)]
         rows.append((one.name, tuple(cells)))
     return [
         _Table(
@@ -155,8 +156,8 @@ def _probes(ordered: Sequence[Contender], other_rate: int | None) -> list[_Table
             "Aliasing-to-signal ratio in dB of sines at the recordings' peak, all of it / below 20 kHz."
             + (" Spectrum and harmonics: mean distance from the device's, by a sweep." if known else "")
             + (
-                " At another rate, circuits and the State Trajectory Network change their step; other networks run as "
-                "they are."
+                " At another rate, circuits and the State Trajectory Network change their step, other networks run as "
+                "they are; converted: they run at their own rate, between sample rate converters."
                 if other_rate is not None
                 else ""
             ),

@@ -1,46 +1,94 @@
-"""The table of a real pedal: circuits and networks on the same recordings, trained, compared and heard by one command.
+"""The table: circuits and networks on the same recordings of one device, trained, compared and heard by one command.
 
     python tests/benchmarks/table.py DATA/egfx/TubeScreamer OUT [--only lstm-32 stn ...] [--epochs N] [--preset quick]
+    python tests/benchmarks/table.py DATA/egfx/TubeScreamer OUT --device ds1_clipper
 
 DATA/egfx/TubeScreamer holds clip_<k>_in.wav, clip_<k>_out.wav and clip_<k>_lstm.wav (EGFxSet, and the published LSTM's
-rendering). Clips 0 and 1 train, clip 2 judges. OUT gets a run for each row, and the comparison: comparison.html, .json
-and listening.html. A run that is there already is kept, and an interrupted training goes on, so the command can be
-given again. Each row of the preset `quick` ends after seven minutes of training.
+rendering). Clips 0 and 1 train, clip 2 judges. The device is the pedal of these recordings, or a circuit that ngspice
+plays the dry ones through (known_devices.py); fits then begin with values that are deliberately wrong. OUT gets a run
+for each row, and the comparison: comparison.html, .json and listening.html. What is there already is kept, and an
+interrupted training goes on, so the command can be given again. Each row of the preset `quick` ends after seven minutes
+of training.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from common import NETLISTS
+from known_devices import KNOWN, prepared
+
+from circuitnn.netlist import format_netlist, read_netlist
 
 # The published recordings' outputs begin 4410 samples into the inputs.
 DELAY = -4410
 TRAINING, JUDGE = (0, 1), 2
-CIRCUIT = "ts808"
+PEDAL, PEDAL_DIODES = "ts808", "D1 D2"
+# A fit of what the netlist marks, and one that learns the law of the diodes in place of their model.
+CIRCUIT, NEURAL = "fitted-circuit", "neural-device"
 NETWORKS = (
     "stn", "state-space-gru", "wiener", "hammerstein", "wiener-hammerstein", "lstm-32", "gru-32", "wavenet-1",
     "nam-standard", "tcn-300", "seq2seq-lstm-32", "conv-lstm-32", "mlp",
 )  # fmt: skip
 # Of one architecture, for the curve of error over data: seconds of audio.
 AMOUNTS, CURVE = (1.5, 3.0, 6.0), "lstm-32"
+# Pedals are heard at this rate once more, with the recordings converted.
+OTHER_RATE = 192_000
 
 
-def session(folder: Path, out: Path) -> Path:
-    """A session file of the clips that train."""
-    clips = "".join(
-        f'[[recording]]\ndry = "clip_{k}_in.wav"\nwet = "clip_{k}_out.wav"\ndelay = {DELAY}\n\n' for k in TRAINING
-    )
+@dataclass(frozen=True)
+class Material:
+    """believed: the netlist that fits begin with; diodes: whose law may be learned; session: a file of the recordings
+    that train; judging: what `compare` is told of those that judge."""
+
+    believed: Path
+    diodes: str | None
+    session: Path
+    judging: Sequence[str | Path]
+
+
+def recorded(data: Path, out: Path) -> Material:
+    """The pedal of the recordings."""
+    entries = [f'dry = "clip_{k}_in.wav"\nwet = "clip_{k}_out.wav"\ndelay = {DELAY}' for k in TRAINING]
     for k in TRAINING:
         for end in ("in", "out"):
-            (out / f"clip_{k}_{end}.wav").write_bytes((folder / f"clip_{k}_{end}.wav").read_bytes())
+            (out / f"clip_{k}_{end}.wav").write_bytes((data / f"clip_{k}_{end}.wav").read_bytes())
+    dry, wet, published = (data / f"clip_{JUDGE}_{end}.wav" for end in ("in", "out", "lstm"))
+    judging = ["--on", dry, wet, "--reference", f"published LSTM={published}", "--other-rate", str(OTHER_RATE)]
+    return Material(NETLISTS / f"{PEDAL}.cir", PEDAL_DIODES, session(out, entries), judging)
+
+
+def rendered(device: str, data: Path, out: Path) -> Material:
+    """A circuit that is known, played by ngspice."""
+    prepared(KNOWN[device], [data / f"clip_{k}_in.wav" for k in (*TRAINING, JUDGE)], out)
+    entries = [f'dry = "dry_{k}.wav"\nwet = "wet_{k}.wav"\ndelay = 0' for k in TRAINING]
+    judging = ["--on", out / f"dry_{JUDGE}.wav", out / f"wet_{JUDGE}.wav", "--also-on", out / "dry_other.wav",
+               out / "wet_other.wav", "--truth", out / "true.cir"]  # fmt: skip
+    recordings = session(out, entries, "input_level = 1.0\noutput_gain = 1.0\n\n")
+    return Material(out / "believed.cir", KNOWN[device].diodes, recordings, judging)
+
+
+def session(out: Path, entries: Sequence[str], top: str = "") -> Path:
     path = out / "session.toml"
-    path.write_text(clips)
+    path.write_text(top + "".join(f"[[recording]]\n{entry}\n\n" for entry in entries))
     return path
+
+
+def with_learned_law(netlist: Path, diodes: str, out: Path) -> Path:
+    """The netlist with the diodes' law to be learned in place of the values of their model."""
+    circuit = read_netlist(netlist)
+    model = next(element.model for element in circuit.elements if element.name == diodes.split()[0])
+    learned = tuple(one for one in circuit.learn if not one.name.startswith(f"{model}."))
+    title, _, rest = format_netlist(replace(circuit, learn=learned)).partition("\n")
+    out.write_text(f"{title}\n*@ network {diodes}\n{rest}")
+    return out
 
 
 def circuitnn(words: Sequence[str | Path]) -> None:
@@ -49,38 +97,55 @@ def circuitnn(words: Sequence[str | Path]) -> None:
     subprocess.run([sys.executable, "-m", "circuitnn.cli", *map(str, words)], check=True)
 
 
+def commands(material: Material, chosen: argparse.Namespace) -> dict[str, list[str | Path]]:
+    """What makes the run of each row."""
+    most = [] if chosen.epochs is None else ["--max-iterations", str(chosen.epochs)]
+    rows: dict[str, list[str | Path]] = {CIRCUIT: ["fit", material.believed, *most, "--resume"]}
+    if material.diodes is not None:
+        learned = with_learned_law(material.believed, material.diodes, chosen.out / f"{NEURAL}.cir")
+        rows[NEURAL] = ["fit", learned, *most, "--resume"]
+    limit = [] if chosen.epochs is None else ["--epochs", str(chosen.epochs)]
+    training = ["--preset", chosen.preset, *limit, "--resume"]
+    rows |= {name: ["train", name, *training] for name in NETWORKS}
+    for amount in AMOUNTS:
+        rows[f"{CURVE}-{amount:g}s"] = ["train", CURVE, *training, "--seconds", str(amount)]
+    return {name: [*words, "--recordings", material.session] for name, words in rows.items()}
+
+
+def markdown(models: Sequence[dict[str, Any]]) -> str:
+    """What the documentation shows of a comparison."""
+    columns = ("name", "parameters", "esr", "esr_gain_free", "mr_stft", "other_rate_esr", "other_rate_converted_esr",
+               "real_time_factor", "training_seconds")  # fmt: skip
+    rows = [columns, ["---"] * len(columns), *([_cell(model[key]) for key in columns] for model in models)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of the clips")
     parser.add_argument("out", type=Path, help="folder for runs and comparison")
-    parser.add_argument("--only", nargs="+", choices=(CIRCUIT, *NETWORKS), default=[CIRCUIT, *NETWORKS])
+    parser.add_argument("--device", choices=(PEDAL, *KNOWN), default=PEDAL)
+    parser.add_argument("--only", nargs="+", metavar="ROW", help="rows, by the names of their runs")
     parser.add_argument("--preset", choices=("quick", "full"), default="quick")
     parser.add_argument("--epochs", type=int, help="at most so many, to try the command")
-    parser.add_argument("--other-rate", type=int, default=192_000, help="Hz, at which all are judged once more")
     chosen = parser.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
-    recordings = session(chosen.data, chosen.out)
-    limit = [] if chosen.epochs is None else ["--epochs", str(chosen.epochs)]
-    rows: dict[str, list[str | Path]] = {}
-    if CIRCUIT in chosen.only:
-        steps = [] if chosen.epochs is None else ["--max-iterations", str(chosen.epochs)]
-        rows[CIRCUIT] = ["fit", NETLISTS / f"{CIRCUIT}.cir", *steps]
-    training = ["--preset", chosen.preset, *limit, "--resume"]
-    for name in NETWORKS:
-        if name in chosen.only:
-            rows[name] = ["train", name, *training]
-    if CURVE in chosen.only:
-        for amount in AMOUNTS:
-            rows[f"{CURVE}-{amount:g}s"] = ["train", CURVE, *training, "--seconds", str(amount)]
-    for name, words in rows.items():
-        run = chosen.out / "runs" / name
+    pedal = chosen.device == PEDAL
+    material = recorded(chosen.data, chosen.out) if pedal else rendered(chosen.device, chosen.data, chosen.out)
+    rows = commands(material, chosen)
+    if unknown := set(chosen.only or ()) - set(rows):
+        parser.error(f"no rows {', '.join(unknown)}; known: {', '.join(rows)}")
+    runs = {name: chosen.out / "runs" / name for name in chosen.only or rows}
+    for name, run in runs.items():
         if not (run / "run.json").is_file():
-            circuitnn([*words, "--recordings", recordings, "--out", run])
-    clip = [chosen.data / f"clip_{JUDGE}_{end}.wav" for end in ("in", "out", "lstm")]
-    circuitnn(
-        ["compare", *(chosen.out / "runs" / name for name in rows), "--on", *clip[:2], "--reference",
-         f"published LSTM={clip[2]}", "--other-rate", str(chosen.other_rate), "--out", chosen.out / "comparison"]
-    )  # fmt: skip
+            circuitnn([*rows[name], "--out", run])
+    circuitnn(["compare", *runs.values(), *material.judging, "--out", chosen.out / "comparison"])
+    models = json.loads((chosen.out / "comparison" / "comparison.json").read_text())["models"]
+    print(markdown(models))
 
 
 if __name__ == "__main__":
