@@ -13,8 +13,7 @@ from circuitnn.errors import OutputError
 
 def place_file(path: Path, content: str | bytes) -> None:
     """Write a file whose folder exists; a text as UTF-8. Raises OutputError."""
-    if path.is_dir():
-        raise OutputError(f"{path}: cannot be written: expected a file to write, found a folder", "name a file")
+    check_file(path)
     temporary = None
     try:
         data = content.encode() if isinstance(content, str) else content
@@ -31,6 +30,12 @@ def place_file(path: Path, content: str | bytes) -> None:
             Path(temporary).unlink(missing_ok=True)
         why = error.strerror if isinstance(error, OSError) else error
         raise OutputError(f"{path}: cannot be written: {why}", "choose another place") from None
+
+
+def check_file(path: Path) -> None:
+    """Raise OutputError if a folder stands where a file is to be written."""
+    if path.is_dir():
+        raise OutputError(f"{path}: cannot be written: expected a file to write, found a folder", "name a file")
 
 
 def check_folder(folder: Path, mark: str, what: str) -> None:

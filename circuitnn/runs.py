@@ -238,8 +238,12 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
     """Read a run directory. Raises CircuitnnError for one that is missing, broken or of a later format."""
     folder = Path(folder)
     path = folder / "run.json"
+    if not folder.exists():
+        raise CircuitnnError(f"{folder}: no such file or folder")
     if not path.is_file():
-        raise CircuitnnError(f"{folder}: not a run: there is no run.json", "runs are made by `circuitnn fit`")
+        raise CircuitnnError(
+            f"{folder}: not a run: there is no run.json", "runs are made by `circuitnn fit` and `circuitnn train`"
+        )
     data = read_document(path, FORMAT, VERSION, MAX_BYTES, "fit again; the file is damaged")
     recordings = tuple(
         RunRecording(
