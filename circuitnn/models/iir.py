@@ -67,7 +67,7 @@ class _Filter(torch.autograd.Function):
         return output
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
         x, b, a, y = ctx.saved_tensors
         backwards = lfilter([1.0], _numpy(a), _numpy(gradients[0].flip(1)))
