@@ -13,7 +13,8 @@ from circuitnn import CircuitModel, CircuitnnError, parse_netlist
 from circuitnn.models.architectures import ARCHITECTURES, build_network
 from circuitnn.models.conv_lstm import ConvLstm
 from circuitnn.models.iir import Biquad, second_order
-from circuitnn.models.network import Network, parameter_count
+from circuitnn.models.network import Network, expect, parameter_count
+from circuitnn.models.recurrent import Recurrent
 from circuitnn.models.state_network import StateNetwork, teaching_loss
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
@@ -58,6 +59,18 @@ def test_chunks_equal_the_whole(name: str, sizes: list[int]) -> None:
             parts.append(y)
             at += size
     torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name in SHAPES if build_network(name).input_weights()])
+def test_a_network_begins_with_the_level_that_it_expects(name: str) -> None:
+    """A quiet input goes through it as one of rms 1 would have, but for what passes it by."""
+    before, after, u = network(name, KNOBS), network(name, KNOBS), noise(1, 60)
+    expect(after, 0.01)
+    knobs = {"drive": 0.2, "tone": 0.7}
+    y, quiet = before(u, knobs=knobs)[0], after(0.01 * u, knobs=knobs)[0]
+    if isinstance(after, Recurrent) and after.residual:
+        y, quiet = y - u, quiet - 0.01 * u
+    torch.testing.assert_close(quiet, y)
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -25,10 +25,13 @@ from circuitnn.cli import main
 from circuitnn.formats import read_network
 from circuitnn.metrics import esr
 from circuitnn.models.architectures import build_network
+from circuitnn.models.iir import Biquad
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
 from circuitnn.network_runs import WEIGHTS, save_network
 from circuitnn.training import PRESETS, Preset, Trained, train
-from circuitnn.training.data import ACCURACY, Batch, Shuffled, cut, delays_of, split, take
+from circuitnn.training.data import ACCURACY, Batch, Shuffled, cut, delays_of, split, stacked, take
+from circuitnn.training.least_squares import LeastSquares
+from circuitnn.training.starts import STARTS, _cost_after_a_while, best_start, placed
 from circuitnn.training.tangents import output_and_jacobian
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -109,6 +112,43 @@ def test_least_squares_find_the_model_that_made_the_data() -> None:
     assert found.esr < 1e-4
 
 
+def test_least_squares_begin_with_a_high_pass_at_the_targets_level() -> None:
+    dry = torch.randn(3, 4000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    dry /= torch.sqrt(torch.mean(dry**2))
+    pieces = Batch(0.02 * dry, 0.3 * dry, torch.zeros(3, 0))
+    torch.manual_seed(0)
+    network = WienerHammerstein()
+    first = placed(network, pieces, 700.0, 10.0, RATE).before[0]
+    assert isinstance(first, Biquad)
+    found, _ = first(pieces.u, torch.zeros(3, 2))
+    pole = np.exp(-2.0 * np.pi * 700.0 / RATE)
+    expected = lfilter([10.0, -10.0], [1.0, -pole], dry.numpy())
+    np.testing.assert_allclose(found.detach().numpy(), expected, rtol=1e-3, atol=1e-3)
+    # Of signals that the curve lets pass, what comes out is as loud as the target.
+    with torch.no_grad():
+        for part in network.curve:
+            for parameter in part.parameters():
+                parameter.zero_()
+        y, _ = placed(network, pieces, 0.0, 1.0, RATE)(pieces.u[..., None])
+    torch.testing.assert_close(y[..., 0].double(), pieces.target, rtol=1e-2, atol=1e-3)
+
+
+def test_the_best_of_several_starts_is_taken() -> None:
+    """A pedal that lifts the treble far before it clips, where most starts end in a bad optimum."""
+    rng = np.random.default_rng(0)
+    dry = 0.05 * lfilter([1.0], [1.0, -0.95], rng.standard_normal(RATE))
+    wet = np.tanh(lfilter(*butter(1, 700.0, "high", fs=RATE), 50.0 * dry))
+    one = take(Recording(dry, wet, RATE, delay=0.0), 0.0, ())
+    pieces = stacked(cut([one], 2000))
+    torch.manual_seed(0)
+    network = WienerHammerstein()
+    preset = replace(SHORT, epochs=4)
+    costs = [_cost_after_a_while(placed(network, pieces, *start, RATE), pieces, preset) for start in STARTS]
+    best = LeastSquares(best_start(network, pieces, preset, RATE), pieces, [], preset, "", lambda epoch, error: None)
+    assert best.cost() == pytest.approx(min(costs))
+    assert min(costs) < 0.2 * max(costs)
+
+
 def test_least_squares_go_on_after_an_interruption(tmp_path: Path) -> None:
     preset = replace(SHORT, epochs=6, patience=6)
     whole = train("hammerstein", [recording(seconds=1.5)], preset=preset)
@@ -187,6 +227,33 @@ def test_it_stops_when_nothing_gets_better() -> None:
         found = train(name, [recording(seconds=1.5)], preset=replace(preset, seconds=0.0))
         assert found.reason == "out of time"
         assert len(found.errors) == 1
+
+
+def test_the_learning_rate_falls_to_zero_with_the_time(tmp_path: Path) -> None:
+    """Of a clock that says how much each epoch has taken, also over an interruption."""
+    rates: list[float] = []
+
+    class Watched(torch.optim.Adam):
+        def step(self, closure: None = None) -> None:  # type: ignore[override]
+            rates.append(self.param_groups[0]["lr"])
+            super().step(closure)
+
+    preset = replace(SHORT, epochs=100, patience=100, learning_rate=1e-3, batch=20, chunk=2000, seconds=4.0)
+
+    def interrupt(epoch: int, error: float) -> None:
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    for stop in (interrupt, None):
+        clock = (0.5 * n for n in range(1000))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch.optim, "Adam", Watched)
+            patch.setattr("circuitnn.training.harness.time.thread_time", lambda clock=clock: next(clock))
+            found = train("nam-nano", [recording()], preset=preset, checkpoint=tmp_path, resume=True, progress=stop)
+    assert found.reason == "out of time"
+    # Half a second each, of four; the third was interrupted, and came again.
+    parts = np.array([0, 1, 2, 2, 3, 4, 5, 6, 7]) / 8.0
+    np.testing.assert_allclose(rates, 0.5e-3 * (1.0 + np.cos(np.pi * parts)))
 
 
 def test_knobs_are_learned_from_positions() -> None:

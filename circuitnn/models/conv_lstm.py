@@ -42,6 +42,9 @@ class ConvLstm(ConvolutionalNetwork):
         self.dense = nn.Linear(hidden_size, 1)
         self.strides, self.stride, self.steps = strides, strides[0] * strides[1], steps
 
+    def input_weights(self) -> Sequence[Tensor]:
+        return [self.first.weight[:, :1]]
+
     def settings(self) -> dict[str, Any]:
         return {
             "hidden_size": self.recurrent.hidden_size, "channels": self.first.out_channels,

@@ -39,6 +39,10 @@ class NamWaveNet(ConvolutionalNetwork):
             for k, (size, stack) in enumerate(zip(sizes, stacks, strict=False))
         )
 
+    def input_weights(self) -> Sequence[Tensor]:
+        mixers = [weight[:, :1] for name, weight in self.named_parameters() if ".mixers." in name]
+        return [self.get_parameter("stacks.0.rechannel.weight"), *mixers]
+
     def settings(self) -> dict[str, Any]:
         return {"stacks": [stack._asdict() for stack in self.sizes], "kernel_size": self.kernel_size}
 

@@ -42,6 +42,10 @@ class Network(nn.Module, ABC):
         """What its constructor was given, apart from the knobs, as plain data: with it a file can say what network it
         holds (see description.py)."""
 
+    def input_weights(self) -> Sequence[Tensor]:
+        """What u is multiplied by first, see `expect`; none of a network that begins as it is."""
+        return []
+
     def forward(
         self, u: Tensor, state: State | None = None, knobs: Mapping[str, float | Tensor] | None = None
     ) -> tuple[Tensor, State]:
@@ -61,6 +65,15 @@ class Network(nn.Module, ABC):
                 raise CircuitnnError("expected at least one sample, found none")
             return u, state
         return self.run(u, positions, self.rest(positions[:, :1]) if state is None else state)
+
+
+def expect(network: Network, rms: float) -> None:
+    """Let a new network begin with inner signals as strong as an input of rms 1 would make them, when the input's own
+    is `rms`. Otherwise its first weights would have far to go from a guitar's level in digital full scale, and Adam's
+    steps are of one size, whatever the signal's is."""
+    with torch.no_grad():
+        for weight in network.input_weights():
+            weight.div_(rms)
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -48,6 +48,9 @@ class Recurrent(Network):
         """What kind of layers it has."""
         return "lstm" if isinstance(self.recurrent, nn.LSTM) else "gru"
 
+    def input_weights(self) -> Sequence[Tensor]:
+        return [self.recurrent.get_parameter("weight_ih_l0")[:, :1]]
+
     def settings(self) -> dict[str, Any]:
         return {
             "cell": self.cell, "hidden_size": self.recurrent.hidden_size, "residual": self.residual,

@@ -32,6 +32,9 @@ class SequenceLstm(Network):
         self.recurrent = nn.LSTM(1 + len(self.knob_names), hidden_size, batch_first=True)
         self.dense = nn.Linear(hidden_size, 1)
 
+    def input_weights(self) -> Sequence[Tensor]:
+        return [self.recurrent.get_parameter("weight_ih_l0")[:, :1]]
+
     def settings(self) -> dict[str, Any]:
         return {"hidden_size": self.recurrent.hidden_size, "window": self.window, "outputs": self.outputs}
 

@@ -50,6 +50,9 @@ class TemporalConvolutionalNetwork(ConvolutionalNetwork):
         )
         self.output = nn.Conv1d(channels, 1, 1)
 
+    def input_weights(self) -> Sequence[Tensor]:
+        return [self.get_parameter(f"blocks.0.{part}.weight") for part in ("convolution", "residual")]
+
     def settings(self) -> dict[str, Any]:
         return dict(self.sizes)
 

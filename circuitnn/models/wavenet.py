@@ -32,6 +32,9 @@ class WaveNet(ConvolutionalNetwork):
         self.residuals = nn.ModuleList(nn.Conv1d(channels, channels, 1) for _ in dilations)
         self.output = nn.Conv1d(channels * len(dilations), 1, 1)
 
+    def input_weights(self) -> Sequence[Tensor]:
+        return [self.input.weight[:, :1]]
+
     def settings(self) -> dict[str, Any]:
         return {"channels": self.channels, "dilations": list(self.dilations), "kernel_size": self.kernel_size}
 

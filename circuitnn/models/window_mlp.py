@@ -26,6 +26,9 @@ class WindowMlp(ConvolutionalNetwork):
         self.knobs = nn.Conv1d(len(self.knob_names), hidden[0], 1, bias=False) if self.knob_names else None
         self.dense = nn.ModuleList(nn.Conv1d(*ends, 1) for ends in pairwise((*hidden, 1)))
 
+    def input_weights(self) -> Sequence[Tensor]:
+        return [self.window.weight]
+
     def settings(self) -> dict[str, Any]:
         return {"window": self.window.kernel_size[0], "hidden": [layer.in_channels for layer in self.dense]}
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from circuitnn.models.iir import Biquad
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
 from circuitnn.placing import place_file
 from circuitnn.training.data import Batch, Take
@@ -33,17 +32,6 @@ DAMPING, EASIER, HARDER, MOST_DAMPING = 1e-2, 0.2, 5.0, 1e8
 EMPHASIS = 0.85
 # An error that falls by less than this part in an iteration counts as no better, and after so many of these it ends.
 SLIGHT, IDLE = 1e-4, 5
-
-
-def scale(network: WienerHammerstein, pieces: Batch) -> None:
-    """Let the curve of a new network begin where it bends, with an input of about 1, and the output be as loud as the
-    target."""
-    rms_in, rms_out = (float(torch.sqrt(torch.mean(part.double() ** 2))) for part in (pieces.u, pieces.target))
-    with torch.no_grad():
-        for biquads, gain in ((network.before, 1.0 / rms_in), (network.after, rms_out)):
-            for biquad in biquads[:1]:
-                assert isinstance(biquad, Biquad)
-                biquad.b.mul_(gain)
 
 
 class LeastSquares:
@@ -66,7 +54,7 @@ class LeastSquares:
         self.network, self.pieces, self.judges, self.preset = network.double(), pieces, judges, preset
         self.errors: list[float] = []
         self.best: dict[str, Tensor] = {}
-        self.damping, self.idle = DAMPING, 0
+        self.damping, self.idle, self.elapsed = DAMPING, 0, 0.0
         heard = pieces.target[:, preset.warm_up :].double().numpy()
         # One over the energy of what is to be met, plain and emphasised.
         self.weights = tuple(1.0 / max(float(np.sum(part**2)), 1e-30) for part in (heard, _emphasised(heard)))
@@ -74,25 +62,26 @@ class LeastSquares:
 
     def run(self, checkpoint: Path | None, resume: bool) -> str:
         """Iterate until the end -> why it ended. checkpoint: a file for the state after each iteration."""
-        began = time.monotonic()
         if resume and checkpoint is not None and checkpoint.exists():
             self._load(checkpoint)
         try:
             while len(self.errors) < self.preset.epochs:
-                self.idle = 0 if self._iterate() else self.idle + 1
+                began = time.thread_time()
+                self.idle = 0 if self.iterate() else self.idle + 1
                 self._judge()
+                self.elapsed += time.thread_time() - began
                 if checkpoint is not None:
                     self._save(checkpoint)
                 since_best = len(self.errors) - 1 - self.errors.index(min(self.errors))
                 if self.idle >= IDLE or since_best >= self.preset.patience:
                     return "no better for a while"
-                if self.preset.seconds is not None and time.monotonic() - began > self.preset.seconds:
+                if self.preset.seconds is not None and self.elapsed >= self.preset.seconds:
                     return "out of time"
         except KeyboardInterrupt:
             return "interrupted"
         return "all epochs done"
 
-    def _iterate(self) -> bool:
+    def iterate(self) -> bool:
         """One step, if there is one that helps -> whether it helped noticeably."""
         normal, gradient, before = self._normal_equations()
         start = parameters_to_vector(self.network.parameters()).detach().clone()
@@ -100,7 +89,7 @@ class LeastSquares:
             damped = normal + self.damping * np.diag(np.maximum(np.diag(normal), 1e-12 * np.diag(normal).max()))
             step = np.linalg.solve(damped, gradient)
             self._place(start - torch.as_tensor(step, dtype=start.dtype))
-            after = self._cost()
+            after = self.cost()
             if after < before:
                 self.damping = max(self.damping * EASIER, 1e-12)
                 return after < (1.0 - SLIGHT) * before
@@ -127,7 +116,7 @@ class LeastSquares:
                 cost += weight * float(e @ e)
         return normal, gradient, cost
 
-    def _cost(self) -> float:
+    def cost(self) -> float:
         """e^T e over all pieces; inf if it is not finite."""
         knobs = dict(zip(self.network.knob_names, self.pieces.knobs.unbind(1), strict=True))
         with torch.no_grad():
@@ -149,7 +138,8 @@ class LeastSquares:
         self._progress(len(self.errors), error)
 
     def _save(self, path: Path) -> None:
-        state = {"of": self._of, "errors": self.errors, "best": self.best, "damping": self.damping, "idle": self.idle}
+        state = {"of": self._of, "errors": self.errors, "best": self.best, "damping": self.damping}
+        state |= {"idle": self.idle, "elapsed": self.elapsed}
         buffer = io.BytesIO()
         torch.save(state | {"network": self.network.state_dict()}, buffer)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -159,7 +149,7 @@ class LeastSquares:
         state: dict[str, Any] = torch.load(path, weights_only=True)
         check_belongs(state["of"], self._of)
         self.errors, self.best, self.damping = list(state["errors"]), dict(state["best"]), float(state["damping"])
-        self.idle = int(state["idle"])
+        self.idle, self.elapsed = int(state["idle"]), float(state["elapsed"])
         self.network.load_state_dict(state["network"])
 
 

@@ -21,18 +21,21 @@ from circuitnn.audio import Recording
 from circuitnn.errors import CircuitnnError, ConvergenceError, RecordingError
 from circuitnn.formats import SavedNetwork
 from circuitnn.models.architectures import build_network
-from circuitnn.models.network import Network
+from circuitnn.models.network import Network, expect
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
 from circuitnn.training.data import Shuffled, cut, delays_of, knob_names, split, stacked, take
-from circuitnn.training.least_squares import LeastSquares, scale
+from circuitnn.training.least_squares import LeastSquares
 from circuitnn.training.presets import PRESETS, Preset
 from circuitnn.training.result import Trained
 from circuitnn.training.resuming import fingerprint
+from circuitnn.training.starts import best_start
 
 if TYPE_CHECKING:
     from circuitnn.training.harness import Harness
 
 CHECKPOINT = "last.ckpt"
+# An input is not taken to be quieter than this: -80 dB of full scale.
+QUIETEST = 1e-4
 
 
 def train(
@@ -83,11 +86,13 @@ def train(
     if isinstance(network, WienerHammerstein):
         precision = next(network.parameters()).dtype
         if isinstance(architecture, str):
-            scale(network, whole)
+            network = best_start(network, whole, preset, rate)
         work = LeastSquares(network, whole, judges, preset, of, report)
         reason = work.run(None if folder is None else folder / CHECKPOINT, resume)
         network.to(precision)
     else:
+        if isinstance(architecture, str):
+            expect(network, max(float(torch.sqrt(torch.mean(whole.u**2))), QUIETEST))
         work = Harness(network, Shuffled(whole, preset.batch, seed), judges, preset, of, report)
         reason = _run(work, device, folder, resume)
     if not work.best:

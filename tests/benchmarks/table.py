@@ -7,7 +7,7 @@ DATA/egfx/TubeScreamer holds clip_<k>_in.wav, clip_<k>_out.wav and clip_<k>_lstm
 rendering). Clips 0 and 1 train, clip 2 judges. The device is the pedal of these recordings, or a circuit that ngspice
 plays the dry ones through (known_devices.py); fits then begin with values that are deliberately wrong. OUT gets a run
 for each row, and the comparison: comparison.html, .json and listening.html. What is there already is kept, and an
-interrupted training goes on, so the command can be given again. Each row of the preset `quick` ends after seven minutes
+interrupted training goes on, so the command can be given again. Each row of the preset `quick` ends after four minutes
 of training.
 """
 
