@@ -87,7 +87,7 @@ def knobs_in(data: Document) -> tuple[str, ...]:
         or not all(isinstance(name, str) and 1 <= len(name) <= MAX_NAME and name.isprintable() for name in names)
         or len(set(names)) != len(names)
     ):
-        raise data.wrong("knobs", f"a list of at most {MAX_KNOBS} different names")
+        raise data.wrong("knobs", f"a list of names, at most {MAX_KNOBS} and no two alike")
     return tuple(names)
 
 
