@@ -23,8 +23,8 @@ LARGEST_STEP = 1.0
 # The fit ends when a step promises to improve the objective (log posterior, natural units) by less than the first for
 # each unknown, or did by less than the second. Half a unit for each is how far from the optimum the posterior reaches.
 SMALLEST_PROMISE, SMALLEST_GAIN = 0.1, 0.25
-# A last undamped step is tried if it promises more than this for each unknown.
-LAST_PROMISE = 0.02
+# A last undamped step is tried if it promises more than this for each unknown, and damping has been more than a trace.
+LAST_PROMISE, TRACE = 0.02, 1e-4
 DAMPING, SMALLEST_DAMPING, LARGEST_DAMPING = 1e-2, 1e-12, 1e5
 # What damping is multiplied by, at least and at most, after a step that was taken, and after one that was not.
 DAMPING_DOWN, DAMPING_UP, DAMPING_BACK = 1.0 / 3.0, 3.0, 5.0
@@ -102,7 +102,9 @@ class LeastSquares:
         """A descent that has ended, after one undamped step if that gains: damping holds back what hardly matters to
         the error, such as a value that only its prior tells, until long after the error has settled."""
         here = descent.found
-        if descent.reason not in (CONVERGED, STUCK) or self.decrement(here) < LAST_PROMISE * self.unknowns:
+        if descent.reason not in (CONVERGED, STUCK) or descent.damping < TRACE:
+            return descent
+        if self.decrement(here) < LAST_PROMISE * self.unknowns:
             return descent
         (there,) = self.problem.evaluate([self.problem.moved(here, self._whole(here))])
         if there is None or not self.objective(there) < self.objective(here):

@@ -27,7 +27,7 @@ Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
 
 # Seconds simulated at a time: bounds the memory that derivatives take.
-CHUNK_SECONDS = 1.0
+CHUNK_SECONDS = 0.5
 # Samples of other signals that are computed at a time.
 CHUNK_SAMPLES = 2**18
 # Length of the blocks in which inner products are kept apart, for error bars that allow for correlated errors.
