@@ -224,7 +224,7 @@ class CompiledKernel:
                 _pointer(ws[group] if every else None), ctypes.c_int64(every), _pointer(report[k]),
             )  # fmt: skip
 
-        _each(run, groups, s.stack(lanes))
+        each_on_cores(run, groups, s.stack(lanes))
         return Run(y, x, w, xs, ws, report)
 
     def adjoint(
@@ -259,7 +259,7 @@ class CompiledKernel:
                 _pointer(x_bar[k]), _pointer(u_bar[k] if signal else None), _pointer(theta_bar[k]),
             )  # fmt: skip
 
-        _each(run, len(xs), s.stack(lanes))
+        each_on_cores(run, len(xs), s.stack(lanes))
         return u_bar, x_bar, theta_bar
 
     def _resume(self, u: Tensor, xs: Tensor, ws: Tensor, theta: Tensor, every: int, hold: int) -> tuple[Tensor, Tensor]:
@@ -325,13 +325,13 @@ class CompiledKernel:
                 _pointer(None if du is None else du[k]), _pointer(y[k]), _pointer(dy[k]), _pointer(report[k]),
             )  # fmt: skip
 
-        _each(run, batch, s.stack(LANES))
+        each_on_cores(run, batch, s.stack(LANES))
         empty = u.new_empty(batch, 0, 0, 1)
         final = dx.movedim(-3, -2).flatten(-2)[..., :p]
         return Run(y, x, w, empty, empty, report), dy, final
 
 
-def _each(run: Callable[[int], None], count: int, stack: int) -> None:
+def each_on_cores(run: Callable[[int], None], count: int, stack: int) -> None:
     """run(0), run(1), ... on all cores. stack: bytes that each needs there, which may be more than a thread has."""
     workers = min(count, torch.get_num_threads())
     if workers <= 1 and stack <= ANY_STACK:

@@ -16,9 +16,10 @@ from circuitnn.formats.native import FIRST_WEIGHTS as WEIGHTS
 from circuitnn.formats.native import document, to_text
 from circuitnn.formats.reading import RUN_FILE
 from circuitnn.models.network import parameter_count
+from circuitnn.netlist import read_netlist
 from circuitnn.placing import place_folder
-from circuitnn.runs import check_target, finite
-from circuitnn.training import Preset, Trained
+from circuitnn.runs import check_target, finite, load_run
+from circuitnn.training import Preset, Teacher, Trained
 
 
 def network_summary(trained: Trained) -> dict[str, Any]:
@@ -64,6 +65,15 @@ def save_network(
         (built / RUN_FILE).write_text(text, encoding="utf-8")
 
     place_folder(folder, fill)
+
+
+def teacher_at(path: Path, input_level: float | None = None) -> Teacher:
+    """The circuit of a fit's run, with the input level that the fit found, or of a netlist, with the given one, in volt
+    at digital full scale; None: 1 V. Raises CircuitnnError."""
+    if path.is_dir():
+        run = load_run(path)
+        return Teacher(run.circuit, run.input_level, fitted=True)
+    return Teacher(read_netlist(path), input_level or 1.0)
 
 
 def training_state(folder: Path) -> Path:

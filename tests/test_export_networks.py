@@ -174,11 +174,12 @@ def test_what_is_no_number_counts_as_silence(name: str) -> None:
 
 
 def test_a_state_that_breaks_becomes_that_of_rest() -> None:
-    """Of a network whose steps are too large for single precision, and 0 in silence."""
+    """Of a network whose output is too large for single precision, and 0 in silence."""
     model = StateTrajectoryNetwork(hidden=(4,)).double().eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(3e38 if parameter.dim() == 2 else 0.0)
+        model.sizes[1] = 3e38
     player = Deployed(NetworkSubject("net", model, RATE), "single").player()
     u = np.concatenate([np.zeros(64), np.full(640, 0.1), np.zeros(640)])[:, None]
     y = player.play(u)

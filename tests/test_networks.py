@@ -9,13 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from circuitnn import CircuitModel, CircuitnnError, parse_netlist
+from circuitnn import CircuitnnError
 from circuitnn.models.architectures import ARCHITECTURES, build_network
 from circuitnn.models.conv_lstm import ConvLstm
 from circuitnn.models.iir import Biquad, second_order
 from circuitnn.models.network import Network, expect, parameter_count
 from circuitnn.models.recurrent import Recurrent
-from circuitnn.models.state_network import StateNetwork, teaching_loss
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
 
@@ -231,31 +230,6 @@ def test_wiener_hammerstein_without_a_curve_is_its_filters() -> None:
     torch.testing.assert_close(y, impulse.double())
 
 
-@pytest.mark.parametrize("name", ["stn", "state-space-gru"])
-def test_teaching_is_running_with_the_true_states(name: str) -> None:
-    model = network(name, KNOBS)
-    assert isinstance(model, StateNetwork)
-    u, knobs = noise(2, 20), torch.full((2, 20, 2), 0.4, dtype=torch.float64)
-    with torch.no_grad():
-        # Its own states are the true ones of itself.
-        y, _ = model.run(u, knobs, model.rest(knobs[:, :1]))
-        if name == "stn":
-            torch.testing.assert_close(model.teach(u, y, knobs), y[:, 1:])
-        else:
-            _, first = model.run(u[:, :1], knobs[:, :1], model.rest(knobs[:, :1]))
-            again, _ = model.run(u[:, 1:2], knobs[:, 1:2], (y[:, 0], torch.zeros_like(first[1])))
-            torch.testing.assert_close(model.teach(u, y, knobs)[:, :1], again)
-
-
-def test_standing_still_has_a_teaching_loss_of_one() -> None:
-    model = StateTrajectoryNetwork(n_states=2)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.zero_()
-    x = torch.cat([noise(1, 50), 1e-3 * noise(1, 50, seed=2)], 2).float()
-    assert teaching_loss(model, torch.zeros(1, 50, 1), x, torch.zeros(1, 50, 0)).item() == pytest.approx(1.0)
-
-
 def test_the_step_of_an_stn_follows_the_sampling_rate() -> None:
     """At four times the rate with a quarter of the step it goes the same way, as well as Euler's method does."""
     model = network("stn")
@@ -268,28 +242,3 @@ def test_the_step_of_an_stn_follows_the_sampling_rate() -> None:
         fine, _ = model(slow.repeat_interleave(4, 1))
     assert coarse.abs().max() > 0.05
     torch.testing.assert_close(fine[:, 3::4], coarse, rtol=0.0, atol=0.02 * float(coarse.abs().max()))
-
-
-def test_an_stn_is_taught_by_a_circuit() -> None:
-    """The state of an RC low-pass is its output; the network learns its steps from a simulation and then runs alone."""
-    circuit = parse_netlist("rc\n*@ input Vin\n*@ output out\nVin in 0 0\nR1 in out 1k\nC1 out 0 10n\n")
-    # The trapezoidal rule steps by the mean of two inputs, the network sees one; of a held input they are equal.
-    held = 0.5 * noise(2, 100).repeat_interleave(2, 1)
-    with torch.no_grad():
-        x, _ = CircuitModel(circuit, 88200, oversample=1, learn=[])(held)
-    u, x = held[:, 1::2], x[:, 1::2]
-    model = network("stn", seed=3)
-    assert isinstance(model, StateNetwork)
-    none = u.new_zeros(*u.shape[:2], 0)
-    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=60, line_search_fn="strong_wolfe")
-
-    def closure() -> float:
-        optimizer.zero_grad()
-        loss = teaching_loss(model, u, x, none)
-        loss.backward()
-        return loss.item()
-
-    optimizer.step(closure)  # type: ignore[arg-type]
-    with torch.no_grad():
-        y, _ = model(u)
-    assert (y - x).square().sum() / x.square().sum() < 2e-2

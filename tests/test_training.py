@@ -29,7 +29,7 @@ from circuitnn.models.iir import Biquad
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
 from circuitnn.network_runs import WEIGHTS, save_network
 from circuitnn.training import PRESETS, Preset, Trained, train
-from circuitnn.training.data import ACCURACY, Batch, Shuffled, cut, delays_of, split, stacked, take
+from circuitnn.training.data import ACCURACY, Batch, Shuffled, cut, delays_of, places, split, stacked, take
 from circuitnn.training.least_squares import LeastSquares
 from circuitnn.training.starts import STARTS, _cost_after_a_while, best_start, placed
 from circuitnn.training.tangents import output_and_jacobian
@@ -115,7 +115,7 @@ def test_least_squares_find_the_model_that_made_the_data() -> None:
 def test_least_squares_begin_with_a_high_pass_at_the_targets_level() -> None:
     dry = torch.randn(3, 4000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     dry /= torch.sqrt(torch.mean(dry**2))
-    pieces = Batch(0.02 * dry, 0.3 * dry, torch.zeros(3, 0))
+    pieces = Batch(0.02 * dry, 0.3 * dry, torch.zeros(3, 0), torch.zeros(3, 4000, 0))
     torch.manual_seed(0)
     network = WienerHammerstein()
     first = placed(network, pieces, 700.0, 10.0, RATE).before[0]
@@ -139,7 +139,7 @@ def test_the_best_of_several_starts_is_taken() -> None:
     dry = 0.05 * lfilter([1.0], [1.0, -0.95], rng.standard_normal(RATE))
     wet = np.tanh(lfilter(*butter(1, 700.0, "high", fs=RATE), 50.0 * dry))
     one = take(Recording(dry, wet, RATE, delay=0.0), 0.0, ())
-    pieces = stacked(cut([one], 2000))
+    pieces = stacked(cut([one], places([one], 2000), 2000))
     torch.manual_seed(0)
     network = WienerHammerstein()
     preset = replace(SHORT, epochs=4)
@@ -170,13 +170,6 @@ def test_least_squares_go_on_after_an_interruption(tmp_path: Path) -> None:
     assert resumed.errors == whole.errors
     with pytest.raises(CircuitnnError, match="another architecture, other recordings or other settings"):
         train("hammerstein", [recording(drive=2.0)], preset=preset, checkpoint=tmp_path, resume=True)
-
-
-def test_an_stn_is_taught_before_it_runs_alone() -> None:
-    preset = replace(SHORT, epochs=2, teaching_epochs=1, chunk=200, batch=20)
-    errors = train("stn", [recording(seconds=1.5)], preset=preset).errors
-    assert len(errors) == 2
-    assert errors[0] != errors[1]
 
 
 def test_equal_seeds_give_equal_networks(trained: Trained) -> None:
@@ -290,8 +283,8 @@ def test_only_so_many_seconds_are_used() -> None:
 @given(st.integers(2, 23))
 def test_what_judges_is_not_trained_on(count: int) -> None:
     one = take(recording(seconds=0.4), 5.0, ())
-    whole = cut([one.part(0, count * 100 + 50)], 100)
-    training, judging = split(whole)
+    whole = [one.part(0, count * 100 + 50)]
+    training, judging = (cut(whole, chosen, 100) for chosen in split(places(whole, 100)))
     assert training
     assert len(judging) == max(1, (count + 2) // 5)
     together = sorted([*training, *judging], key=lambda piece: piece.u.data_ptr())
@@ -308,7 +301,7 @@ def test_delays_that_are_found_leave_room() -> None:
 
 
 def test_every_piece_comes_once_in_an_epoch() -> None:
-    whole = Batch(torch.arange(10.0)[:, None], torch.arange(10.0)[:, None], torch.zeros(10, 0))
+    whole = Batch(torch.arange(10.0)[:, None], torch.arange(10.0)[:, None], torch.zeros(10, 0), torch.zeros(10, 1, 0))
     batches = Shuffled(whole, 4, seed=0)
     orders = []
     for epoch in range(2):

@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Equal seeds, equal networks."
 )
 @click.option("--device", type=click.Choice(["cpu", "gpu", "auto"]), default="cpu", show_default=True)
+@click.option(
+    "--teacher",
+    metavar="RUN|NETLIST",
+    type=click.Path(exists=True, path_type=Path),
+    help="A circuit whose states a network of states is taught.",
+)
 @click.option("--resume", is_flag=True, help="Go on where the same command was interrupted or killed.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [default: runs/<architecture>]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
@@ -46,6 +52,7 @@ def train(
     seconds: float | None,
     seed: int,
     device: str,
+    teacher: Path | None,
     resume: bool,
     out: Path | None,
     as_json: bool,
@@ -56,11 +63,13 @@ def train(
     a file of a network (a model file, .nam, .aidax, or JSON of RTNeural or SimpleRNN), is trained further. Every
     fifth half second judges the training, or what a session file holds out. Ctrl-C ends it with the best network so
     far.
+
+    --teacher is for stn and state-space-gru: the circuit that is fitted to the recordings, or a netlist.
     """
     from circuitnn.formats import network_at
     from circuitnn.formats.reading import SUFFIXES
     from circuitnn.models.architectures import check_architecture
-    from circuitnn.network_runs import network_summary, save_network, training_state
+    from circuitnn.network_runs import network_summary, save_network, teacher_at, training_state
     from circuitnn.runs import check_target, free_folder
     from circuitnn.session import read_session
     from circuitnn.training import PRESETS
@@ -88,7 +97,8 @@ def train(
     with progress(preset.epochs) as update:
         trained = train_network(
             begin, session.recordings, held_out=session.held_out, seconds=seconds, preset=preset, seed=seed,
-            device=device, progress=lambda epoch, error: update(epoch, f"epoch {epoch}: ESR {error:.4g}"),
+            device=device, teacher=None if teacher is None else teacher_at(teacher, session.input_level),
+            progress=lambda epoch, error: update(epoch, f"epoch {epoch}: ESR {error:.4g}"),
             checkpoint=state, resume=resume,
         )  # fmt: skip
     save_network(

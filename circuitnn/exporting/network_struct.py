@@ -20,8 +20,9 @@ from circuitnn.models.nam_wavenet import HEAD_SCALE, NamWaveNet
 from circuitnn.models.network import Network
 from circuitnn.models.recurrent import Recurrent
 from circuitnn.models.sequence_lstm import SequenceLstm
+from circuitnn.models.state_network import StateNetwork
 from circuitnn.models.state_space_gru import StateSpaceGru
-from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
+from circuitnn.models.state_trajectory_network import LIMIT, StateTrajectoryNetwork
 from circuitnn.models.tcn import EMBEDDING, TemporalConvolutionalNetwork
 from circuitnn.models.wavenet import WaveNet
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
@@ -124,21 +125,49 @@ def _cell(layer: nn.LSTM | nn.GRU, number: int = 0) -> list[Tensor]:
 
 
 def _state_space_gru(network: StateSpaceGru) -> Typed:
-    layer, dense = network.recurrent, network.dense
+    own, dense = network.recurrent, network.dense
     # Output after output, each with its bias.
     rows = [part for k in range(network.n_states) for part in (dense.weight[k], dense.bias[k])]
-    arguments = f"{_inputs(network)}, {network.n_states}, {layer.hidden_size}"
-    return Typed("recurrent.hpp", f"StateSpaceGru<Real, {arguments}>", [*_cell(layer), *rows])
+    readout, more = _readout(network)
+    arguments = f"{network.inputs}, {network.n_states}, {own.hidden_size}, {readout}"
+    weights = [_of_sound(own.weight_ih, network), own.weight_hh, own.bias_ih, own.bias_hh, *rows, *more]
+    return Typed("recurrent.hpp", f"StateSpaceGru<Real, {arguments}>", weights)
 
 
 def _state_trajectory_network(network: StateTrajectoryNetwork) -> Typed:
     layers = [layer for layer in network.layers.modules() if isinstance(layer, nn.Linear)]
-    sizes = [_inputs(network), network.n_states, *(layer.out_features for layer in layers[:-1])]
+    weights = _perceptron(layers, network)
+    if network.linear is not None:
+        weights += _perceptron([network.linear], network)
+    readout, more = _readout(network)
+    arguments = [network.inputs, network.n_states, readout, str(network.linear is not None).lower(), *network.hidden]
+    type_ = f"StateTrajectoryNetwork<Real, {', '.join(map(str, arguments))}>"
+    return Typed("recurrent.hpp", type_, [*weights, network.step, LIMIT, *more])
+
+
+def _perceptron(layers: Sequence[nn.Linear], network: StateNetwork) -> list[Tensor | float]:
+    """Layers of which the first one sees the sound, each with a bias."""
     weights: list[Tensor | float] = []
     for layer in layers:
-        weights += [layer.weight, torch.zeros(layer.out_features) if layer.bias is None else layer.bias]
-    type_ = f"StateTrajectoryNetwork<Real, {', '.join(map(str, sizes))}>"
-    return Typed("recurrent.hpp", type_, [*weights, network.step])
+        weight = _of_sound(layer.weight, network) if layer is layers[0] else layer.weight
+        weights += [weight, torch.zeros(layer.out_features) if layer.bias is None else layer.bias]
+    return weights
+
+
+def _of_sound(weight: Tensor, network: StateNetwork) -> Tensor:
+    """The weights of a layer whose first input is the sound: that comes in digital full scale."""
+    return torch.cat([weight[:, :1].double() / network.sizes[0].double(), weight[:, 1:].double()], 1)
+
+
+def _readout(network: StateNetwork) -> tuple[str, list[Tensor | float]]:
+    """The type of the output and its numbers: it goes out in digital full scale."""
+    size, own = network.sizes[1].double(), network.readout
+    sizes = f"Real, {network.inputs}, {network.n_states}"
+    if own is None:
+        return f"circuitnn::FirstState<{sizes}>", [size]
+    straight = [_of_sound(own.linear.weight, network) * size, own.linear.bias.double() * size]
+    curve = [*_perceptron([own.hidden], network), own.curve.weight.double() * size, torch.zeros(1)]
+    return f"circuitnn::CurvedReadout<{sizes}, {own.hidden.out_features}>", [*straight, *curve]
 
 
 def _wavenet(network: WaveNet) -> Typed:

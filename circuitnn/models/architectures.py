@@ -21,19 +21,25 @@ from circuitnn.models.wiener_hammerstein import WienerHammerstein
 from circuitnn.models.window_mlp import WindowMlp
 
 Constructor = Callable[[Sequence[str]], Network]
+TaughtConstructor = Callable[[int, Sequence[str]], Network]
 
 TEN = tuple(2**k for k in range(10))
 EIGHTEEN = tuple(2**k for k in range(9)) * 2
 # The smaller presets of Neural Amp Modeler share twenty dilations out otherwise than the standard one.
 SEVEN, THIRTEEN = TEN[:7], TEN[7:] + TEN
 
+# Width of the output's hidden layer of networks that a circuit teaches.
+READOUT = 8
+
 
 @dataclass(frozen=True)
 class Architecture:
-    """build: a new network, given the names of its knobs. source: who published it."""
+    """build: a new network, given the names of its knobs. source: who published it. taught: one with as many
+    states as the circuit that teaches it, if it has states."""
 
     build: Constructor
     source: str
+    taught: TaughtConstructor | None = None
 
 
 def _recurrent(cell: Cell, hidden_size: int, residual: bool) -> Architecture:
@@ -86,8 +92,16 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
         "nam-nano": _nam((4, SEVEN), (2, THIRTEEN)),
         "tcn-100": _tcn(5),
         "tcn-300": _tcn(13),
-        "stn": Architecture(lambda knobs: StateTrajectoryNetwork(knob_names=knobs), "Parker et al. 2019"),
-        "state-space-gru": Architecture(lambda knobs: StateSpaceGru(knob_names=knobs), "Peussa 2020"),
+        "stn": Architecture(
+            lambda knobs: StateTrajectoryNetwork(knob_names=knobs),
+            "Parker et al. 2019",
+            lambda n, knobs: StateTrajectoryNetwork(n, (8, 8), knob_names=knobs, linear=True, readout=READOUT),
+        ),
+        "state-space-gru": Architecture(
+            lambda knobs: StateSpaceGru(knob_names=knobs),
+            "Peussa 2020",
+            lambda n, knobs: StateSpaceGru(n, 16, knobs, readout=READOUT),
+        ),
         **{f"seq2seq-lstm-{size}": _sequence_lstm(size) for size in (32, 150)},
         **{f"conv-lstm-{size}": _conv_lstm(size) for size in (32, 150)},
         "mlp": Architecture(lambda knobs: WindowMlp(knob_names=knobs), "Schmitz 2019"),
@@ -98,10 +112,17 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
 )
 
 
-def build_network(name: str, knob_names: Sequence[str] = ()) -> Network:
-    """A new network with random values. Raises CircuitnnError for a name that is not in the table."""
+def build_network(name: str, knob_names: Sequence[str] = (), n_states: int | None = None) -> Network:
+    """A new network with random values. n_states: of a circuit that will teach it; None: there is none. Raises
+    CircuitnnError for a name that is not in the table, or for an architecture without states that is to be taught."""
     check_architecture(name)
-    return ARCHITECTURES[name].build(knob_names)
+    architecture = ARCHITECTURES[name]
+    if n_states is None:
+        return architecture.build(knob_names)
+    if architecture.taught is None:
+        able = ", ".join(key for key, one in ARCHITECTURES.items() if one.taught is not None)
+        raise CircuitnnError(f"{name} has no states that a circuit could teach", f"taught are: {able}")
+    return architecture.taught(n_states, knob_names)
 
 
 def check_architecture(name: str) -> None:

@@ -136,12 +136,17 @@ def _tcn(data: Document, knobs: Sequence[str]) -> Network:
 
 
 def _state_trajectory_network(data: Document, knobs: Sequence[str]) -> Network:
-    hidden = data.counts("hidden", MAX_CHANNELS, MAX_LAYERS)
-    return StateTrajectoryNetwork(data.count("n_states", MAX_CHANNELS), hidden, data.number("step"), knobs)
+    return StateTrajectoryNetwork(
+        data.count("n_states", MAX_CHANNELS), data.counts("hidden", MAX_CHANNELS, MAX_LAYERS), data.number("step"),
+        knobs, linear=data.flag("linear"), readout=data.count("readout", MAX_CHANNELS, least=0),
+    )  # fmt: skip
 
 
 def _state_space_gru(data: Document, knobs: Sequence[str]) -> Network:
-    return StateSpaceGru(data.count("n_states", MAX_CHANNELS), data.count("hidden_size", MAX_CHANNELS), knobs)
+    return StateSpaceGru(
+        data.count("n_states", MAX_CHANNELS), data.count("hidden_size", MAX_CHANNELS), knobs,
+        readout=data.count("readout", MAX_CHANNELS, least=0),
+    )  # fmt: skip
 
 
 def _wiener_hammerstein(data: Document, knobs: Sequence[str]) -> Network:

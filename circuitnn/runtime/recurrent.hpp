@@ -301,39 +301,6 @@ class Recurrent {
     State start{};
 };
 
-// State-space GRU: a GRU of (sound, knobs, states) and a dense layer that makes the next states, the first of which is the
-// output. inputs: the sound and the knobs.
-template <class Real, int inputs, int states, int size>
-class StateSpaceGru {
-    using Layer = Gru<Real, inputs + states, size>;
-    Layer layer;
-    Dense<Real, size> dense[states];
-
-  public:
-    struct State {
-        typename Layer::State hidden;
-        Real x[states];
-    };
-
-    template <class Source>
-    void load(Source& weights) {
-        layer.load(weights);
-        for (auto& one : dense) one.load(weights);
-    }
-    void play(const Block<Real, inputs>& in, Rows<Real> y, State& state) const {
-        if (in.settling) return;
-        for (int n = 0; n < in.count; ++n) {
-            Wide<Real> sum[Layer::parts];
-            layer.start(sum);
-            for (int k = 0; k < inputs; ++k) layer.add(k, in.channels.row[k][n], sum);
-            for (int k = 0; k < states; ++k) layer.add(inputs + k, state.x[k], sum);
-            layer.step(sum, state.hidden);
-            for (int k = 0; k < states; ++k) state.x[k] = dense[k](state.hidden.h);
-            y[0][n] = state.x[0];
-        }
-    }
-};
-
 // Dense layers with tanh between them, for one sample: from `inputs` numbers to the last of `sizes`.
 template <class Real, int inputs, int size, int... sizes>
 class Perceptron {
@@ -382,12 +349,83 @@ class Perceptron<Real, inputs, size> {
     }
 };
 
-// State Trajectory Network: x += step * perceptron(sound, x, knobs); the first state is the output. inputs: the sound and the
-// knobs; hidden: widths of the layers between.
-template <class Real, int inputs, int states, int... hidden>
+// The output of a network of states. v: the sound, the knobs and the states, padded with zeros.
+template <class Real, int inputs, int states>
+class FirstState {
+    Real size;
+
+  public:
+    template <class Source>
+    void load(Source& weights) {
+        size = Real(weights.take());
+    }
+    CIRCUITNN_INLINE Real operator()(const Real* v) const { return v[inputs] * size; }
+};
+// A dense layer, and one hidden layer beside it.
+template <class Real, int inputs, int states, int hidden>
+class CurvedReadout {
+    Dense<Real, inputs + states> linear;
+    Perceptron<Real, inputs + states, hidden, 1> curve;
+
+  public:
+    template <class Source>
+    void load(Source& weights) {
+        linear.load(weights);
+        curve.load(weights);
+    }
+    CIRCUITNN_INLINE Real operator()(const Real* v) const {
+        Real y;
+        curve(v, &y);
+        return linear(v) + y;
+    }
+};
+
+// State-space GRU: a GRU of (sound, knobs, states) and a dense layer that makes the next states. inputs: the sound and the
+// knobs; Readout: the output's type.
+template <class Real, int inputs, int states, int size, class Readout>
+class StateSpaceGru {
+    using Layer = Gru<Real, inputs + states, size>;
+    Layer layer;
+    Dense<Real, size> dense[states];
+    Readout readout;
+
+  public:
+    struct State {
+        typename Layer::State hidden;
+        Real x[states];
+    };
+
+    template <class Source>
+    void load(Source& weights) {
+        layer.load(weights);
+        for (auto& one : dense) one.load(weights);
+        readout.load(weights);
+    }
+    void play(const Block<Real, inputs>& in, Rows<Real> y, State& state) const {
+        if (in.settling) return;
+        alignas(64) Real v[padded<Real>(inputs + states)] = {};
+        for (int n = 0; n < in.count; ++n) {
+            for (int k = 0; k < inputs; ++k) v[k] = in.channels.row[k][n];
+            for (int k = 0; k < states; ++k) v[inputs + k] = state.x[k];
+            Wide<Real> sum[Layer::parts];
+            layer.start(sum);
+            layer.add(v, sum);
+            layer.step(sum, state.hidden);
+            for (int k = 0; k < states; ++k) v[inputs + k] = state.x[k] = dense[k](state.hidden.h);
+            y[0][n] = readout(v);
+        }
+    }
+};
+
+// State Trajectory Network: x += step * perceptron(sound, knobs, x), and with `linear` a linear path beside it; x is held
+// within +-limit. inputs: the sound and the knobs; Readout: the output's type; hidden: widths of the layers between.
+template <class Real, int inputs, int states, class Readout, bool linear, int... hidden>
 class StateTrajectoryNetwork {
     Perceptron<Real, inputs + states, hidden..., states> perceptron;
+    Perceptron<Real, inputs + states, states> straight;
     Real trained_step;
+    double limit;
+    Readout readout;
 
   public:
     // In double precision: a sum of many small steps.
@@ -398,18 +436,27 @@ class StateTrajectoryNetwork {
     template <class Source>
     void load(Source& weights) {
         perceptron.load(weights);
+        if (linear) straight.load(weights);
         trained_step = Real(weights.take());
+        limit = weights.take();
+        readout.load(weights);
     }
     void play(const Block<Real, inputs>& in, Rows<Real> y, State& state) const {
         if (in.settling) return;
+        alignas(64) Real v[padded<Real>(inputs + states)] = {};
+        const Real pace = trained_step * in.pace;
         for (int n = 0; n < in.count; ++n) {
-            Real x[inputs + states], step[states];
-            x[0] = in.channels.row[0][n];
-            for (int k = 0; k < states; ++k) x[1 + k] = Real(state.x[k]);
-            for (int k = 1; k < inputs; ++k) x[states + k] = in.channels.row[k][n];
-            perceptron(x, step);
-            for (int k = 0; k < states; ++k) state.x[k] += double(trained_step * in.pace * step[k]);
-            y[0][n] = Real(state.x[0]);
+            Real step[states], more[states];
+            for (int k = 0; k < inputs; ++k) v[k] = in.channels.row[k][n];
+            for (int k = 0; k < states; ++k) v[inputs + k] = Real(state.x[k]);
+            perceptron(v, step);
+            if (linear) straight(v, more);
+            for (int k = 0; k < states; ++k) {
+                const double x = state.x[k] + double(pace * (linear ? step[k] + more[k] : step[k]));
+                state.x[k] = x > limit ? limit : x < -limit ? -limit : x;
+                v[inputs + k] = Real(state.x[k]);
+            }
+            y[0][n] = readout(v);
         }
     }
 };

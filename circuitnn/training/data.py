@@ -22,24 +22,39 @@ ACCURACY = 5
 
 @dataclass(frozen=True)
 class Take:
-    """Dry and wet at one setting of the knobs, without delay: u, target [time], knobs [n_knobs]."""
+    """Dry and wet at one setting of the knobs, without delay: u, target [time], knobs [n_knobs]. states [time, n]: the
+    circuit's, if something tells them; else n is 0."""
 
     u: Tensor
     target: Tensor
     knobs: Tensor
+    states: Tensor
 
     def part(self, begin: int, end: int) -> Take:
         """Samples [begin, end)."""
-        return Take(self.u[begin:end], self.target[begin:end], self.knobs)
+        return Take(self.u[begin:end], self.target[begin:end], self.knobs, self.states[begin:end])
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Pieces side by side: u, target [batch, time, 1], knobs [batch, n_knobs]."""
+    """Pieces side by side: u, target [batch, time, 1], knobs [batch, n_knobs], states [batch, time, n]."""
 
     u: Tensor
     target: Tensor
     knobs: Tensor
+    states: Tensor
+
+
+# The number of a take, and the sample of it where a piece begins.
+Place = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A whole take, over which a network runs from rest, and the parts of it that count."""
+
+    take: Take
+    parts: tuple[slice, ...]
 
 
 def delays_of(recordings: Sequence[Recording]) -> list[float]:
@@ -80,7 +95,7 @@ def take(recording: Recording, delay: float, names: Sequence[str]) -> Take:
     target = fractional_advance(around, delay - offset)[HALF_LENGTH:-HALF_LENGTH]
     positions = [float(recording.knobs[name]) for name in names]
     u, wet = (torch.as_tensor(signal.copy(), dtype=torch.float32) for signal in (recording.dry[begin:end], target))
-    return Take(u, wet, torch.tensor(positions))
+    return Take(u, wet, torch.tensor(positions), u.new_empty(len(u), 0))
 
 
 def span(recording: Recording, delay: float) -> tuple[int, int]:
@@ -94,10 +109,10 @@ def span(recording: Recording, delay: float) -> tuple[int, int]:
     return begin, end
 
 
-def cut(takes: Sequence[Take], length: int, most: int | None = None) -> list[Take]:
-    """All takes in pieces of `length` samples; what is left over at their ends is not used. most: samples, of which
-    no more are used. Raises RecordingError."""
-    found = [one.part(begin, begin + length) for one in takes for begin in range(0, len(one.u) - length + 1, length)]
+def places(takes: Sequence[Take], length: int, most: int | None = None) -> list[Place]:
+    """Where pieces of `length` samples begin in takes; what is left over at their ends is not used. most: samples, of
+    which no more are used. Raises RecordingError."""
+    found = [(k, begin) for k, one in enumerate(takes) for begin in range(0, len(one.u) - length + 1, length)]
     found = found if most is None else found[: most // length]
     if len(found) < 2:
         raise RecordingError(
@@ -107,16 +122,33 @@ def cut(takes: Sequence[Take], length: int, most: int | None = None) -> list[Tak
     return found
 
 
-def split(cut_pieces: Sequence[Take]) -> tuple[list[Take], list[Take]]:
+def cut(takes: Sequence[Take], chosen: Sequence[Place], length: int) -> list[Take]:
+    """The pieces that begin at these places."""
+    return [takes[k].part(begin, begin + length) for k, begin in chosen]
+
+
+def split(found: Sequence[Place]) -> tuple[list[Place], list[Place]]:
     """Pieces to train on, and every fifth one to judge by, so that attacks and decays of notes are on both sides."""
-    judging = range(min(EVERY // 2, len(cut_pieces) - 1), len(cut_pieces), EVERY)
-    training = [piece for k, piece in enumerate(cut_pieces) if k not in judging]
-    return training, [cut_pieces[k] for k in judging]
+    judging = range(min(EVERY // 2, len(found) - 1), len(found), EVERY)
+    training = [piece for k, piece in enumerate(found) if k not in judging]
+    return training, [found[k] for k in judging]
+
+
+def parts_of(takes: Sequence[Take], chosen: Sequence[Place] | None = None, length: int = 0) -> list[Judge]:
+    """The pieces that begin at these places as parts of their takes; None: the whole takes."""
+    if chosen is None:
+        return [Judge(one, (slice(0, len(one.u)),)) for one in takes]
+    return [
+        Judge(one, tuple(slice(begin, begin + length) for of, begin in chosen if of == k))
+        for k, one in enumerate(takes)
+    ]
 
 
 def stacked(cut_pieces: Sequence[Take]) -> Batch:
     """Pieces side by side, without the last axis."""
-    return Batch(*(torch.stack([getattr(piece, key) for piece in cut_pieces]) for key in ("u", "target", "knobs")))
+    return Batch(
+        *(torch.stack([getattr(piece, key) for piece in cut_pieces]) for key in ("u", "target", "knobs", "states"))
+    )
 
 
 class Shuffled:
@@ -131,4 +163,5 @@ class Shuffled:
     def __iter__(self) -> Iterator[Batch]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         for rows in torch.randperm(len(self.whole.u), generator=generator).split(self.size):
-            yield Batch(self.whole.u[rows, :, None], self.whole.target[rows, :, None], self.whole.knobs[rows])
+            whole = self.whole
+            yield Batch(whole.u[rows, :, None], whole.target[rows, :, None], whole.knobs[rows], whole.states[rows])

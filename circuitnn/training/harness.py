@@ -13,7 +13,6 @@ from torch import Tensor
 
 from circuitnn import losses
 from circuitnn.models.network import Network, detached
-from circuitnn.models.state_network import StateNetwork, teaching_loss
 from circuitnn.training.data import Batch, Shuffled, Take
 from circuitnn.training.judging import judge
 from circuitnn.training.presets import Preset
@@ -69,13 +68,10 @@ class Harness(LightningModule):
         return self.batches
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        return Batch(batch.u.to(device), batch.target.to(device), batch.knobs.to(device))
+        return Batch(*(part.to(device) for part in (batch.u, batch.target, batch.knobs, batch.states)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         knobs = dict(zip(self.network.knob_names, batch.knobs.unbind(1), strict=True))
-        if self._is_taught():
-            self._teach(batch)
-            return
         with torch.no_grad():
             _, state = self.network(batch.u[:, : self.preset.warm_up], knobs=knobs)
         rest = slice(self.preset.warm_up, None)
@@ -87,21 +83,6 @@ class Harness(LightningModule):
     def _loss(self, y: Tensor, target: Tensor) -> Tensor:
         shape = losses.esr_emphasised(y, target, EMPHASIS, self._emphasised_power)
         return shape + losses.esr(y, target, self._power) + losses.dc(y, target, self._power)
-
-    def _is_taught(self) -> bool:
-        """Whether the true states lead the network. Those of a recording are known if there is one, the output."""
-        network = self.network
-        taught = self.current_epoch < self.preset.teaching_epochs
-        return taught and isinstance(network, StateNetwork) and network.n_states == 1
-
-    def _teach(self, batch: Batch) -> None:
-        assert isinstance(self.network, StateNetwork)
-        positions = batch.knobs[:, None].expand(-1, batch.u.shape[1], -1)
-        chunk = self.preset.chunk
-        parts = (signal.split(chunk, 1) for signal in (batch.u, batch.target, positions))
-        for u, x, knobs in zip(*parts, strict=True):
-            if u.shape[1] > 1:
-                self._step(teaching_loss(self.network, u, x, knobs))
 
     def _step(self, loss: Tensor) -> None:
         optimizer = self.optimizers()
@@ -122,7 +103,7 @@ class Harness(LightningModule):
         self._progress(len(self.errors), error)
         self.elapsed += time.thread_time() - self._began
         since_best = len(self.errors) - 1 - self.errors.index(min(self.errors))
-        if since_best >= self.preset.patience and self.current_epoch >= self.preset.teaching_epochs:
+        if since_best >= self.preset.patience:
             self._stop("no better for a while")
         elif self.preset.seconds is not None and self.elapsed >= self.preset.seconds:
             self._stop("out of time")

@@ -13,7 +13,8 @@ class Preset:
     first `warm_up` samples only bring the network's state in place; the rest is gone through in chunks of `chunk`
     samples, with one step of the optimizer each. learning_rate: the first one, of half a cosine that ends at zero with
     the last epoch, or with the time. patience: epochs without a better validation after which it ends.
-    teaching_epochs: epochs for which a network with states is taught by the true ones, before it runs on its own.
+    teaching_epochs: epochs at most for which a network of states is taught the true ones, before only its output
+    counts.
     seconds: that the thread which trains may work, after which it ends with the next epoch; None: any time. What other
     programs take from the processor does not count: a busy machine gives a network as good as an idle one.
 

@@ -17,7 +17,7 @@ def fingerprint(name: str, network: Network, takes: Sequence[Take], preset: Pres
     for value in network.state_dict().values():
         digest.update(value.cpu().numpy().tobytes())
     for one in takes:
-        for signal in (one.u, one.target, one.knobs):
+        for signal in (one.u, one.target, one.knobs, one.states):
             digest.update(signal.numpy().tobytes())
     return digest.hexdigest()
 

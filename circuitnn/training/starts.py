@@ -26,7 +26,7 @@ def best_start(network: WienerHammerstein, pieces: Batch, preset: Preset, sample
     """The new network, its filters set so that the curve bends and the output is as loud as the target, and gone the
     first steps from where they lead furthest. sample_rate in Hz."""
     rows = torch.linspace(0, len(pieces.u) - 1, min(PIECES, len(pieces.u))).round().long()
-    few = Batch(pieces.u[rows], pieces.target[rows], pieces.knobs[rows])
+    few = Batch(pieces.u[rows], pieces.target[rows], pieces.knobs[rows], pieces.states[rows])
     trials = [
         placed(network, pieces, corner, gain, sample_rate) for corner, gain in STARTS if network.before or not corner
     ]

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +23,16 @@ from circuitnn.errors import CircuitnnError, ConvergenceError, RecordingError
 from circuitnn.formats import SavedNetwork
 from circuitnn.models.architectures import build_network
 from circuitnn.models.network import Network, expect
+from circuitnn.models.state_network import StateNetwork
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
-from circuitnn.training.data import Shuffled, cut, delays_of, knob_names, split, stacked, take
+from circuitnn.training.data import Shuffled, Take, cut, delays_of, knob_names, parts_of, places, split, stacked, take
+from circuitnn.training.free_running import FreeRunning, measure
 from circuitnn.training.least_squares import LeastSquares
 from circuitnn.training.presets import PRESETS, Preset
 from circuitnn.training.result import Trained
 from circuitnn.training.resuming import fingerprint
 from circuitnn.training.starts import best_start
+from circuitnn.training.teacher import Teacher, taught
 
 if TYPE_CHECKING:
     from circuitnn.training.harness import Harness
@@ -47,16 +51,19 @@ def train(
     preset: Preset = PRESETS["quick"],
     seed: int = 0,
     device: str = "cpu",
+    teacher: Teacher | None = None,
     progress: Callable[[int, float], None] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
 ) -> Trained:
     """Train a network of `architectures.ARCHITECTURES`, or go on with one of a file (formats.read_network):
-    block-oriented models by least squares, all others by truncated backpropagation through time.
+    block-oriented models by least squares, networks of states by a quasi-Newton method in free runs, all others by
+    truncated backpropagation through time.
 
     held_out: recordings that judge it; without any, every fifth piece does. seconds: how much of the recordings is
     used, from their beginning; None: all. device: as Lightning's accelerator names it, "cpu", "gpu" or "auto"; least
-    squares run on the CPU. progress: called with the number of epochs and the ESR of what judges. checkpoint: a folder
+    squares and free runs stay on the CPU. teacher: a circuit whose states a network of states is taught; without one,
+    its state is the output. progress: called with the number of epochs and the ESR of what judges. checkpoint: a folder
     for the state after each epoch, from which `resume` goes on. On one kind of processor, equal seeds give equal
     networks. Ctrl-C ends it with the best network so far. Raises CircuitnnError.
     """
@@ -68,26 +75,36 @@ def train(
         ) from None
 
     began = time.perf_counter()
-    rate = _common_rate((*recordings, *held_out))
-    names = knob_names((*recordings, *held_out))
-    name, network = _beginning(architecture, names, rate, seed)
-    # What the network itself is late by need not be learned.
-    delays = [delay - network.latency for delay in delays_of((*recordings, *held_out))]
-    takes = [take(one, delay, names) for one, delay in zip((*recordings, *held_out), delays, strict=True)]
+    every, count = (*recordings, *held_out), len(recordings)
+    rate, names, found = _common_rate(every), knob_names(every), delays_of(every)
+    if teacher is None:
+        name, network = _beginning(architecture, names, rate, seed)
+        # What the network itself is late by need not be learned.
+        delays = [delay - network.latency for delay in found]
+        takes = [take(one, delay, names) for one, delay in zip(every, delays, strict=True)]
+    else:
+        takes, delays = taught(teacher, every, found, names)
+        name, network = _beginning(architecture, names, rate, seed, takes[0].states.shape[1])
+    takes = _with_states(network, takes)
     length = round(preset.segment * rate)
-    training = cut(takes[: len(recordings)], length, None if seconds is None else round(seconds * rate))
-    training, judges = (training, takes[len(recordings) :]) if held_out else split(training)
+    chosen = places(takes[:count], length, None if seconds is None else round(seconds * rate))
+    training, judging = (chosen, []) if held_out else split(chosen)
+    pieces, judges = cut(takes, training, length), takes[count:] if held_out else cut(takes, judging, length)
     if min(len(one.u) for one in judges) <= preset.warm_up:
         raise RecordingError("what judges the training is no longer than the warm-up", "train on longer recordings")
-    whole = stacked(training)
-    of = fingerprint(name, network, [*training, *judges], preset, seed)
+    whole, of = stacked(pieces), fingerprint(name, network, [*pieces, *judges], preset, seed)
     report, folder = progress or (lambda epoch, error: None), None if checkpoint is None else Path(checkpoint)
-    work: Harness | LeastSquares
-    if isinstance(network, WienerHammerstein):
-        precision = next(network.parameters()).dtype
-        if isinstance(architecture, str):
-            network = best_start(network, whole, preset, rate)
-        work = LeastSquares(network, whole, judges, preset, of, report)
+    work: Harness | LeastSquares | FreeRunning
+    if isinstance(network, WienerHammerstein | StateNetwork):
+        precision, new = next(network.parameters()).dtype, isinstance(architecture, str)
+        if isinstance(network, WienerHammerstein):
+            network = best_start(network, whole, preset, rate) if new else network
+            work = LeastSquares(network, whole, judges, preset, of, report)
+        else:
+            if new:
+                measure(network, whole)
+            in_place = parts_of(takes[count:]) if held_out else parts_of(takes, judging, length)
+            work = FreeRunning(network, whole, in_place, preset, of, report)
         reason = work.run(None if folder is None else folder / CHECKPOINT, resume)
         network.to(precision)
     else:
@@ -114,12 +131,15 @@ def train(
     )
 
 
-def _beginning(architecture: str | SavedNetwork, knobs: Sequence[str], rate: float, seed: int) -> tuple[str, Network]:
-    """The name of the architecture and the network to begin with. Raises CircuitnnError."""
+def _beginning(
+    architecture: str | SavedNetwork, knobs: Sequence[str], rate: float, seed: int, n_states: int | None = None
+) -> tuple[str, Network]:
+    """The name of the architecture and the network to begin with. n_states: of the circuit that teaches it. Raises
+    CircuitnnError."""
     if isinstance(architecture, str):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            return architecture, build_network(architecture, knobs)
+            return architecture, build_network(architecture, knobs, n_states)
     saved = architecture
     for own in (saved.sample_rate, saved.network.sample_rate):
         if own not in (None, rate):
@@ -128,6 +148,22 @@ def _beginning(architecture: str | SavedNetwork, knobs: Sequence[str], rate: flo
         known, found = (", ".join(names) or "none" for names in (saved.network.knob_names, knobs))
         raise RecordingError(f"expected positions of the network's knobs ({known}), found {found}")
     return saved.name, deepcopy(saved.network).train()
+
+
+def _with_states(network: Network, takes: list[Take]) -> list[Take]:
+    """The takes, whose output is the state where nothing told another one. Raises CircuitnnError if a network of a file
+    has other states than the circuit that teaches it."""
+    if not isinstance(network, StateNetwork):
+        return takes
+    told = takes[0].states.shape[1]
+    if network.readout is None and not told:
+        takes = [replace(one, states=one.target[:, None]) for one in takes]
+    if network.n_states != takes[0].states.shape[1]:
+        raise CircuitnnError(
+            f"expected a circuit of {network.n_states} states, as taught this network, found {told or 'none'}",
+            "give it as the teacher" if not told else "give the circuit that it was trained with",
+        )
+    return takes
 
 
 def _common_rate(recordings: Sequence[Recording]) -> int:

@@ -1,0 +1,96 @@
+"""A circuit as a teacher: it plays the dry recordings, and its states are what a network of states learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from sympy import Integer
+from torch import Tensor
+
+from circuitnn.audio import Recording, Signal
+from circuitnn.circuit import GROUND, Circuit, Element
+from circuitnn.errors import CircuitnnError
+from circuitnn.models.circuit_model import CircuitModel
+from circuitnn.training.data import ACCURACY, Take, span, take
+
+# Oversampling of a circuit that teaches.
+OVERSAMPLE = 8
+# Volt or ampere; what moves less is a supply's.
+STILL = 1e-9
+# Samples by which a delay may be corrected.
+SEARCH = 2 * ACCURACY
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A circuit that is, more or less, the device that was recorded. input_level: volt at digital full scale of the
+    dry. fitted: whether it was fitted to recordings of the device."""
+
+    circuit: Circuit
+    input_level: float = 1.0
+    fitted: bool = False
+
+
+def taught(
+    teacher: Teacher, recordings: Sequence[Recording], delays: Sequence[float], knobs: Sequence[str]
+) -> tuple[list[Take], list[float]]:
+    """The recordings as takes, with the circuit's states, and their delays: as given, but those that nobody wrote down,
+    and all where the circuit was fitted, as its output shows them. A state that never moves is left out. Raises
+    CircuitnnError."""
+    played = [_play(teacher, recording, knobs) for recording in recordings]
+    moves = torch.stack([torch.amax(torch.abs(states), 0) for _, states in played]).amax(0) > STILL
+    if not bool(moves.any()):
+        raise CircuitnnError("the circuit has no states to teach: nothing in it is charged", "train without a teacher")
+    refined = [
+        _refined(output, recording.wet, delay) if teacher.fitted or recording.delay is None else delay
+        for recording, delay, (output, _) in zip(recordings, delays, played, strict=True)
+    ]
+    takes = []
+    for recording, delay, (_, states) in zip(recordings, refined, played, strict=True):
+        one, (begin, end) = take(recording, delay, knobs), span(recording, delay)
+        takes.append(replace(one, states=states[begin:end, moves].to(one.u)))
+    return takes, refined
+
+
+def with_states(circuit: Circuit) -> Circuit:
+    """The circuit with more outputs: the voltages of its capacitors, and the currents of its inductors as voltages of
+    nodes of their own."""
+    elements, outputs = list(circuit.elements), list(circuit.outputs)
+    for element in circuit.elements:
+        if element.kind == "C":
+            outputs.append((element.nodes[0], element.nodes[1]))
+        elif element.kind == "L":
+            node = f"current of {element.name}"
+            elements.append(Element(f"H_{node}", (node, GROUND), Integer(1), branches=(element.name,)))
+            outputs.append((node, GROUND))
+    return replace(circuit, elements=tuple(elements), outputs=tuple(outputs))
+
+
+def _play(teacher: Teacher, recording: Recording, knobs: Sequence[str]) -> tuple[Signal, Tensor]:
+    """The output [time] for a dry recording, in volt, and the states [time, n], both as deviations from rest."""
+    model = CircuitModel(with_states(teacher.circuit), recording.sample_rate, OVERSAMPLE, learn=[])
+    positions = {name: float(recording.knobs[name]) for name in knobs}
+    with torch.no_grad():
+        y = model.render(teacher.input_level * torch.as_tensor(recording.dry)[None, :, None], positions)[0]
+    if not bool(torch.isfinite(y).all()):
+        raise CircuitnnError(f"{recording.name}: the simulation of the circuit that teaches is not finite")
+    y = y - y[0]
+    return np.asarray(y[:, 0]), y[:, 1:]
+
+
+def _refined(output: Signal, wet: Signal, delay: float) -> float:
+    """The delay of the wet near the given one at which it is most like the circuit's output, to a part of a sample by
+    the parabola through the peak of their correlation."""
+    lags = round(delay) + np.arange(-SEARCH, SEARCH + 1)
+    begin, end = max(0, -int(lags[0])), min(len(output), len(wet) - int(lags[-1]))
+    if end <= begin:
+        return delay
+    correlation = np.abs([output[begin:end] @ wet[begin + lag : end + lag] for lag in lags])
+    peak = int(np.argmax(correlation))
+    if not 0 < peak < len(lags) - 1:
+        return delay
+    before, most, after = correlation[peak - 1 : peak + 2]
+    return float(lags[peak] + 0.5 * (before - after) / (before - 2.0 * most + after))

@@ -1,0 +1,215 @@
+"""A circuit teaches a network of states."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from scipy.signal import butter, lfilter, resample_poly
+
+from circuitnn import Circuit, CircuitModel, CircuitnnError, Recording, parse_netlist, read_netlist
+from circuitnn.audio import write_wav
+from circuitnn.cli import main
+from circuitnn.formats import SavedNetwork, read_network
+from circuitnn.models.state_network import StateNetwork
+from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
+from circuitnn.training import Preset, Teacher, Trained, train
+from circuitnn.training.data import Judge, Take
+from circuitnn.training.judging import judge_in_place
+from circuitnn.training.teacher import taught, with_states
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+RATE = 44100
+CLIPPER = Path(__file__).parents[1] / "netlists" / "ds1_clipper.cir"
+RLC = """rlc
+*@ input Vin
+*@ output out
+Vin in 0 DC 1
+Vcc vcc 0 9
+Cs  vcc 0 100u
+R1  in out 1k
+L1  out n1 50m
+R2  n1 0 220
+C1  out 0 100n
+"""
+PRESET = Preset(epochs=15, patience=15, learning_rate=1e-3, batch=8, segment=0.2, warm_up=200, teaching_epochs=15)
+
+
+@cache
+def sound(seconds: float) -> np.ndarray:
+    """Coloured noise that swells and fades."""
+    count = round(seconds * RATE)
+    noise = lfilter(*butter(2, 1500.0, fs=RATE), np.random.default_rng(0).standard_normal(count))
+    return 2.0 * noise * (0.6 + 0.4 * np.sin(2.0 * np.pi * 3.0 * np.arange(count) / RATE)) / np.std(noise)
+
+
+def played(circuit: Circuit, dry: np.ndarray, level: float = 1.0) -> np.ndarray:
+    model = CircuitModel(circuit, RATE, oversample=8, learn=[])
+    with torch.no_grad():
+        return model.render(level * torch.as_tensor(dry)[None, :, None])[0].numpy()
+
+
+@cache
+def clipper() -> Recording:
+    dry = sound(1.0)
+    return Recording(dry, played(read_netlist(CLIPPER), dry)[:, 0], RATE, delay=0.0)
+
+
+@pytest.fixture(scope="module")
+def trained(one_thread: None) -> Trained:
+    return train("stn", [clipper()], teacher=Teacher(read_netlist(CLIPPER)), preset=PRESET)
+
+
+def test_states_are_voltages_of_capacitors_and_currents_of_inductors() -> None:
+    circuit = parse_netlist(RLC)
+    y = played(with_states(circuit), sound(0.05))
+    expected = played(replace(circuit, outputs=(("out", "0"), ("vcc", "0"), ("n1", "0"), ("out", "0"))), sound(0.05))
+    # The last but one is the voltage at R2, through which the inductor's current goes.
+    np.testing.assert_allclose(y, expected / [1.0, 1.0, 220.0, 1.0], rtol=1e-9, atol=1e-12)
+    assert np.std(y[:, 2]) > 1e-6
+
+
+def test_what_is_taught_are_deviations_from_rest_of_what_moves() -> None:
+    dry, level = sound(0.1), 0.5
+    teacher = Teacher(parse_netlist(RLC), level)
+    (take,), delays = taught(teacher, [Recording(dry, dry, RATE, delay=2.0)], [2.0], ())
+    assert delays == [2.0]
+    y = played(with_states(teacher.circuit), dry, level)[:, 2:]
+    begin = int(np.flatnonzero(dry == float(dry[np.argmin(np.abs(dry - float(take.u[0])))]))[0])
+    expected = (y - y[0])[begin : begin + len(take.u)]
+    np.testing.assert_allclose(take.states, expected, atol=1e-6)
+    # The supply's capacitor is left out.
+    assert take.states.shape[1] == 2
+
+
+@pytest.mark.parametrize("late", [3.0, 7.4])
+def test_a_fitted_circuit_knows_the_delay(late: float) -> None:
+    """To a part of a sample, where the wet was found four samples off."""
+    circuit, dry = read_netlist(CLIPPER), sound(0.5)
+    fine = resample_poly(played(circuit, dry)[:, 0], 10, 1)
+    wet = 0.3 * np.concatenate([np.zeros(round(10 * late)), fine])[::10][: len(dry)]
+    known = Recording(dry, wet, RATE, delay=late - 4.0)
+    for teacher, expected in ((Teacher(circuit, fitted=True), late), (Teacher(circuit), late - 4.0)):
+        _, delays = taught(teacher, [known], [late - 4.0], ())
+        assert delays[0] == pytest.approx(expected, abs=0.05)
+    _, delays = taught(Teacher(circuit), [replace(known, delay=None)], [late - 4.0], ())
+    assert delays[0] == pytest.approx(late, abs=0.05)
+
+
+def test_a_network_is_taught_a_clipper_of_two_states(trained: Trained) -> None:
+    network = trained.network
+    assert isinstance(network, StateTrajectoryNetwork)
+    assert network.n_states == 2
+    assert trained.esr < 5e-3
+    # Neither before all phases, nor by doing nothing.
+    assert trained.errors[0] > 2.0 * trained.esr
+    xs = with_states(read_netlist(CLIPPER))
+    states = played(xs, clipper().dry)[:, 1:]
+    assert float(network.sizes[-1]) == pytest.approx(np.std(states[:, 1]), rel=0.1)
+    # Its own states are the circuit's, as it runs alone.
+    u = torch.as_tensor(clipper().dry, dtype=torch.float32)[None, :, None]
+    with torch.no_grad():
+        own = network.trajectory(u, u[..., :0], torch.zeros(1, 2))[0] * network.sizes[2:]
+    error = np.sum((own.numpy() - states) ** 2, 0) / np.sum(states**2, 0)
+    assert error.max() < 0.05
+
+
+def test_a_state_space_gru_is_taught_too() -> None:
+    found = train(
+        "state-space-gru", [clipper()], teacher=Teacher(read_netlist(CLIPPER)), preset=replace(PRESET, epochs=3)
+    )
+    assert isinstance(found.network, StateNetwork)
+    assert found.network.n_states == 2
+    assert found.esr < 0.2
+
+
+def test_without_a_teacher_the_output_is_the_state() -> None:
+    found = train("stn", [clipper()], preset=replace(PRESET, epochs=3))
+    assert isinstance(found.network, StateNetwork)
+    assert found.network.n_states == 1
+    assert found.esr < 0.3
+
+
+def test_it_goes_on_after_an_interruption(tmp_path: Path) -> None:
+    teacher, preset = Teacher(read_netlist(CLIPPER)), replace(PRESET, epochs=4, teaching_epochs=5)
+    whole = train("stn", [clipper()], teacher=teacher, preset=preset)
+
+    def interrupt(epoch: int, error: float) -> None:
+        # In the second phase.
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    first = train("stn", [clipper()], teacher=teacher, preset=preset, progress=interrupt, checkpoint=tmp_path)
+    assert first.interrupted
+    resumed = train("stn", [clipper()], teacher=teacher, preset=preset, checkpoint=tmp_path, resume=True)
+    assert resumed.errors == whole.errors
+    other = Teacher(read_netlist(CLIPPER), 0.5)
+    with pytest.raises(CircuitnnError, match="another architecture, other recordings or other settings"):
+        train("stn", [clipper()], teacher=other, preset=preset, checkpoint=tmp_path, resume=True)
+
+
+def test_what_runs_away_anywhere_in_a_take_is_never_best() -> None:
+    network = StateTrajectoryNetwork(hidden=(4,), linear=True)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        assert network.linear is not None
+        # x grows by a hundredth a sample up to its limit, far behind the part that counts.
+        network.linear.weight[0, 0], network.linear.weight[0, 1] = 1.0, 0.01
+        network.sizes[1] = 1e37
+    u = torch.full((20000,), 1e-3)
+    take = Take(u, 0.5 * u, torch.empty(0), u[:, None])
+    assert judge_in_place(network, [Judge(take, (slice(0, 100),))], 0) == math.inf
+    with torch.no_grad():
+        network.linear.weight[0, 1], network.sizes[1] = -1.0, 1.0
+    # x = u.
+    assert judge_in_place(network, [Judge(take, (slice(0, 100), slice(500, 600)))], 50) == pytest.approx(1.0)
+
+
+def test_what_cannot_be_taught_is_said(trained: Trained) -> None:
+    teacher = Teacher(read_netlist(CLIPPER))
+    with pytest.raises(CircuitnnError, match="lstm-32 has no states") as raised:
+        train("lstm-32", [clipper()], teacher=teacher, preset=PRESET)
+    assert raised.value.hint == "taught are: stn, state-space-gru"
+    resistors = parse_netlist("divider\n*@ input Vin\n*@ output out\nVin in 0 0\nR1 in out 1k\nR2 out 0 1k\n")
+    with pytest.raises(CircuitnnError, match="no states to teach"):
+        train("stn", [clipper()], teacher=Teacher(resistors), preset=PRESET)
+    saved = SavedNetwork(trained.network, "stn", RATE)
+    with pytest.raises(CircuitnnError, match="expected a circuit of 2 states, as taught this network, found none"):
+        train(saved, [clipper()], preset=PRESET)
+
+
+def test_the_command_teaches(tmp_path: Path) -> None:
+    for name, signal in (("dry.wav", clipper().dry), ("wet.wav", clipper().wet)):
+        write_wav(tmp_path / name, 0.1 * signal, RATE)
+    session = tmp_path / "session.toml"
+    session.write_text('input_level = 10.0\n[[recording]]\ndry = "dry.wav"\nwet = "wet.wav"\ndelay = 0\n')
+    command = [
+        "train",
+        "stn",
+        "--recordings",
+        session,
+        "--teacher",
+        CLIPPER,
+        "--epochs",
+        "2",
+        "--out",
+        tmp_path / "run",
+    ]
+    done = CliRunner().invoke(main, [*map(str, command), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["architecture"] == "stn"
+    saved = read_network(tmp_path / "run")
+    assert isinstance(saved.network, StateNetwork)
+    assert saved.network.n_states == 2
+    # Volt of the states, digital full scale of the sound.
+    states = played(with_states(read_netlist(CLIPPER)), clipper().dry)[:, 1:]
+    assert float(saved.network.sizes[-1]) == pytest.approx(np.std(states[:, 1]), rel=0.2)
