@@ -22,6 +22,7 @@ LAYERS = (
     "runtime theta_tangent",
     "filters",
     "kernel",
+    "gated recurrence",
     "reference discretise learnables oversampling",
     "simulate",
     "models",

@@ -11,6 +11,7 @@ from torch import nn
 
 from circuitnn.documents import Document
 from circuitnn.errors import CircuitnnError
+from circuitnn.gated import Cell
 from circuitnn.models import conv_lstm, sequence_lstm
 from circuitnn.models.a2_config import MAX_ARRAYS, MAX_CHANNELS, MAX_DEPTH, MAX_DILATION, MAX_KERNEL, read_config
 from circuitnn.models.a2_wavenet import A2WaveNet
@@ -20,7 +21,7 @@ from circuitnn.models.conv_lstm import ConvLstm
 from circuitnn.models.layer_chain import ACTIVATIONS, LAYER_KINDS, Layer, LayerChain
 from circuitnn.models.nam_wavenet import NamWaveNet, Stack
 from circuitnn.models.network import Network
-from circuitnn.models.recurrent import Cell, Recurrent
+from circuitnn.models.recurrent import Recurrent
 from circuitnn.models.sequence_lstm import SequenceLstm
 from circuitnn.models.state_space_gru import StateSpaceGru
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
