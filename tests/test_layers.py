@@ -23,7 +23,7 @@ LAYERS = (
     "filters",
     "kernel",
     "reference discretise learnables oversampling",
-    "simulate",
+    "simulate recurrence",
     "models",
     "condition",
     "audio excitation loudness cepstrum metrics losses rendering",
