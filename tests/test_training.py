@@ -31,7 +31,7 @@ from circuitnn.network_runs import WEIGHTS, save_network
 from circuitnn.training import PRESETS, Preset, Trained, train
 from circuitnn.training.data import ACCURACY, Batch, Shuffled, cut, delays_of, places, split, stacked, take
 from circuitnn.training.least_squares import LeastSquares
-from circuitnn.training.starts import STARTS, _cost_after_a_while, best_start, placed
+from circuitnn.training.starts import STARTS, best_start, cost_after_a_while, placed
 from circuitnn.training.tangents import output_and_jacobian
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -143,7 +143,7 @@ def test_the_best_of_several_starts_is_taken() -> None:
     torch.manual_seed(0)
     network = WienerHammerstein()
     preset = replace(SHORT, epochs=4)
-    costs = [_cost_after_a_while(placed(network, pieces, *start, RATE), pieces, preset) for start in STARTS]
+    costs = [cost_after_a_while(placed(network, pieces, *start, RATE), pieces, preset) for start in STARTS]
     best = LeastSquares(best_start(network, pieces, preset, RATE), pieces, [], preset, "", lambda epoch, error: None)
     assert best.cost() == pytest.approx(min(costs))
     assert min(costs) < 0.2 * max(costs)

@@ -30,7 +30,7 @@ def best_start(network: WienerHammerstein, pieces: Batch, preset: Preset, sample
     trials = [
         placed(network, pieces, corner, gain, sample_rate) for corner, gain in STARTS if network.before or not corner
     ]
-    return min(trials, key=lambda trial: _cost_after_a_while(trial, few, preset)) if len(trials) > 1 else trials[0]
+    return min(trials, key=lambda trial: cost_after_a_while(trial, few, preset)) if len(trials) > 1 else trials[0]
 
 
 def placed(
@@ -58,7 +58,7 @@ def _become_high_pass(biquad: Biquad, pole: float) -> None:
     biquad.p[0], biquad.p[1] = math.atanh(-pole / 2.0), math.atanh(-pole / (2.0 - pole))
 
 
-def _cost_after_a_while(network: WienerHammerstein, pieces: Batch, preset: Preset) -> float:
+def cost_after_a_while(network: WienerHammerstein, pieces: Batch, preset: Preset) -> float:
     work = LeastSquares(network, pieces, [], replace(preset, epochs=ITERATIONS), "", lambda epoch, error: None)
     for _ in range(ITERATIONS):
         work.iterate()

@@ -53,7 +53,7 @@ class Known:
 
 
 # The ladder's resistor R8 says how much is fed back at most. It oscillates from k = 4 on: the one rings for some
-# milliseconds (k = 3.75), the other never ends (k = 4.2). The phase of an oscillation that a note began tells its
+# milliseconds (k = 3.7), the other never ends (k = 4.1). The phase of an oscillation that a note began tells its
 # frequency to a millionth after some seconds, which is more than steps in time are good for, ngspice's included. So ESR
 # says little of it, and MR-STFT, which hears no phase, says what is worth knowing.
 KNOWN: Mapping[str, Known] = {

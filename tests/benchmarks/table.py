@@ -8,7 +8,7 @@ rendering). Clips 0 and 1 train, clip 2 judges. The device is the pedal of these
 plays the dry ones through (known_devices.py); fits then begin with values that are deliberately wrong. OUT gets a run
 for each row, and the comparison: comparison.html, .json and listening.html. What is there already is kept, and an
 interrupted training goes on, so the command can be given again. Each row of the preset `quick` ends after four minutes
-of training.
+of training. Networks of states are taught by the fitted circuit, so its row comes with theirs.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ TRAINING, JUDGE = (0, 1), 2
 PEDAL, PEDAL_DIODES = "ts808", "D1 D2"
 # A fit of what the netlist marks, and one that learns the law of the diodes in place of their model.
 CIRCUIT, NEURAL = "fitted-circuit", "neural-device"
+# Networks of states: the fitted circuit teaches them.
+TAUGHT = ("stn", "state-space-gru")
 NETWORKS = (
-    "stn", "state-space-gru", "wiener", "hammerstein", "wiener-hammerstein", "lstm-32", "gru-32", "wavenet-1",
+    *TAUGHT, "wiener", "hammerstein", "wiener-hammerstein", "lstm-32", "gru-32", "wavenet-1",
     "nam-standard", "tcn-300", "seq2seq-lstm-32", "conv-lstm-32", "mlp",
 )  # fmt: skip
 # Of one architecture, for the curve of error over data: seconds of audio.
@@ -107,16 +109,20 @@ def commands(material: Material, chosen: argparse.Namespace) -> dict[str, list[s
     limit = [] if chosen.epochs is None else ["--epochs", str(chosen.epochs)]
     training = ["--preset", chosen.preset, *limit, "--resume"]
     rows |= {name: ["train", name, *training] for name in NETWORKS}
+    for name in TAUGHT:
+        rows[name] += ["--teacher", chosen.out / "runs" / CIRCUIT]
     for amount in AMOUNTS:
         rows[f"{CURVE}-{amount:g}s"] = ["train", CURVE, *training, "--seconds", str(amount)]
     return {name: [*words, "--recordings", material.session] for name, words in rows.items()}
 
 
 def markdown(models: Sequence[dict[str, Any]]) -> str:
-    """What the documentation shows of a comparison."""
-    columns = ("name", "parameters", "esr", "esr_gain_free", "mr_stft", "other_rate_esr", "other_rate_converted_esr",
+    """What the documentation shows of a comparison. The smallest error with the best gain comes first: each of the
+    pedal's clips has its own, which no model can know."""
+    columns = ("name", "parameters", "esr_gain_free", "esr", "mr_stft", "other_rate_esr", "other_rate_converted_esr",
                "real_time_factor", "training_seconds")  # fmt: skip
-    rows = [columns, ["---"] * len(columns), *([_cell(model[key]) for key in columns] for model in models)]
+    ordered = sorted(models, key=lambda model: model["esr_gain_free"])
+    rows = [columns, ["---"] * len(columns), *([_cell(model[key]) for key in columns] for model in ordered)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -139,7 +145,10 @@ def main() -> None:
     rows = commands(material, chosen)
     if unknown := set(chosen.only or ()) - set(rows):
         parser.error(f"no rows {', '.join(unknown)}; known: {', '.join(rows)}")
-    runs = {name: chosen.out / "runs" / name for name in chosen.only or rows}
+    wanted = set(chosen.only or rows)
+    if wanted & set(TAUGHT):
+        wanted.add(CIRCUIT)
+    runs = {name: chosen.out / "runs" / name for name in rows if name in wanted}
     for name, run in runs.items():
         if not (run / "run.json").is_file():
             circuitnn([*rows[name], "--out", run])
