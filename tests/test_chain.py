@@ -221,6 +221,8 @@ def test_the_harness_trains_a_chain_and_its_run_is_read_again(tmp_path: Path) ->
     with torch.no_grad():
         expected = trained.network(u, knobs=knobs)[0]
         torch.testing.assert_close(read.network(u, knobs=knobs)[0], expected, rtol=0.0, atol=0.0)
+    of_chain = train(saved.network, [clipped(8000, 5)], preset=preset)
+    assert (of_chain.architecture, of_chain.errors) == ("chain", trained.errors)
     with pytest.raises(CircuitnnError, match="expected 8000 Hz, the network's rate, found 4000 Hz"):
         train(SavedNetwork(saved.network, "gray"), [clipped(4000, 5)], preset=preset)
 

@@ -12,9 +12,10 @@ from torch import nn
 from circuitnn.documents import Document
 from circuitnn.formats.rtneural import knob_names
 from circuitnn.formats.saved_network import SavedNetwork, nested, refused
+from circuitnn.gated import Cell
 from circuitnn.models.a2_config import MAX_CHANNELS
 from circuitnn.models.description import MAX_KNOBS, MAX_LAYERS, within_bounds
-from circuitnn.models.recurrent import Cell, Recurrent
+from circuitnn.models.recurrent import Recurrent
 
 HOLDS = "LSTMs or GRUs and a dense layer that begin with zeros, such as lstm-32, and knobs as further inputs"
 # What the layers are called there and here.

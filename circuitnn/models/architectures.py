@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from circuitnn.errors import CircuitnnError
+from circuitnn.gated import Cell
 from circuitnn.models.conv_lstm import ConvLstm
 from circuitnn.models.nam_wavenet import NamWaveNet, Stack
 from circuitnn.models.network import Network
-from circuitnn.models.recurrent import Cell, Recurrent
+from circuitnn.models.recurrent import Recurrent
 from circuitnn.models.sequence_lstm import SequenceLstm
 from circuitnn.models.state_space_gru import StateSpaceGru
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 from circuitnn.circuit import Circuit
-from circuitnn.discretise import DiscreteCircuit, Numbers
+from circuitnn.discretise import DiscreteCircuit
 from circuitnn.errors import CircuitError, CircuitnnError, ConvergenceWarning
 from circuitnn.kernel import LISTED, PLACES
 from circuitnn.learnables import Coordinate, coordinates
@@ -152,18 +153,17 @@ class CircuitModel(nn.Module):
         u = u.to(torch.float64)
         if state is not None and u.shape[1] == 0:
             return u.new_zeros(u.shape[0], 0, structure.n_y), state
-        settings = _per_recording(knobs or {}, u.shape[0], u.shape[1])
-        overrides = [self.overrides(setting) for setting in settings]
-        at_first = [{name: value.reshape(-1)[0] for name, value in values.items()} for values in overrides]
-        numbers = [self.discrete.numbers(values) for values in at_first]
-        moving = any(value.dim() for values in overrides for value in values.values())
+        values = self.overrides(_positions(knobs or {}, u.shape[0], u.shape[1]))
+        count = max((len(value) for value in values.values() if value.dim()), default=1)
+        rows = [_row(values, k) for k in range(count)]
+        moving = any(value.dim() for value in rows[0].values())
         if moving:
             points = -(-u.shape[1] // CONTROL_PERIOD) + 1
-            theta = torch.stack([self.discrete.theta_along(values, points) for values in overrides])
+            theta = torch.stack([self.discrete.theta_along(row, points) for row in rows])
         else:
-            theta = torch.stack([self.discrete.theta_of(own) for own in numbers]).unsqueeze(1)
+            theta = self._numbers_of(values, rows).unsqueeze(1)
         if state is None:
-            state = self._initial_state(at_first, numbers, u, theta[:, 0])
+            state = self._initial_state(rows, u, theta[:, 0])
         elif moving:
             count = max(len(theta), len(state.theta))
             theta = torch.cat([state.theta.expand(count, -1)[:, None], theta[:, 1:].expand(count, -1, -1)], 1)
@@ -173,11 +173,18 @@ class CircuitModel(nn.Module):
         self.warn(report)
         return y, CircuitState(x, w, up, down, _numbers_after(theta, u.shape[1]))
 
-    def _initial_state(
-        self, overrides: list[dict[str, Tensor]], numbers: list[Numbers], u: Tensor, theta: Tensor
-    ) -> CircuitState:
-        points = [self.operating_point(values) for values in overrides]
-        parts = [self.discrete.rest_of(own, point) for own, point in zip(numbers, points, strict=True)]
+    def _numbers_of(self, values: dict[str, Tensor], rows: list[dict[str, Tensor]]) -> Tensor:
+        """The circuit's numbers [rows, size] at values [] or [rows]."""
+        if len(rows) > 1:
+            # All at once where they set resistors and gains only, as knobs mostly do.
+            with suppress(CircuitError):
+                return self.discrete.theta_along(values, len(rows))
+        return torch.stack([self.discrete.theta(row) for row in rows])
+
+    def _initial_state(self, rows: list[dict[str, Tensor]], u: Tensor, theta: Tensor) -> CircuitState:
+        at_first = [{name: value.reshape(-1)[0] for name, value in row.items()} for row in rows]
+        points = [self.operating_point(values) for values in at_first]
+        parts = [self.discrete.initial_state(values, point) for values, point in zip(at_first, points, strict=True)]
         x, w, y = (torch.stack(part).expand(u.shape[0], -1) for part in zip(*parts, strict=True))
         down = history_at_rest(y, self.oversample)
         return CircuitState(x, w.detach(), u.new_zeros(u.shape[0], self.latency, u.shape[2]), down, theta)
@@ -214,25 +221,26 @@ def _numbers_after(theta: Tensor, time: int) -> Tensor:
     return theta[:, -1] if part == 1.0 else torch.lerp(theta[:, -2], theta[:, -1], part)
 
 
-def _per_recording(knobs: Mapping[str, float | Tensor], batch: int, time: int) -> list[dict[str, float | Tensor]]:
-    """One setting for all recordings, or one each where a knob has a position per recording. A position per sample
-    becomes one per control point: the first one, then the last one before each point, since a chunk must not need to
-    know what comes after it."""
+def _positions(knobs: Mapping[str, float | Tensor], batch: int, time: int) -> dict[str, Tensor]:
+    """Of each knob one position for all recordings [], or one each [1 or batch], where it moves with one for each
+    control point [1 or batch, points]: the first position, then the last one before each point, since a chunk must not
+    need to know what comes after it."""
     control = torch.arange(0, time + CONTROL_PERIOD, CONTROL_PERIOD).clamp(max=time).sub(1).clamp(min=0)
-    rows = dict[str, Tensor]()
+    found = dict[str, Tensor]()
     for name, position in knobs.items():
-        if not isinstance(position, Tensor):
-            continue
+        position = torch.as_tensor(position, dtype=torch.float64)
         if position.dim() == 2 and position.shape[0] in (1, batch) and position.shape[1] == time:
-            rows[name] = position[:, control] if time else position
+            found[name] = position[:, control] if time else position
         elif position.dim() < 2 and position.numel() in (1, batch):
-            rows[name] = position.reshape(-1)
+            found[name] = position.reshape(()) if position.numel() == 1 else position
         else:
             raise CircuitnnError(
                 f"knob {name}: expected a number, one per recording [{batch}], or one per sample [1 or {batch}, "
                 f"{time}], found shape {list(position.shape)}"
             )
-    count = batch if batch > 1 and any(len(row) > 1 for row in rows.values()) else 1
-    return [
-        {name: rows[name][k % len(rows[name])] if name in rows else knobs[name] for name in knobs} for k in range(count)
-    ]
+    return found
+
+
+def _row(values: Mapping[str, Tensor], k: int) -> dict[str, Tensor]:
+    """The values of recording k: those without rows are common to all."""
+    return {name: value[k % len(value)] if value.dim() else value for name, value in values.items()}

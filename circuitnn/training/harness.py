@@ -12,6 +12,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from circuitnn import losses
+from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.models.network import Network, detached
 from circuitnn.training.data import Batch, Shuffled, Take
 from circuitnn.training.judging import judge
@@ -23,6 +24,9 @@ from circuitnn.training.resuming import check_belongs
 EMPHASIS = losses.first_order(0.85)
 # Gradients through thousands of steps explode at times; longer ones are cut to this.
 LONGEST_GRADIENT = 1.0
+# Step of a circuit's values, in their logarithms, over that of a network's weights. They are known to a tenth where
+# weights are random, and at the same pace they are led far away before the networks beside them know anything.
+VALUES_PACE = 0.1
 
 Progress = Callable[[int, float], None]
 
@@ -47,7 +51,11 @@ class Harness(LightningModule):
         self._emphasised_power = float(torch.mean(EMPHASIS(whole) ** 2))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.network.parameters(), self.preset.learning_rate)
+        circuits = [module for module in self.network.modules() if isinstance(module, CircuitModel)]
+        values = {id(value): value for circuit in circuits for value in circuit.parameters()}
+        weights = [weight for weight in self.network.parameters() if id(weight) not in values]
+        groups = [{"params": weights, "pace": 1.0}, {"params": list(values.values()), "pace": VALUES_PACE}]
+        return torch.optim.Adam([group for group in groups if group["params"]], self.preset.learning_rate)
 
     def on_train_epoch_start(self) -> None:
         """Half a cosine from the preset's learning rate to zero (Loshchilov and Hutter, SGDR, ICLR 2017), over all
@@ -57,7 +65,7 @@ class Harness(LightningModule):
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
         for group in optimizer.param_groups:
-            group["lr"] = self.preset.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
+            group["lr"] = group["pace"] * self.preset.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
 
     def _part_of_time(self) -> float:
         seconds = self.preset.seconds

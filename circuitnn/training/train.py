@@ -22,6 +22,7 @@ from circuitnn.audio import Recording
 from circuitnn.errors import CircuitnnError, ConvergenceError, RecordingError
 from circuitnn.formats import SavedNetwork
 from circuitnn.models.architectures import build_network
+from circuitnn.models.description import describe
 from circuitnn.models.network import Network, expect
 from circuitnn.models.state_network import StateNetwork
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
@@ -43,7 +44,7 @@ QUIETEST = 1e-4
 
 
 def train(
-    architecture: str | SavedNetwork,
+    architecture: str | Network | SavedNetwork,
     recordings: Sequence[Recording],
     *,
     held_out: Sequence[Recording] = (),
@@ -56,9 +57,9 @@ def train(
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
 ) -> Trained:
-    """Train a network of `architectures.ARCHITECTURES`, or go on with one of a file (formats.read_network):
-    block-oriented models by least squares, networks of states by a quasi-Newton method in free runs, all others by
-    truncated backpropagation through time.
+    """Train a network of `architectures.ARCHITECTURES`, one of your own such as a chain (a copy of it), or go on with
+    one of a file (formats.read_network): block-oriented models by least squares, networks of states by a quasi-Newton
+    method in free runs, all others by truncated backpropagation through time.
 
     held_out: recordings that judge it; without any, every fifth piece does. seconds: how much of the recordings is
     used, from their beginning; None: all. device: as Lightning's accelerator names it, "cpu", "gpu" or "auto"; least
@@ -132,7 +133,11 @@ def train(
 
 
 def _beginning(
-    architecture: str | SavedNetwork, knobs: Sequence[str], rate: float, seed: int, n_states: int | None = None
+    architecture: str | Network | SavedNetwork,
+    knobs: Sequence[str],
+    rate: float,
+    seed: int,
+    n_states: int | None = None,
 ) -> tuple[str, Network]:
     """The name of the architecture and the network to begin with. n_states: of the circuit that teaches it. Raises
     CircuitnnError."""
@@ -141,6 +146,8 @@ def _beginning(
             torch.manual_seed(seed)
             return architecture, build_network(architecture, knobs, n_states)
     saved = architecture
+    if isinstance(saved, Network):
+        saved = SavedNetwork(saved, describe(saved)["kind"])
     for own in (saved.sample_rate, saved.network.sample_rate):
         if own not in (None, rate):
             raise RecordingError(f"expected {own:g} Hz, the network's rate, found {rate:g} Hz", "resample them")
