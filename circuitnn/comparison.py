@@ -88,7 +88,7 @@ def of_run(
     saved = network_at(folder)
     if saved is not None:
         rate = saved.sample_rate or float(recordings[0].sample_rate)
-        at = playable_network(folder.name, saved, rate, knobs)
+        at = playable_network(folder.absolute().name, saved, rate, knobs)
         # A part of it may be a circuit, whose equations are made for one rate.
         runs_elsewhere = saved.network.sample_rate is None
     else:
@@ -133,7 +133,8 @@ def _esr(model: Playable, recordings: Sequence[Recording]) -> float | None:
 def at_rate(recording: Recording, rate: int) -> Recording:
     """The recording at another sampling rate [Hz], which adds nothing to what it holds."""
     dry, wet = (resampled(signal, recording.sample_rate, rate) for signal in (recording.dry, recording.wet))
-    return replace(recording, dry=dry, wet=wet, sample_rate=rate, delay=None)
+    delay = None if recording.delay is None else recording.delay * rate / recording.sample_rate
+    return replace(recording, dry=dry, wet=wet, sample_rate=rate, delay=delay)
 
 
 def of_rendering(name: str, output: Signal, recording: Recording) -> Contender:

@@ -126,14 +126,15 @@ class Document:
     def text(self, key: str) -> str:
         """A text."""
         value = self.value.get(key)
-        if not isinstance(value, str):
+        if not _is_text(value):
             raise self.wrong(key, "a text")
+        assert isinstance(value, str)
         return value
 
     def texts(self, key: str) -> list[str]:
         """A list of texts."""
         value = self.value.get(key)
-        if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+        if not isinstance(value, list) or not all(map(_is_text, value)):
             raise self.wrong(key, "a list of texts")
         return value
 
@@ -176,6 +177,14 @@ class Document:
         if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
             raise self.wrong(key, "a list of objects")
         return [Document(self.path, f"{self.where}{key}[{k}].", entry, self.hint) for k, entry in enumerate(value)]
+
+
+def _is_text(value: object) -> bool:
+    """Not every str is: JSON can escape halves of characters, which no file can hold."""
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
 
 
 def _is_number(value: object) -> bool:

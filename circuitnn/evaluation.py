@@ -87,18 +87,19 @@ def evaluate_network(
     knobs: Mapping[str, float | Tensor] | None = None,
     renderer: Renderer | None = None,
 ) -> Evaluation:
-    """Compare a network with a recording whose wet is late by `delay` samples. knobs: positions by name. renderer:
-    plays the dry in the network's place, with its knobs there.
+    """Compare a network with a recording whose wet is late by `delay` samples beside the network's own latency. knobs:
+    positions by name. renderer: plays the dry in the network's place, with its knobs there, latency taken out.
 
     Raises RecordingError if the recording's rate is not the network's or too little of it overlaps at that delay.
     """
     _check_rate(recording, sample_rate)
-    one = take(recording, delay, ())
-    target = one.target.double().numpy()
-    dry = one.u.double().numpy()
+    late = delay + network.latency
+    target = take(recording, late, ()).target.double().numpy()
+    # From the first sample on, as a circuit: what no wet is there for, the network has heard all the same.
+    dry = recording.dry
     rendering = render_network(network, dry, sample_rate, knobs) if renderer is None else renderer(dry)
-    begin, _ = span(recording, delay)
-    return compare(recording, rendering.output, target, rendering, begin + delay)
+    begin, end = span(recording, late)
+    return compare(recording, rendering.output[begin:end], target, rendering, begin + late)
 
 
 def evaluate_saved(
@@ -120,15 +121,14 @@ def evaluate_saved(
 def _best_delay(play: Renderer, recording: Recording, latency: int) -> float:
     rate = recording.sample_rate
     rough = aligned(recording.dry, recording.wet, rate).delay if recording.delay is None else round(recording.delay)
-    rough -= latency
     output = play(recording.dry).output
     begin, end = LAG_RANGE + max(0, -rough), min(len(output) - LAG_RANGE, len(recording.wet) - rough)
     if end <= begin:
-        return float(rough)
+        return float(rough - latency)
     target = recording.wet[begin + rough : end + rough]
     lag, _ = best_lag(metrics.preemphasise(output[begin - LAG_RANGE : end + LAG_RANGE]), metrics.preemphasise(target))
     # To a sample: what is left of it, a network has learned.
-    return float(round(rough - lag))
+    return float(round(rough - lag) - latency)
 
 
 def positions(recording: Recording) -> dict[str, float]:
@@ -156,7 +156,12 @@ def compare(
     recording: Recording, output: Signal, target: Signal, rendering: Rendering, begin: float = 0.0
 ) -> Evaluation:
     """The metrics of an output against its target, both [time]; the rendering says what the output took. begin: where
-    in the wet they do."""
+    in the wet they do. Raises RecordingError for a target of silence, against which there is no relative error."""
+    if not np.any(metrics.preemphasise(target)):
+        raise RecordingError(
+            f"{recording.name}: the wet is silent where it overlaps with the dry",
+            "check that both belong together, and the delay",
+        )
     rate = recording.sample_rate
     long = len(target) >= LONGEST_WINDOW
     heard = len(target) >= loudness.BLOCK * rate

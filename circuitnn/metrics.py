@@ -33,8 +33,10 @@ def esr(output: Signal, target: Signal) -> float:
 
 
 def best_gain(output: Signal, target: Signal) -> float:
-    """The factor on the output that brings it closest to the target in the least-squares sense."""
-    return float(np.dot(output, target) / np.dot(output, output))
+    """The factor on the output that brings it closest to the target in the least-squares sense; 0 for silence, which
+    no factor changes."""
+    energy = np.dot(output, output)
+    return float(np.dot(output, target) / energy) if energy > 0.0 else 0.0
 
 
 def esr_gain_free(output: Signal, target: Signal) -> float:

@@ -13,11 +13,10 @@ from circuitnn.errors import OutputError
 
 def place_file(path: Path, content: str | bytes) -> None:
     """Write a file whose folder exists; a text as UTF-8. Raises OutputError."""
-    if path.is_dir():
-        raise OutputError(f"{path}: cannot be written: expected a file to write, found a folder", "name a file")
-    data = content.encode() if isinstance(content, str) else content
+    check_file(path)
     temporary = None
     try:
+        data = content.encode() if isinstance(content, str) else content
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -29,15 +28,28 @@ def place_file(path: Path, content: str | bytes) -> None:
     except (OSError, ValueError) as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written: {error}", "choose another place") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise OutputError(f"{path}: cannot be written: {why}", "choose another place") from None
+
+
+def check_file(path: Path) -> None:
+    """Raise OutputError if a folder stands where a file is to be written."""
+    if path.is_dir():
+        raise OutputError(f"{path}: cannot be written: expected a file to write, found a folder", "name a file")
 
 
 def check_folder(folder: Path, mark: str, what: str) -> None:
-    """Raise OutputError unless `folder` may be replaced: new, empty, or holding `what`, known by the file `mark`."""
+    """Raise OutputError unless `folder` can be written, and is new, empty, or holds `what`, known by the file `mark`:
+    before the long work, not after. Leaves no trace."""
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: expected a folder, found a file", "choose another name by --out")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / mark).is_file():
-        raise OutputError(f"{folder}: the folder holds something else than {what}", "choose a new one by --out")
+    try:
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / mark).is_file():
+            raise OutputError(f"{folder}: the folder holds something else than {what}", "choose a new one by --out")
+        existing = next(parent for parent in folder.absolute().parents if parent.exists())
+        tempfile.TemporaryDirectory(dir=existing, prefix=".circuitnn-").cleanup()
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror}", "choose another one by --out") from None
 
 
 def place_folder(folder: Path, fill: Callable[[Path], None]) -> None:

@@ -83,8 +83,9 @@ def playable_circuit(run: Run, knobs: Mapping[str, float]) -> Callable[[float], 
         played = _played(model, knobs, run.input_level, run.gain)
         play = played if exported is None else _through(exported, knobs, rate, run.input_level, run.gain)
         return Playable(
-            run.folder.name, "circuit", len(run.values), run.audio_seconds, run.seconds, runs_as, evaluate, play
-        )
+            run.folder.absolute().name, "circuit", len(run.values), run.audio_seconds, run.seconds, runs_as, evaluate,
+            play,
+        )  # fmt: skip
 
     return at
 
@@ -92,28 +93,33 @@ def playable_circuit(run: Run, knobs: Mapping[str, float]) -> Callable[[float], 
 def playable_network(
     name: str, saved: SavedNetwork, own_rate: float, knobs: Mapping[str, float]
 ) -> Callable[[float], Playable]:
-    """A network at any sampling rate. own_rate: that it was trained at. Raises CircuitnnError."""
+    """A network at any sampling rate. own_rate: that it was trained at. Knobs that nobody placed stand at one half.
+    Raises CircuitnnError."""
+    knobs = _placed(saved.network, knobs)
     exported, runs_as = deployed_or(NetworkSubject(name, saved.network, own_rate), "torch")
 
     def at(rate: float) -> Playable:
         network = stepped(saved.network, own_rate / rate)
 
         def evaluate(recording: Recording) -> Evaluation:
-            there, positions = recording.sample_rate, evaluation.positions(recording)
+            there, positions = recording.sample_rate, _placed(network, evaluation.positions(recording))
 
             def played(dry: Signal) -> Rendering:
                 if exported is not None:
                     return exported.render(dry, positions, 1.0, rate)
                 return render_network(network, dry, rate, positions)
 
-            delay = None if saved.delay is None else saved.delay * there / own_rate
+            # Late beside the network's latency, which is a number of samples at its own rate.
+            latency = network.latency
+            delay = None if saved.delay is None else (saved.delay + latency) * there / own_rate - latency
             observed = replace(saved, network=network, sample_rate=float(there), delay=delay)
             return evaluation.evaluate_saved(observed, recording, positions, converted(played, there, rate))[0]
 
         def play(signals: Signal) -> Signal:
+            u = np.pad(signals, ((0, 0), (0, network.latency)))
             with torch.no_grad():
-                y, _ = network(torch.as_tensor(signals)[..., None], knobs=knobs)
-            return np.asarray(y[..., 0].double())
+                y, _ = network(torch.as_tensor(u)[..., None], knobs=knobs)
+            return np.asarray(y[:, network.latency :, 0].double())
 
         return Playable(
             name, saved.name, parameter_count(network), saved.audio_seconds, saved.seconds, runs_as, evaluate,
@@ -121,6 +127,10 @@ def playable_network(
         )  # fmt: skip
 
     return at
+
+
+def _placed(network: Network, knobs: Mapping[str, float]) -> dict[str, float]:
+    return dict.fromkeys(network.knob_names, 0.5) | dict(knobs)
 
 
 def played_device(circuit: Circuit, rate: float, knobs: Mapping[str, float]) -> probing.Play:

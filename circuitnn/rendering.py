@@ -88,20 +88,22 @@ def render(
 def render_network(
     network: Network, signal: Signal, sample_rate: float, knobs: Mapping[str, float | Tensor] | None = None
 ) -> Rendering:
-    """The network's output for signal [time], from where it begins; both in digital full scale.
+    """The network's output for signal [time], from where it begins, latency taken out; both in digital full scale.
 
     Raises ConvergenceError if the output is not finite.
     """
-    output, state = np.empty(len(signal)), None
+    whole, state = np.concatenate([signal, np.zeros(network.latency)]), None
+    made = np.empty(len(whole))
     chunk = max(1, round(CHUNK_SECONDS * sample_rate))
     with torch.no_grad():
         network(torch.zeros(1, 1, 1), knobs=knobs)
         began = time.perf_counter()
-        for start in range(0, len(signal), chunk):
-            u = torch.as_tensor(signal[start : start + chunk])[None, :, None]
+        for start in range(0, len(whole), chunk):
+            u = torch.as_tensor(whole[start : start + chunk])[None, :, None]
             y, state = network(u, state, knobs)
-            output[start : start + chunk] = y[0, :, 0].numpy()
+            made[start : start + chunk] = y[0, :, 0].numpy()
         seconds = time.perf_counter() - began
+    output = made[network.latency :]
     broken = np.flatnonzero(~np.isfinite(output))
     if len(broken):
         raise ConvergenceError(f"the network's output is not finite from sample {broken[0]} on", "train it again")

@@ -13,7 +13,6 @@ import json
 import math
 import os
 import statistics
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from circuitnn.audio import write_wav
 from circuitnn.circuit import Circuit
 from circuitnn.documents import Document, read_document
-from circuitnn.errors import CircuitnnError, OutputError
+from circuitnn.errors import CircuitnnError
 from circuitnn.netlist import format_netlist, read_netlist
 from circuitnn.placing import check_folder, place_folder
 
@@ -110,13 +109,7 @@ def finite(data: Any) -> Any:
 
 def check_target(folder: str | os.PathLike[str]) -> None:
     """Raise OutputError unless a run can be saved in `folder`: before the long work, not after. Leaves no trace."""
-    folder = Path(folder)
-    check_folder(folder, "run.json", "a run")
-    existing = next(parent for parent in folder.absolute().parents if parent.exists())
-    try:
-        tempfile.TemporaryDirectory(dir=existing, prefix=".circuitnn-").cleanup()
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror}", "choose another one by --out") from None
+    check_folder(Path(folder), "run.json", "a run")
 
 
 def free_folder(name: str, resume: bool = False, state: Callable[[Path], Path] | None = None) -> Path:
@@ -245,8 +238,12 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
     """Read a run directory. Raises CircuitnnError for one that is missing, broken or of a later format."""
     folder = Path(folder)
     path = folder / "run.json"
+    if not folder.exists():
+        raise CircuitnnError(f"{folder}: no such file or folder")
     if not path.is_file():
-        raise CircuitnnError(f"{folder}: not a run: there is no run.json", "runs are made by `circuitnn fit`")
+        raise CircuitnnError(
+            f"{folder}: not a run: there is no run.json", "runs are made by `circuitnn fit` and `circuitnn train`"
+        )
     data = read_document(path, FORMAT, VERSION, MAX_BYTES, "fit again; the file is damaged")
     recordings = tuple(
         RunRecording(

@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from network_files import random
 
 from circuitnn import Chain, CircuitModel, CircuitnnError, Recording, export, fit, parse_netlist
 from circuitnn.audio import Signal, write_wav
 from circuitnn.cli import main
 from circuitnn.comparison import METRICS, as_data, at_rate, data_efficiency, of_rendering, of_run, told_apart
-from circuitnn.evaluation import evaluate
+from circuitnn.evaluation import evaluate, evaluate_saved
 from circuitnn.exporting.deployed import deployed
-from circuitnn.formats import network_at
+from circuitnn.formats import SavedNetwork, network_at
 from circuitnn.models.architectures import build_network
 from circuitnn.models.layer_chain import Layer, LayerChain
+from circuitnn.models.recurrent import Recurrent
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
 from circuitnn.network_runs import save_network
 from circuitnn.playable import converted, stepped
@@ -124,7 +126,7 @@ def test_a_row_is_what_evaluate_says(runs: tuple[Path, Path], recording: Recordi
     assert as_data([row])[0]["kind"] == "circuit"
     again = evaluate(model, recording, run.delay, run.input_level, run.gain)
     np.testing.assert_allclose(found.output, again.output, rtol=0.0, atol=1e-9 * np.abs(again.output).max())
-    assert not np.array_equal(found.output, again.output)
+    assert row.runs_as == "exported C++"
 
 
 def test_what_has_no_cpp_is_played_by_torch_and_the_table_says_so(
@@ -155,6 +157,85 @@ def test_what_has_no_cpp_is_played_by_torch_and_the_table_says_so(
         expected = exported.probed.harmonics.amplitudes[0]
         np.testing.assert_allclose(one.probed.harmonics.amplitudes[0], expected, rtol=1e-3)
         assert not np.array_equal(one.evaluations[0].output, exported.evaluations[0].output)
+
+
+def test_a_chain_that_is_late_is_judged_on_time_by_whatever_plays_it(
+    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network has a delay beside its latency; what plays it takes the latency out."""
+    chain = Chain(random(Recurrent("gru", 4)), CircuitModel(parse_netlist(NETLIST), RATE, oversample=2))
+    assert chain.latency > 0
+    late = 3
+    with torch.no_grad():
+        y = chain(torch.as_tensor(recording.dry)[None, :, None])[0][0, :, 0].double().numpy()
+    wet = np.concatenate([np.zeros(late), y[:-late]])
+    device = replace(recording, wet=wet, delay=late + chain.latency)
+    for saved in (late, None):
+        export(SavedNetwork(chain, "gray", RATE, saved), "json", tmp_path / "gray.json")
+        deployed = of_run(tmp_path / "gray.json", [device])
+        with monkeypatch.context() as patch:
+            patch.setattr("circuitnn.playable.find_compiler", lambda: None)
+            played = of_run(tmp_path / "gray.json", [device])
+        assert (deployed.runs_as, played.runs_as) == ("exported C++", "torch (no compiler)")
+        for one in (deployed, played):
+            assert one.metrics["esr"] is not None
+            assert one.metrics["esr"] < 1e-10
+        assert deployed.probed is not None
+        assert played.probed is not None
+        np.testing.assert_allclose(deployed.probed.transfer.outputs, played.probed.transfer.outputs, rtol=1e-3)
+
+
+def test_a_network_hears_the_dry_from_its_first_sample_on(recording: Recording) -> None:
+    """As a circuit does, also where the wet has nothing yet."""
+    network = random(Recurrent("gru", 4))
+    with torch.no_grad():
+        y = network(torch.as_tensor(recording.dry)[None, :, None])[0][0, :, 0].double().numpy()
+    early = 2000
+    found, delay = evaluate_saved(SavedNetwork(network, "gru-4", RATE, -early), replace(recording, wet=y[early:]))
+    assert delay == -early
+    assert found.esr < 1e-12
+
+
+def test_knobs_that_nobody_placed_stand_at_one_half(
+    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = SavedNetwork(random(Recurrent("gru", 4, knob_names=("drive",))), "gru-4", float(RATE), 0.0)
+    export(saved, "json", tmp_path / "gru.json")
+    monkeypatch.setattr("circuitnn.playable.find_compiler", lambda: None)
+    free = of_run(tmp_path / "gru.json", [recording])
+    placed = of_run(tmp_path / "gru.json", [replace(recording, knobs={"drive": 0.5})])
+    turned = of_run(tmp_path / "gru.json", [replace(recording, knobs={"drive": 0.9})])
+    assert free.metrics["esr"] == placed.metrics["esr"] != turned.metrics["esr"]
+
+
+def test_nothing_is_compared_with_silence(recording: Recording) -> None:
+    wet = np.where(np.arange(len(recording.wet)) < 100, recording.wet, 0.0)
+    silent = replace(recording, wet=wet, delay=500.0)
+    with pytest.raises(CircuitnnError, match="the wet is silent where it overlaps with the dry"):
+        evaluate_saved(SavedNetwork(random(Recurrent("gru", 4)), "gru-4", RATE, 500.0), silent)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--reference", "theirs.wav"], "expected NAME=FILE.wav"),
+        (["--reference", "=wet.wav"], "expected NAME=FILE.wav"),
+        (["--reference", "a=wet.wav", "--reference", "a=wet.wav"], "expected different names"),
+        (["--reference", "a=missing.wav"], "missing.wav: no such file"),
+        (["--out", "/proc/comparison"], "/proc/comparison cannot be written"),
+    ],
+)
+def test_what_is_wrong_is_told_before_the_runs_are_evaluated(
+    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_wav("dry.wav", recording.dry, RATE)
+    write_wav("wet.wav", recording.wet, RATE)
+    done = CliRunner().invoke(main, ["compare", "run", "--on", "dry.wav", "wet.wav", "--out", "report", *words])
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert "evaluating" not in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dry.wav", "wet.wav"]
 
 
 def test_runs_on_different_amounts_of_audio_make_a_curve(runs: tuple[Path, Path], recording: Recording) -> None:

@@ -215,7 +215,7 @@ def test_damaged_model_files_are_refused_readably(tmp_path: Path) -> None:
 
     refused({"format": "something"}, "format: expected circuitnn-model")
     refused({"version": 99}, "install a newer circuitnn")
-    refused({"netlist": "R1"}, "netlist: expected a list of lines")
+    refused({"netlist": "R1"}, "netlist: expected a list of texts")
     refused({"netlist": ["t", "R1 a"]}, "R1")
     refused({"oversample": 3}, "oversample: expected one of")
     refused({"scheme": "magic"}, "scheme: expected one of")

@@ -24,7 +24,7 @@ LAYERS = (
     "kernel",
     "gated recurrence",
     "reference discretise learnables oversampling",
-    "simulate",
+    "simulate recurrence",
     "models",
     "condition",
     "audio excitation loudness cepstrum metrics losses rendering",

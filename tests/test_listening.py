@@ -32,12 +32,12 @@ FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    """Two excerpts; one model that clips, and one whose name would end the page's script."""
+    """Two excerpts; one model that clips and is called as another sound, and one whose name would end the script."""
     recordings, contenders = [], []
     for k in range(2):
         dry = np.tanh(5.0 * chord((110.0 * (k + 1), 164.8, 220.0), 1.5, RATE))
         recordings.append(Recording(dry, 0.3 * dry, RATE, name=f"riff {k}", delay=0.0))
-    for name, shape in (("soft", np.tanh), ("</script><b>", lambda x: 0.1 * x)):
+    for name, shape in (("reference", np.tanh), ("</script><b>", lambda x: 0.1 * x)):
         rows = [of_rendering(name, shape(one.wet), one) for one in recordings]
         contenders.append(rows[0].__class__(**{**vars(rows[0]), "evaluations": tuple(r.evaluations[0] for r in rows)}))
     return listening.render_listening(contenders, recordings)
@@ -60,7 +60,8 @@ def samples(condition: dict[str, Any]) -> np.ndarray:
 def test_every_sound_is_there_and_equally_loud(page: str) -> None:
     for trial in trials(page):
         assert [one["role"] for one in trial["conditions"]] == ["reference", "anchor", "model", "model"]
-        assert {one["name"] for one in trial["conditions"]} == {"reference", "anchor", "soft", "</script><b>"}
+        names = sorted(one["name"] for one in trial["conditions"])
+        assert names == ["</script><b>", "anchor", "reference", "reference"]
         levels = [loudness(samples(one), RATE) for one in trial["conditions"]]
         np.testing.assert_allclose(levels, levels[0], atol=0.05)
         assert max(np.abs(samples(one)).max() for one in trial["conditions"]) <= 0.991
@@ -116,6 +117,9 @@ RATE_ALL = """
   byId("from").dispatchEvent(new Event("input"));
   await voices;
   playing.loop = heard.map(({ source }) => source.loopStart);
+  byId("from").value = byId("to").value = trials[0].seconds;
+  byId("from").dispatchEvent(new Event("input"));
+  playing.shortest = here().loop[1] - here().loop[0];
   press("r");
   await new Promise(done => setTimeout(done, 200));
   playing.reference = heard.map(({ volume }) => Math.round(volume.gain.value));
@@ -183,6 +187,7 @@ def test_a_listener_rates_reloads_and_saves(page: str, tmp_path: Path) -> None:
     assert (playing["pressed"], playing["focused"], playing["stopped"]) == ("1", True, True)
     assert playing["gains"] == [True] * 4
     assert playing["loop"] == [0.5] * 4
+    assert playing["shortest"] == pytest.approx(0.1, abs=1e-9)
     assert playing["reference"] == [1, 0, 0, 0]
     # A reload: order and scores are what they were.
     later = visit(page, FINISH, tmp_path)
@@ -197,6 +202,6 @@ def test_a_listener_rates_reloads_and_saves(page: str, tmp_path: Path) -> None:
     assert len(later["csv"].splitlines()) == 9
     assert later["fetched"]
     assert later["hidden"]
-    assert "30.5" in later["table"]
+    assert all(f"\t{mean}" in later["table"] for mean in (30.5, 20.5, 10.5, 0.5))
     assert "less than 90 in 2 of 2" in later["screening"]
     assert later["again"] == [None] * 8

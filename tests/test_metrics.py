@@ -34,6 +34,8 @@ def test_ratios_by_hand() -> None:
     assert metrics.snr(output, target) == pytest.approx(10.0 * math.log10(16.0 / 14.0), rel=1e-12)
     assert metrics.dc(output, target) == pytest.approx((0.5 - 2.0) ** 2 / 4.0, rel=1e-12)
     assert metrics.snr(target, target) == math.inf
+    # No gain makes anything of silence.
+    assert metrics.esr_gain_free(np.zeros(4), target) == 1.0
 
 
 def test_k_weighting_is_the_standards() -> None:

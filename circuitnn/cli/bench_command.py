@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from circuitnn.cli.console import about, plain, print_json, printer, progress, warn
+from circuitnn.cli.settings import FiniteRange
 from circuitnn.netlist import read_netlist
 
 if TYPE_CHECKING:
@@ -22,9 +23,7 @@ BARS = "▁▂▃▄▅▆▇█"
 
 @click.command()
 @click.argument("netlists", nargs=-1, type=click.Path(path_type=Path), metavar="[NETLIST ...]")
-@click.option(
-    "--seconds", type=click.FloatRange(0.001, 60.0), default=1.0, show_default=True, help="Length of the audio."
-)
+@click.option("--seconds", type=FiniteRange(0.001, 60.0), default=1.0, show_default=True, help="Length of the audio.")
 @click.option("--sample-rate", type=float, default=48000.0, show_default=True, help="Of the audio, in Hz.")
 @click.option("--oversample", type=int, default=8, show_default=True, help="1, 2, 4, 8, 16 or 32.")
 @click.option(

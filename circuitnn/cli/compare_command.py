@@ -69,6 +69,10 @@ def compare(
         raise CircuitnnError("--also-on and --other-rate say the same", "leave one of them out")
     if not runs and not references:
         raise CircuitnnError("expected at least one run", "runs are made by `circuitnn fit` and `circuitnn train`")
+    named = [_reference(text) for text in references]
+    taken = [name for name, _ in named]
+    if len(set(taken)) < len(taken):
+        raise CircuitnnError(f"--reference: expected different names, found {', '.join(taken)}")
 
     from circuitnn import comparison
     from circuitnn.audio import Recording, read_wav, resampled
@@ -94,19 +98,21 @@ def compare(
         raise CircuitnnError("--also-on: expected recordings of one sampling rate", "convert them")
     other_rate = elsewhere[0].sample_rate if elsewhere else None
     device = None if truth is None else read_netlist(truth)
+    if named and len(recordings) != 1:
+        raise CircuitnnError(
+            f"--reference: expected one recording to compare on, found {len(recordings)}", "leave the references out"
+        )
+    # Before the runs, which take longer.
+    renderings = []
+    for name, file in named:
+        output = resampled(*read_wav(file), recordings[0].sample_rate)
+        renderings.append(comparison.of_rendering(name, output, recordings[0]))
     contenders = []
     with progress(len(runs)) as update:
         for k, run in enumerate(runs):
             update(k, f"evaluating {plain(str(run))}")
             contenders.append(comparison.of_run(run, recordings, elsewhere, device))
-    contenders = comparison.told_apart(contenders, [str(run) for run in runs])
-    for text in references:
-        name, equals, file = text.partition("=")
-        if not equals or len(recordings) != 1:
-            raise CircuitnnError(f"--reference {text}: expected NAME=FILE.wav, and one recording to compare on")
-        samples, rate = read_wav(file)
-        output = resampled(samples, rate, recordings[0].sample_rate)
-        contenders.append(comparison.of_rendering(name, output, recordings[0]))
+    contenders = comparison.told_apart([*contenders, *renderings], [*map(str, runs), *taken])
     models = comparison.as_data(contenders)
     data = {
         "recordings": [one.name for one in recordings],
@@ -130,6 +136,14 @@ def compare(
         return
     _print(models)
     printer().print(f"written to {plain(str(out))} ({', '.join(pages)})")
+
+
+def _reference(text: str) -> tuple[str, str]:
+    """Name and file of a `--reference`. Raises CircuitnnError."""
+    name, _, file = (part.strip() for part in text.partition("="))
+    if not name or not file:
+        raise CircuitnnError(f"--reference {text}: expected NAME=FILE.wav", "--reference published=theirs.wav")
+    return name, file
 
 
 def _print(models: Sequence[Mapping[str, Any]]) -> None:

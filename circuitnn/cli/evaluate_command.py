@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from circuitnn.cli.console import about, plain, print_json, printer, progress, warn
-from circuitnn.cli.settings import apply_settings, pairs, set_option
-from circuitnn.errors import CircuitnnError
+from circuitnn.cli.settings import apply_settings, knob_positions, pairs, set_option
 
 if TYPE_CHECKING:
     from circuitnn.audio import Recording
@@ -79,7 +78,7 @@ def _evaluate_network(
     from circuitnn import evaluation
     from circuitnn.audio import Recording
 
-    knobs = dict.fromkeys(saved.network.knob_names, 0.5) | _positions(settings)
+    knobs = dict.fromkeys(saved.network.knob_names, 0.5) | knob_positions(settings, saved.network.knob_names)
     rate = None if saved.sample_rate is None else round(saved.sample_rate)
     found, delays = [], []
     with progress(len(names)) as update:
@@ -96,20 +95,6 @@ def _evaluate_network(
         _print(found, pooled)
         whose = "the run's delay" if saved.delay is not None else "delays that were found, a median"
         printer().print(f"with {whose} of {statistics.median(delays):.2f} samples")
-
-
-def _positions(settings: Sequence[str]) -> dict[str, float]:
-    """Knob positions from NAME=VALUE. Raises CircuitnnError."""
-    positions = {}
-    for text in settings:
-        name, _, number = (part.strip() for part in text.partition("="))
-        try:
-            positions[name] = float(number)
-        except ValueError:
-            raise CircuitnnError(f"--set {text}: expected NAME=VALUE", "--set drive=0.3") from None
-        if not 0.0 <= positions[name] <= 1.0:
-            raise CircuitnnError(f"--set {text}: the position of a knob goes from 0 to 1")
-    return positions
 
 
 def _entries(found: Sequence[Evaluation]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from circuitnn.cli.console import about, note, plain
-from circuitnn.cli.settings import apply_settings, nonzero, set_option
+from circuitnn.cli.settings import FiniteRange, apply_settings, knob_positions, nonzero, set_option
 from circuitnn.errors import CircuitnnError
 from circuitnn.exporting import NETWORK_FILES, TARGETS, export_subject, write_network
 from circuitnn.values import literal_values
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--to", "target", type=click.Choice(list(TARGETS)), required=True, help="What to make.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The file or folder to write.")
 @set_option
-@click.option("--sample-rate", type=click.FloatRange(1.0, 1e9), help="Hz.  [default: the run's, or 44100]")
+@click.option("--sample-rate", type=FiniteRange(1.0, 1e9), help="Hz.  [default: the run's, or 44100]")
 @click.option("--oversample", type=click.IntRange(1, 32), help="1, 2, 4 or 8.  [default: the run's, or 4]")
 @click.option("--input-level", type=float, help="Volt at digital full scale.  [default: the run's, or 1]")
 @click.option("--output-gain", type=float, help="Digital full scale per volt.  [default: the run's mean, or 1]")
@@ -65,7 +65,7 @@ def export(
             input_level=input_level or saved.input_level,
             output_gain=output_gain or saved.output_gain,
         )
-        write_network(saved, target, out)
+        write_network(saved, target, out, against)
         click.echo(plain(f"{out}: {TARGETS[target]}"))
         return
     subject = subject_of(source)
@@ -75,7 +75,9 @@ def export(
         for option, value in options.items():
             if value is not None:
                 raise CircuitnnError(f"{option} is for circuits", "a network runs as it was trained")
-        changed: Subject | NetworkSubject = replace(subject, positions=_positions(subject, settings))
+        changed: Subject | NetworkSubject = replace(
+            subject, positions={**subject.positions, **knob_positions(settings, subject.network.knob_names)}
+        )
     else:
         for text in subject.circuit.notes:
             note(text)
@@ -93,19 +95,3 @@ def export(
     with about(source):
         export_subject(changed, target, out, None if against is None else subject_of(against))
     click.echo(plain(f"{out}: {TARGETS[target]}"))
-
-
-def _positions(subject: NetworkSubject, settings: Sequence[str]) -> dict[str, float]:
-    """Where `--set` puts the knobs of a network. Raises CircuitnnError."""
-    known, found = subject.network.knob_names, dict(subject.positions)
-    for text in settings:
-        name, _, number = text.partition("=")
-        if name not in known:
-            raise CircuitnnError(f"there is no knob {name!r}", f"knobs: {', '.join(known) or 'none'}")
-        try:
-            found[name] = float(number)
-        except ValueError:
-            found[name] = -1.0
-        if not 0.0 <= found[name] <= 1.0:
-            raise CircuitnnError(f"--set {text}: expected a position from 0 to 1, found {number!r}")
-    return found

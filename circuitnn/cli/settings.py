@@ -27,6 +27,16 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+class FiniteRange(click.FloatRange):
+    """A range of numbers, of which NaN, that no comparison tells apart, and infinity are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number
+
+
 def set_option(command: Command) -> Command:
     """`--set NAME=VALUE`, any number of times."""
     return click.option(
@@ -114,6 +124,26 @@ def _setting(circuit: Circuit, text: str) -> tuple[str, float]:
         if value <= 0.0 and not wire:
             raise CircuitnnError(f"--set {text}: expected a value above 0, found {value:g}")
     return name, value
+
+
+def knob_positions(settings: Sequence[str], names: Sequence[str]) -> dict[str, float]:
+    """Where NAME=VALUE settings put the knobs of a network, whose names are `names`. Raises CircuitnnError."""
+    found: dict[str, float] = {}
+    for text in settings:
+        name, equals, number = (part.strip() for part in text.partition("="))
+        if not equals:
+            raise CircuitnnError(f"--set {text}: expected NAME=VALUE", "--set drive=0.3")
+        if name not in names:
+            raise CircuitnnError(f"--set {text}: there is no knob {name!r}", f"knobs: {', '.join(names) or 'none'}")
+        if name in found:
+            raise CircuitnnError(f"--set {text}: {name} is set twice")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            found[name] = math.nan
+        if not 0.0 <= found[name] <= 1.0:
+            raise CircuitnnError(f"--set {text}: expected a position from 0 to 1, found {number!r}")
+    return found
 
 
 def pairs(files: Sequence[Path]) -> list[tuple[Path, Path]]:

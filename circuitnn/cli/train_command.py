@@ -14,7 +14,7 @@ import click
 
 from circuitnn.cli.conditions import warn_of_clipping
 from circuitnn.cli.console import INTERRUPTED, note, plain, print_json, printer, progress
-from circuitnn.cli.settings import recordings_of
+from circuitnn.cli.settings import FiniteRange, recordings_of
 from circuitnn.errors import CircuitnnError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--recordings", "session_file", type=click.Path(path_type=Path), help="A session file instead of files.")
 @click.option("--preset", "preset_name", type=click.Choice(["quick", "full"]), default="quick", show_default=True)
 @click.option("--epochs", type=click.IntRange(1, 1_000_000), help="At most so many.  [default: the preset's]")
-@click.option("--seconds", type=click.FloatRange(0.0, min_open=True), help="Use the first so many of the recordings.")
+@click.option("--seconds", type=FiniteRange(0.0, min_open=True), help="Use the first so many of the recordings.")
 @click.option(
     "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Equal seeds, equal networks."
 )
@@ -67,6 +67,7 @@ def train(
     --teacher is for stn and state-space-gru: the circuit that is fitted to the recordings, or a netlist.
     """
     from circuitnn.formats import network_at
+    from circuitnn.formats.reading import SUFFIXES
     from circuitnn.models.architectures import check_architecture
     from circuitnn.network_runs import network_summary, save_network, teacher_at, training_state
     from circuitnn.runs import check_target, free_folder
@@ -74,7 +75,8 @@ def train(
     from circuitnn.training import PRESETS
     from circuitnn.training import train as train_network
 
-    saved = network_at(architecture) if Path(architecture).exists() else None
+    path = Path(architecture)
+    saved = network_at(path) if path.exists() or path.suffix.lower() in SUFFIXES else None
     if saved is None:
         check_architecture(architecture)
     if bool(files) == (session_file is not None):
@@ -86,6 +88,8 @@ def train(
     state = training_state(folder)
     if resume and not state.exists():
         note(f"there is no {state.name} of an interrupted training: this one begins from the start")
+    if device == "gpu":
+        _check_gpu()
     session = recordings_of(files) if session_file is None else read_session(session_file)
     warn_of_clipping((*session.recordings, *session.held_out))
     preset = PRESETS[preset_name]
@@ -109,6 +113,14 @@ def train(
         note(f"{state.name} keeps where the training stands: the same command with --resume goes on from there")
         ctx.exit(INTERRUPTED)
     shutil.rmtree(state, ignore_errors=True)
+
+
+def _check_gpu() -> None:
+    """Raise CircuitnnError where torch finds none."""
+    import torch
+
+    if not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        raise CircuitnnError("--device gpu: torch finds no GPU here", "leave --device out, or install a torch for it")
 
 
 def _print(trained: Trained, folder: Path) -> None:

@@ -37,21 +37,23 @@ def export(source: Source, to: str, path: str | os.PathLike[str], against: Sourc
 
     source: a run directory, a netlist, a model file or another engine's file of a network; a CircuitModel at its
     present values; what `fit` returned; a network, or what `formats.read_network` returned. against: likewise, what a
-    page lets one compare it with. A file or folder that an export made is replaced, anything else is not touched.
+    page lets one compare it with. A file is replaced, and so is a folder that an export made; others are not touched.
     Raises CircuitnnError, and OutputError if `path` cannot be written.
     """
     from circuitnn.exporting.sources import network_of, subject_of
 
     if to in NETWORK_FILES and (saved := network_of(source)) is not None:
-        write_network(saved, to, path)
+        write_network(saved, to, path, against)
         return
     export_subject(subject_of(source), to, path, None if against is None else subject_of(against))
 
 
-def write_network(saved: SavedNetwork, to: str, path: str | os.PathLike[str]) -> None:
-    """Write a network to a file, `to` one of NETWORK_FILES. Raises CircuitnnError, and OutputError."""
+def write_network(saved: SavedNetwork, to: str, path: str | os.PathLike[str], against: object = None) -> None:
+    """Write a network to a file, `to` one of NETWORK_FILES. against: for a page only. Raises CircuitnnError, and
+    OutputError."""
     from circuitnn.formats import WRITERS
 
+    _require_page(to, against)
     WRITERS[to](saved, Path(path))
 
 
@@ -63,8 +65,7 @@ def export_subject(
 ) -> None:
     """As `export`, of a subject whose settings were changed."""
     path = Path(path)
-    if against is not None and to != "web":
-        raise CircuitnnError(f"{to} holds one model; only a page compares two", "leave the other out, or write web")
+    _require_page(to, against)
     match to:
         case "json":
             from circuitnn.exporting.model_file import write_model_file
@@ -95,9 +96,16 @@ def export_subject(
             raise CircuitnnError(f"there is no export to {to!r}", f"targets: {', '.join(TARGETS)}")
 
 
+def _require_page(to: str, against: object) -> None:
+    if against is not None and to != "web":
+        raise CircuitnnError(f"{to} holds one model; only a page compares two", "leave the other out, or write web")
+
+
 def _circuit(subject: Subject | NetworkSubject, to: str) -> Subject:
     from circuitnn.exporting.subject import NetworkSubject
 
     if isinstance(subject, NetworkSubject):
-        raise CircuitnnError(f"a network has no netlist, which {to} is made of", "targets of networks: cpp, lv2, web")
+        raise CircuitnnError(
+            f"a network has no netlist, which {to} is made of", "it has targets of its own, such as json"
+        )
     return subject

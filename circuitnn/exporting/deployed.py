@@ -104,4 +104,5 @@ def deployed(source: Source) -> Deployed:
 
 
 def _pointer(array: NDArray[np.float64]) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)
+    # Unlike a bare address, this one keeps its array alive.
+    return array.ctypes.data_as(ctypes.c_void_p)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from circuitnn.errors import CircuitnnError
@@ -89,14 +90,21 @@ def _description(uri: str, program: Program) -> str:
 
 def _knobs(program: Program) -> list[str]:
     return [
-        _port("ControlPort", "InputPort", _symbol(name), name, (0, 1, position))
-        for name, position in program.knobs.items()
+        _port("ControlPort", "InputPort", symbol, name, (0, 1, position))
+        for symbol, (name, position) in zip(symbols(list(program.knobs)), program.knobs.items(), strict=True)
     ]
 
 
-def _symbol(name: str) -> str:
-    letters = "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
-    return f"{letters}_knob" if letters in _SYMBOLS or not letters[:1].isalpha() else letters
+def symbols(knobs: Sequence[str]) -> list[str]:
+    """For each knob a name of letters, digits and underscores that no other port has."""
+    found = list(_SYMBOLS)
+    for name in knobs:
+        letters = "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
+        symbol = letters if letters[:1].isalpha() else f"knob_{letters}"
+        while symbol in found:
+            symbol += "_knob"
+        found.append(symbol)
+    return found[len(_SYMBOLS) :]
 
 
 def _port(
@@ -122,5 +130,5 @@ def _port(
 
 
 def _text(text: str) -> str:
-    """A string of Turtle, which escapes as JSON does."""
-    return json.dumps("".join(c for c in text if c.isprintable())[:100])
+    """A string of Turtle, which escapes quotes and backslashes as JSON does, but no character beyond 16 bits."""
+    return json.dumps("".join(c for c in text if c.isprintable())[:100], ensure_ascii=False)

@@ -162,9 +162,7 @@ def read_model_file(path: Path) -> Subject:
     """The circuit in a model file, with its settings. Nothing in the file is executed, and its numbers are compared
     with those that its netlist gives. Raises CircuitnnError."""
     data = read_document(path, FORMAT, VERSION, MAX_BYTES, _HINT)
-    lines = data.value.get("netlist")
-    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
-        raise data.wrong("netlist", "a list of lines")
+    lines = data.texts("netlist")
     schemes = {scheme.name: scheme for scheme in SCHEMES.values()}
     if data.text("scheme") not in schemes:
         raise data.wrong("scheme", f"one of {', '.join(schemes)}")

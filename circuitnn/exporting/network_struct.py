@@ -208,6 +208,8 @@ def _tcn(network: TemporalConvolutionalNetwork) -> Typed:
         weights += [] if block.film is None else _both(block.film)
         weights += [block.activation.weight, block.residual.weight]
     convolutions = [block.convolution for block in blocks]
+    if len(convolutions) < 2:
+        raise CircuitnnError("a TCN of one block has no C++ yet", "cpp, lv2 and web hold those of two and more")
     channels = convolutions[0].out_channels
     shapes = [("First", _dilated(1, convolutions[:1])), ("Later", _dilated(channels, convolutions[1:]))]
     type_ = f"Tcn<Real, {_inputs(network)}, First, Later, {', '.join(map(str, EMBEDDING))}>"

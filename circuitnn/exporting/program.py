@@ -13,15 +13,13 @@ from circuitnn.exporting.chain_struct import chain_struct
 from circuitnn.exporting.circuit_struct import circuit_struct
 from circuitnn.exporting.cpp_text import comment
 from circuitnn.exporting.equations import positions
-from circuitnn.exporting.naming import identifier
+from circuitnn.exporting.naming import TEMPLATES, identifier
 from circuitnn.exporting.network_struct import network_struct
 from circuitnn.exporting.sources import subject_of
 from circuitnn.exporting.subject import NetworkSubject, Subject
 from circuitnn.models.chain import Chain
 from circuitnn.models.network import Network
 from circuitnn.runtime.compiler import HEADERS
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)

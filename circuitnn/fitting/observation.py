@@ -184,9 +184,11 @@ class Observation:
         waves = [wave(2.0 * np.pi * f * time) for f in self.hum for wave in (np.cos, np.sin)]
         return np.stack([np.ones(end - begin), *waves], 1)
 
-    def disturbance(self, amplitudes: Vector, begin: int, end: int) -> Vector:
-        """What the wet recording holds beside the device's output, over samples [begin, end)."""
-        return _by_chunks(lambda low, high: self.nuisances(low, high) @ amplitudes, begin, end)
+    def disturb(self, output: Vector, amplitudes: Vector, begin: int) -> None:
+        """Add to an output [time], whose first sample is `begin`, what the wet recording holds beside it."""
+        for low in range(0, len(output), CHUNK_SAMPLES):
+            part = output[low : low + CHUNK_SAMPLES]
+            part += self.nuisances(begin + low, begin + low + len(part)) @ amplitudes
 
     def windows(self, delay: float) -> tuple[Window, ...]:
         """The whole span: in one piece, or in segments where it is long. A segment begins earlier by what the weighting

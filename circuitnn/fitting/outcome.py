@@ -93,7 +93,7 @@ def _judge(problem: Problem, evaluation: Evaluation, position: int, alignment: A
     target = observation.target(delay)
     output = rendered(problem, evaluation.point, position)[begin:end]
     output *= own.gain
-    output += observation.disturbance(own.amplitudes, begin, end)
+    observation.disturb(output, own.amplitudes, begin)
     waves = own.amplitudes[1:].reshape(-1, 2)
     doubted = [] if own.weights is None else counting_little(own.weights, evaluation.ends[position])
     heard = (output, target)

@@ -93,7 +93,8 @@ def _target(observation: Observation, found: Evaluation, position: int) -> Tenso
     """The wet recording without what was taken out of it."""
     delay = float(found.point.delays[position])
     begin, end = observation.span(delay)
-    disturbance = observation.disturbance(found.own[position].amplitudes, begin, end)
+    disturbance = np.zeros(end - begin)
+    observation.disturb(disturbance, found.own[position].amplitudes, begin)
     return torch.as_tensor(observation.target(delay) - disturbance)
 
 

@@ -19,7 +19,7 @@ from circuitnn.formats.saved_network import SavedNetwork, nested
 from circuitnn.models.architectures import build_network
 from circuitnn.models.description import MAX_PARAMETERS, describe, knobs_in, read_description
 from circuitnn.models.network import Network, parameter_count
-from circuitnn.placing import place_file
+from circuitnn.placing import check_file, place_file
 
 FORMAT, VERSION = "circuitnn-network", 2
 # Networks with more numbers than this have them in a file beside the JSON.
@@ -66,6 +66,9 @@ def document(saved: SavedNetwork, weights_name: str) -> tuple[dict[str, Any], by
 
 def write_native(saved: SavedNetwork, path: Path) -> None:
     """Write a model file, and that of its weights if it needs one. Raises CircuitnnError, and OutputError."""
+    if path.suffix.lower() != ".json":
+        raise CircuitnnError(f"{path}: a model file is known by its name, which ends in .json", f"name it {path}.json")
+    check_file(path)
     beside = path.with_suffix(".safetensors")
     data, content = document(saved, beside.name)
     if content is not None:
@@ -93,11 +96,11 @@ def read_native(data: Document) -> SavedNetwork:
     return SavedNetwork(
         network.eval(),
         data.text("architecture"),
-        _optional(data, "sample_rate"),
+        _rate(data),
         _optional(data, "delay"),
         _optional(data, "esr"),
-        None if calibration is None else _optional(calibration, "input_level"),
-        None if calibration is None else _optional(calibration, "output_gain"),
+        None if calibration is None else _level(calibration, "input_level", positive=True),
+        None if calibration is None else _level(calibration, "output_gain", positive=False),
         _optional(data, "seconds"),
         _optional(data, "audio_seconds"),
     )
@@ -114,11 +117,28 @@ def _optional(data: Document, key: str) -> float | None:
     return data.number(key) if data.has(key) else None
 
 
+def _rate(data: Document) -> float | None:
+    rate = _optional(data, "sample_rate")
+    if rate is not None and not 1.0 <= rate <= 1e7:
+        raise data.wrong("sample_rate", "a rate in Hz")
+    return rate
+
+
+def _level(data: Document, key: str, *, positive: bool) -> float | None:
+    level = _optional(data, key)
+    if level is not None and not (1e-12 <= abs(level) <= 1e12 and (level > 0.0 or not positive)):
+        raise data.wrong(key, "a positive number" if positive else "a number other than 0")
+    return level
+
+
 def _load(network: Network, data: Document) -> None:
     """The weights, from inside or beside. Raises CircuitnnError unless they are those of the network."""
     path, values = _weights(network, data)
+    own = network.state_dict()
     for name, value in values.items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        if name in own and value.dtype != own[name].dtype:
+            raise CircuitnnError(f"{path}: {name}: expected {own[name].dtype}, found {value.dtype}", MEND)
+        if name in own and value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise CircuitnnError(f"{path}: {name} holds values that are not finite", MEND)
     try:
         network.load_state_dict(values)

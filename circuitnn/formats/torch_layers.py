@@ -15,8 +15,8 @@ from circuitnn.models.a2_config import MAX_CHANNELS
 from circuitnn.models.description import MAX_LAYERS, MAX_TAPS, within_bounds
 from circuitnn.models.layer_chain import Layer, LayerChain
 
-_RECURRENT = re.compile(r"(?P<layer>.*\b)weight_ih_l(?P<index>\d{1,3})")
-_SIMPLE = re.compile(r"(?P<layer>.*\b|)weight")
+_RECURRENT = re.compile(r"(?P<layer>(?:.*\.)?)weight_ih_l(?P<index>[0-9]{1,3})")
+_SIMPLE = re.compile(r"(?P<layer>(?:.*\.)?)weight")
 # Deepest lists that are weights.
 MAX_RANK = 3
 

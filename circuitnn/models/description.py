@@ -12,7 +12,8 @@ from torch import nn
 from circuitnn.documents import Document
 from circuitnn.errors import CircuitnnError
 from circuitnn.gated import Cell
-from circuitnn.models.a2_config import MAX_CHANNELS, MAX_DEPTH, MAX_DILATION, MAX_KERNEL, read_config
+from circuitnn.models import conv_lstm, sequence_lstm
+from circuitnn.models.a2_config import MAX_ARRAYS, MAX_CHANNELS, MAX_DEPTH, MAX_DILATION, MAX_KERNEL, read_config
 from circuitnn.models.a2_wavenet import A2WaveNet
 from circuitnn.models.chain import Chain, read_circuit
 from circuitnn.models.circuit_model import CircuitModel
@@ -32,8 +33,11 @@ from circuitnn.models.window_mlp import WindowMlp
 MAX_LAYERS, MAX_PARTS, MAX_KNOBS, MAX_TAPS = 1000, 20, 100, 2**20
 # Numbers that a network may have, and that its convolutions may remember: a hundred times those of the field's largest.
 MAX_PARAMETERS, MAX_MEMORY = 10_000_000, 20_000_000
-# Samples that an LSTM goes through for each new one.
-MAX_WINDOW = 10_000
+# Samples that are gone through for each new one, and numbers that an LSTM makes of the windows that go through it at a
+# time: ten times those of the field's largest.
+MAX_WINDOW, MAX_UNROLLED = 10_000, 200_000_000
+# Characters of a knob's name.
+MAX_NAME = 100
 
 Reader = Callable[[Document, Sequence[str]], Network]
 
@@ -81,10 +85,10 @@ def knobs_in(data: Document) -> tuple[str, ...]:
     if (
         not isinstance(names, list)
         or len(names) > MAX_KNOBS
-        or not all(isinstance(name, str) for name in names)
+        or not all(isinstance(name, str) and 1 <= len(name) <= MAX_NAME and name.isprintable() for name in names)
         or len(set(names)) != len(names)
     ):
-        raise data.wrong("knobs", "a list of names")
+        raise data.wrong("knobs", f"a list of names, at most {MAX_KNOBS} and no two alike")
     return tuple(names)
 
 
@@ -112,7 +116,7 @@ def _nam_wavenet(data: Document, knobs: Sequence[str]) -> Network:
         for entry in data.entries("stacks")
     ]  # fmt: skip
     fits = [stack.head_size for stack in stacks] == [*(stack.channels for stack in stacks[1:]), 1]
-    if not stacks or len(stacks) > MAX_LAYERS or not fits:
+    if not stacks or len(stacks) > MAX_ARRAYS or not fits:
         raise data.error("stacks", "expected stacks whose head_size are the next one's channels, and 1 at the end")
     return NamWaveNet(stacks, data.count("kernel_size", MAX_KERNEL), knobs)
 
@@ -124,10 +128,12 @@ def _a2_wavenet(data: Document, knobs: Sequence[str]) -> Network:
 
 
 def _tcn(data: Document, knobs: Sequence[str]) -> Network:
+    blocks, growth = data.count("blocks", 20), data.count("dilation_growth", 1000)
+    if growth ** (blocks - 1) > MAX_DILATION:
+        raise data.wrong("dilation_growth", f"one with which {blocks} blocks have dilations up to {MAX_DILATION}")
     return TemporalConvolutionalNetwork(
-        data.count("blocks", 20), data.count("kernel_size", MAX_KERNEL), data.count("dilation_growth", 1000),
-        data.count("channels", MAX_CHANNELS), knobs,
-    )  # fmt: skip
+        blocks, data.count("kernel_size", MAX_KERNEL), growth, data.count("channels", MAX_CHANNELS), knobs
+    )
 
 
 def _state_trajectory_network(data: Document, knobs: Sequence[str]) -> Network:
@@ -154,22 +160,24 @@ def _wiener_hammerstein(data: Document, knobs: Sequence[str]) -> Network:
 
 
 def _sequence_lstm(data: Document, knobs: Sequence[str]) -> Network:
-    window = data.count("window", MAX_WINDOW)
-    return SequenceLstm(data.count("hidden_size", MAX_CHANNELS), window, data.count("outputs", window), knobs)
+    window, size = data.count("window", MAX_WINDOW), data.count("hidden_size", MAX_CHANNELS)
+    if sequence_lstm.BLOCK * window * size > MAX_UNROLLED:
+        raise data.wrong("window", f"one that an LSTM of {size} units can be led through in bounded memory")
+    return SequenceLstm(size, window, data.count("outputs", window), knobs)
 
 
 def _conv_lstm(data: Document, knobs: Sequence[str]) -> Network:
     strides, steps = data.counts("strides", MAX_KERNEL, 2), data.count("steps", MAX_WINDOW)
     if len(strides) != 2 or strides[0] * strides[1] * steps > MAX_WINDOW:
         raise data.wrong("strides", f"two numbers that with steps reach back at most {MAX_WINDOW} samples")
-    return ConvLstm(
-        data.count("hidden_size", MAX_CHANNELS), data.count("channels", MAX_CHANNELS),
-        data.count("kernel_size", MAX_KERNEL), (strides[0], strides[1]), steps, knobs,
-    )  # fmt: skip
+    size, channels = data.count("hidden_size", MAX_CHANNELS), data.count("channels", MAX_CHANNELS)
+    if conv_lstm.BLOCK * steps * max(size, channels) > MAX_UNROLLED:
+        raise data.wrong("steps", f"as many as an LSTM of {size} units can be led through in bounded memory")
+    return ConvLstm(size, channels, data.count("kernel_size", MAX_KERNEL), (strides[0], strides[1]), steps, knobs)
 
 
 def _window_mlp(data: Document, knobs: Sequence[str]) -> Network:
-    return WindowMlp(data.count("window", MAX_TAPS), data.counts("hidden", MAX_CHANNELS, MAX_LAYERS), knobs)
+    return WindowMlp(data.count("window", MAX_WINDOW), data.counts("hidden", MAX_CHANNELS, MAX_LAYERS), knobs)
 
 
 def _layer_chain(data: Document, knobs: Sequence[str]) -> Network:

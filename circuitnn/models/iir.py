@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from scipy.signal import lfilter
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
 
@@ -66,6 +67,7 @@ class _Filter(torch.autograd.Function):
         return output
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
         x, b, a, y = ctx.saved_tensors
         backwards = lfilter([1.0], _numpy(a), _numpy(gradients[0].flip(1)))

@@ -175,8 +175,10 @@ function go(trial) {
 
 function region() {
   const [from, to] = [byId("from").valueAsNumber, byId("to").valueAsNumber];
-  // A loop of less than a tenth of a second is a buzz.
-  here().loop = [Math.min(from, to), Math.min(Math.max(from, to, Math.min(from, to) + 0.1), trials[state.trial].seconds)];
+  const { seconds } = trials[state.trial];
+  // A loop of less than a tenth of a second is a buzz, and without a length none at all.
+  const begin = Math.max(0, Math.min(from, to, seconds - 0.1));
+  here().loop = [begin, Math.min(Math.max(from, to, begin + 0.1), seconds)];
   keep();
   update();
   voices?.then((playing) => playing.forEach(({ source }) => {
@@ -186,11 +188,10 @@ function region() {
 
 function report() {
   const { scores } = results();
-  const names = [...new Set(scores.map(({ name }) => name))];
-  const mean = (rows) => rows.reduce((sum, { score }) => sum + score, 0) / rows.length;
-  const rows = names.map((name) => {
-    const own = trials.map((_, k) => state.trials[k].scores[trials[k].conditions.findIndex((one) => one.name === name)]);
-    return [name, ...own, mean(scores.filter((row) => row.name === name)).toFixed(1)];
+  // All excerpts have the same sounds in the same order; their names, which somebody chose, need not differ.
+  const rows = trials[0].conditions.map(({ name }, c) => {
+    const own = state.trials.map((trial) => trial.scores[c]);
+    return [name, ...own, (own.reduce((sum, score) => sum + score, 0) / own.length).toFixed(1)];
   }).sort((a, b) => b.at(-1) - a.at(-1));
   const line = (cells, kind) => {
     const row = document.createElement("tr");
