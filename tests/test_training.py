@@ -427,7 +427,7 @@ def test_presets_fit_every_architecture() -> None:
 
 def test_the_loop_in_the_docs_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (Path(__file__).parents[1] / "docs" / "networks.md").read_text()
-    code = text.split("```python\n")[1].split("```")[0]
+    code = text.split("## The loop by hand\n")[1].split("```python\n")[1].split("```")[0]
     one = recording(delay=0)
     for name, samples in (("dry", one.dry), ("wet", one.wet)):
         write_wav(tmp_path / f"{name}.wav", 0.2 * samples, RATE)
