@@ -67,7 +67,7 @@ def test_evaluate_and_compare_take_a_file(folder: Path, tmp_path: Path) -> None:
 def test_a_file_is_trained_further_and_exported(folder: Path, tmp_path: Path) -> None:
     """That the output is a fifth of what it was is learned in a moment; from random weights it is not."""
     pair = (folder / "dry.wav", folder / "wet.wav")
-    found = told("train", folder / "file.nam", *pair, "--epochs", 6, "--out", tmp_path / "run")
+    found = told("train", folder / "file.nam", *pair, "--epochs", 40, "--out", tmp_path / "run")
     assert found["architecture"] == "NAM LSTM"
     assert found["esr"] < 0.2
     options = ("--to", "nam", "--out", tmp_path / "run.nam", "--input-level", 1.0)
