@@ -11,21 +11,18 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import pad
 
 from circuitnn.errors import CompilerError
-from circuitnn.kernel import each_on_cores
+from circuitnn.kernel import each_on_cores, pointer
+from circuitnn.lanes import BYTES, TYPES, into_lanes, out_of_lanes
 from circuitnn.runtime.compiler import compile_library
 
 Cell = Literal["lstm", "gru"]
 
-# Bytes of a vector register of numerics.hpp, whose lanes are pieces of sound side by side.
-VECTOR_BYTES = 64
 # Samples whose gradients by the weights gated.hpp sums at a time, as it calls them.
 STRETCH = 32
 # A layer of more units would be compiled for long, and torch's own is not much slower.
 MOST_UNITS = 256
-_LANES = {torch.float32: "FloatLanes", torch.float64: "DoubleLanes"}
 _LAYERS = {"lstm": "LstmLayer", "gru": "GruLayer"}
 
 
@@ -33,7 +30,7 @@ class GatedLayer:
     """One layer of `size` units, as torch.nn.LSTM or torch.nn.GRU with batch_first."""
 
     def __init__(self, cell: Cell, inputs: int, size: int, dtype: torch.dtype) -> None:
-        lanes = _LANES[dtype]
+        lanes = TYPES[dtype]
         self._library: Any = compile_library(
             f'#include "gated.hpp"\nusing namespace circuitnn;\n'
             f"CIRCUITNN_GATED({lanes}, {_LAYERS[cell]}<{lanes}, {inputs}, {size}>)\n",
@@ -42,23 +39,14 @@ class GatedLayer:
         self._library.circuitnn_forward.restype = self._library.circuitnn_backward.restype = None
         self.size = size
         self.states, self.kept = (2 * size, 4 * size) if cell == "lstm" else (size, 4 * size)
-        self._lanes = VECTOR_BYTES // dtype.itemsize
         # Bytes that a call takes there: what one sample makes of the gates, and as much again for the rest.
-        self._stack = 4 * VECTOR_BYTES * self.kept + 2**16
+        self._stack = 4 * BYTES * self.kept + 2**16
 
     def __call__(self, u: Tensor, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         """u [batch, time, inputs], the state x [batch, states] (h, and c of an LSTM) and the weights theta [parameters]
         in torch's order, all of one type -> h [batch, time, size], and the state after it. Differentiable, once."""
-        batch = len(u)
-        groups = -(-batch // self._lanes)
-        u, x = (
-            pad(part, (*(0, 0) * (part.dim() - 1), 0, groups * self._lanes - batch))
-            .unflatten(0, (groups, self._lanes))
-            .movedim(1, -1)
-            for part in (u, x)
-        )
-        results: tuple[Tensor, Tensor] = _Run.apply(self, u, x, theta)  # type: ignore[no-untyped-call]
-        h, after = (part.movedim(-1, 1).flatten(0, 1)[:batch] for part in results)
+        results: tuple[Tensor, Tensor] = _Run.apply(self, into_lanes(u), into_lanes(x), theta)  # type: ignore[no-untyped-call]
+        h, after = (out_of_lanes(part, len(u)) for part in results)
         return h, after
 
     def forward(self, u: Tensor, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,7 +57,7 @@ class GatedLayer:
 
         def one(k: int) -> None:
             parts = (theta, u[k], x[k], xs[k], gates[k])
-            self._library.circuitnn_forward(ctypes.c_int64(time), *map(_pointer, parts))
+            self._library.circuitnn_forward(ctypes.c_int64(time), *map(pointer, parts))
 
         each_on_cores(one, groups, self._stack)
         return xs, gates
@@ -84,7 +72,7 @@ class GatedLayer:
 
         def one(k: int) -> None:
             parts = (theta, u[k], x[k], xs[k], gates[k], h_bar[k], bars[k], x_bar[k], u_bar[k], theta_bar[k])
-            self._library.circuitnn_backward(ctypes.c_int64(time), *map(_pointer, parts))
+            self._library.circuitnn_backward(ctypes.c_int64(time), *map(pointer, parts))
 
         each_on_cores(one, groups, self._stack)
         return u_bar, x_bar, theta_bar.sum((0, 2))
@@ -117,7 +105,3 @@ def gated_layer(cell: Cell, inputs: int, size: int, dtype: torch.dtype) -> Gated
     except CompilerError as error:
         warnings.warn(f"training with torch's slower layers: {error}", stacklevel=2)
         return None
-
-
-def _pointer(tensor: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(tensor.data_ptr())

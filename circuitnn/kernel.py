@@ -163,7 +163,8 @@ class _Batch(ctypes.Structure):
     _fields_ = [(name, ctypes.c_int64) for name in ("count", "length", "stride", "points", "hold")]
 
 
-def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:
+def pointer(tensor: Tensor | None) -> ctypes.c_void_p:
+    """Where a contiguous tensor's numbers begin; null for None."""
     return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
 
 
@@ -219,9 +220,9 @@ class CompiledKernel:
         def run(group: int) -> None:
             k = group * lanes
             function(
-                ctypes.byref(self._batch(u, theta, hold, k, lanes)), _pointer(u[k]), _pointer(x[k]), _pointer(w[k]),
-                _pointer(theta[k % len(theta)]), _pointer(y[k]), _pointer(xs[group] if every else None),
-                _pointer(ws[group] if every else None), ctypes.c_int64(every), _pointer(report[k]),
+                ctypes.byref(self._batch(u, theta, hold, k, lanes)), pointer(u[k]), pointer(x[k]), pointer(w[k]),
+                pointer(theta[k % len(theta)]), pointer(y[k]), pointer(xs[group] if every else None),
+                pointer(ws[group] if every else None), ctypes.c_int64(every), pointer(report[k]),
             )  # fmt: skip
 
         each_on_cores(run, groups, s.stack(lanes))
@@ -254,9 +255,9 @@ class CompiledKernel:
         def run(group: int) -> None:
             k = group * lanes
             function(
-                ctypes.byref(self._batch(u, theta, hold, k, lanes)), _pointer(u[k]), _pointer(xs[group]),
-                _pointer(ws[group]), _pointer(theta[k % len(theta)]), _pointer(y_bar[k]),
-                _pointer(x_bar[k]), _pointer(u_bar[k] if signal else None), _pointer(theta_bar[k]),
+                ctypes.byref(self._batch(u, theta, hold, k, lanes)), pointer(u[k]), pointer(xs[group]),
+                pointer(ws[group]), pointer(theta[k % len(theta)]), pointer(y_bar[k]),
+                pointer(x_bar[k]), pointer(u_bar[k] if signal else None), pointer(theta_bar[k]),
             )  # fmt: skip
 
         each_on_cores(run, len(xs), s.stack(lanes))
@@ -320,9 +321,9 @@ class CompiledKernel:
         def run(k: int) -> None:
             room = change.room()
             function(
-                ctypes.byref(self._batch(u, theta, hold, k, 1)), _pointer(u[k]), _pointer(x[k]), _pointer(w[k]),
-                _pointer(theta[k % len(theta)]), ctypes.byref(change.members(k, room)), _pointer(dx[k]),
-                _pointer(None if du is None else du[k]), _pointer(y[k]), _pointer(dy[k]), _pointer(report[k]),
+                ctypes.byref(self._batch(u, theta, hold, k, 1)), pointer(u[k]), pointer(x[k]), pointer(w[k]),
+                pointer(theta[k % len(theta)]), ctypes.byref(change.members(k, room)), pointer(dx[k]),
+                pointer(None if du is None else du[k]), pointer(y[k]), pointer(dy[k]), pointer(report[k]),
             )  # fmt: skip
 
         each_on_cores(run, batch, s.stack(LANES))

@@ -13,12 +13,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from circuitnn.errors import CompilerError
-from circuitnn.kernel import each_on_cores
+from circuitnn.kernel import each_on_cores, pointer
+from circuitnn.lanes import BYTES, TYPES, into_lanes, out_of_lanes
 from circuitnn.runtime.compiler import compile_library
 
-# Bytes of a vector register of numerics.hpp, whose lanes are pieces of sound side by side.
-VECTOR_BYTES = 64
-_LANES = {torch.float32: "FloatLanes", torch.float64: "DoubleLanes"}
 # A cell of more numbers would be compiled for long, and its steps take long enough in torch.
 MOST_PARAMETERS = 4096
 
@@ -28,25 +26,16 @@ class Recurrence:
 
     def __init__(self, cell: str, dtype: torch.dtype) -> None:
         source = (
-            f'#include "recurrence.hpp"\nusing namespace circuitnn;\nCIRCUITNN_RECURRENCE({_LANES[dtype]}, {cell})\n'
+            f'#include "recurrence.hpp"\nusing namespace circuitnn;\nCIRCUITNN_RECURRENCE({TYPES[dtype]}, {cell})\n'
         )
         self._library: Any = compile_library(source, wide=True)
         self._library.circuitnn_run.restype = self._library.circuitnn_back.restype = None
-        self._lanes = VECTOR_BYTES // dtype.itemsize
 
     def __call__(self, u: Tensor, x: Tensor, theta: Tensor) -> Tensor:
         """u [batch, time, inputs], x [batch, states] and the cell's numbers theta [parameters], all of one type ->
         the states after each sample [batch, time, states]. Differentiable, once."""
-        batch = len(u)
-        side_by_side = -(-batch // self._lanes)
-        u, x = (
-            torch.nn.functional.pad(part, (*(0, 0) * (part.dim() - 1), 0, side_by_side * self._lanes - batch))
-            .unflatten(0, (side_by_side, self._lanes))
-            .movedim(1, -1)
-            for part in (u, x)
-        )
-        xs: Tensor = _Run.apply(self, u, x, theta)  # type: ignore[no-untyped-call]
-        return xs.movedim(-1, 1).flatten(0, 1)[:batch]
+        xs: Tensor = _Run.apply(self, into_lanes(u), into_lanes(x), theta)  # type: ignore[no-untyped-call]
+        return out_of_lanes(xs, len(u))
 
     def run(self, u: Tensor, x: Tensor, theta: Tensor) -> Tensor:
         """u [groups, time, inputs, lanes], x [groups, states, lanes] -> [groups, time, states, lanes]."""
@@ -56,7 +45,7 @@ class Recurrence:
         def one(k: int) -> None:
             first, count = parts[k]
             signals = (part[first:] for part in (u, x, xs))
-            self._library.circuitnn_run(ctypes.c_int64(count), time, *map(_pointer, (theta, *signals)))
+            self._library.circuitnn_run(ctypes.c_int64(count), time, *map(pointer, (theta, *signals)))
 
         each_on_cores(one, len(parts), _stack(theta))
         return xs
@@ -69,7 +58,7 @@ class Recurrence:
         def one(k: int) -> None:
             first, count = parts[k]
             signals = (part[first:] for part in (u, x, xs, xs_bar, u_bar, x_bar))
-            self._library.circuitnn_back(ctypes.c_int64(count), time, *map(_pointer, (theta, *signals, theta_bar[k])))
+            self._library.circuitnn_back(ctypes.c_int64(count), time, *map(pointer, (theta, *signals, theta_bar[k])))
 
         each_on_cores(one, len(parts), _stack(theta))
         return u_bar, x_bar, theta_bar.sum(0)
@@ -107,10 +96,6 @@ def _parts(groups: int) -> list[tuple[int, int]]:
     return [(first, min(each, groups - first)) for first in range(0, groups, each)]
 
 
-def _pointer(tensor: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(tensor.data_ptr())
-
-
 def _stack(theta: Tensor) -> int:
     """Bytes that the gradient's sums may take on the stack, and as much again for the rest."""
-    return 2 * VECTOR_BYTES * len(theta) + 2**16
+    return 2 * BYTES * len(theta) + 2**16
