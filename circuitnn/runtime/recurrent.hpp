@@ -221,7 +221,7 @@ class Above {
     struct State {
         typename Layer::State own;
         typename Next::State next;
-        Real* memory(int above, int which) { return above == 0 ? own.memory(which) : next.memory(above - 1, which); }
+        Real* memory(int at, int which) { return at == 0 ? own.memory(which) : next.memory(at - 1, which); }
     };
     template <class Source>
     void load(Source& weights) {
@@ -263,7 +263,7 @@ class Recurrent {
     struct State {
         typename Layer::State first;
         typename Upper::State above;
-        Real* memory(int layer, int which) { return layer == 0 ? first.memory(which) : above.memory(layer - 1, which); }
+        Real* memory(int at, int which) { return at == 0 ? first.memory(which) : above.memory(at - 1, which); }
     };
 
     template <class Source>
