@@ -239,7 +239,7 @@ def test_a_saved_state_goes_on_elsewhere(name: str, tmp_path: Path) -> None:
 
 
 def test_no_network_can_allocate_or_lock_or_throw(tmp_path: Path) -> None:
-    """Nothing but memory moves is called from anywhere in them, and a chain's circuit does mathematics; nothing warns."""
+    """They call nothing but memory moves, and a circuit in a chain mathematics; nothing warns."""
     if shutil.which("nm") is None:
         pytest.skip("nm is not installed")
     folder = tmp_path / "all"
