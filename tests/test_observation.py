@@ -74,7 +74,7 @@ def test_the_windows_of_a_recording_cover_its_span_once(monkeypatch: pytest.Monk
 
 def test_windows_begun_afresh_see_what_the_whole_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spread over a long recording, with the circuit at rest before each: its warm-up makes up for that."""
-    monkeypatch.setattr(search, "SPREAD", 1.2)
+    monkeypatch.setattr(search, "SPREAD_AUDIO", 1.2)
     monkeypatch.setattr(search, "SPREAD_WINDOW", 0.2)
     monkeypatch.setattr(search, "SPREAD_WARM_UP", 0.1)
     recording = replace(long := recorded(196.0, 0.5, 0.7), dry=np.tile(long.dry, 3), wet=np.tile(long.wet, 3))

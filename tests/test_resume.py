@@ -62,7 +62,7 @@ def test_a_fit_that_is_killed_at_every_step_ends_with_the_same_values(
 ) -> None:
     if case == "long":
         monkeypatch.setattr(procedure, "LONG", 0.5)
-        for name, seconds in {"SPREAD": 0.2, "SPREAD_WINDOW": 0.05, "SPREAD_WARM_UP": 0.02}.items():
+        for name, seconds in {"SPREAD_AUDIO": 0.2, "SPREAD_WINDOW": 0.05, "SPREAD_WARM_UP": 0.02}.items():
             monkeypatch.setattr(search, name, seconds)
     if case == "from rest":
         silence = np.zeros(RATE // 10)

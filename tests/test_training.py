@@ -146,7 +146,8 @@ def test_the_best_of_several_starts_is_taken() -> None:
     costs = [cost_after_a_while(placed(network, pieces, *start, RATE), pieces, preset) for start in STARTS]
     best = LeastSquares(best_start(network, pieces, preset, RATE), pieces, [], preset, "", lambda epoch, error: None)
     assert best.cost() == pytest.approx(min(costs))
-    assert min(costs) < 0.2 * max(costs)
+    # It matters which one is taken.
+    assert min(costs) < 0.5 * max(costs)
 
 
 def test_least_squares_go_on_after_an_interruption(tmp_path: Path) -> None:
