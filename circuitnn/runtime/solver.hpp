@@ -8,7 +8,9 @@ namespace circuitnn {
 struct Options {
     double tolerance = 1e-9;      // last Newton step, relative to 1 + |w| (volt or ampere)
     double remaining = 1e-11;     // what the next step would be, where curvature or contraction bounds it
-    int max_iterations = 40;
+    int patience = 16;            // iterations of Newton's method as it is,
+    int max_iterations = 40;      // and of its line search after them
+    int halvings = 3;             // of one step in that search; then it is taken as it is, to leave curved valleys
     double smallest_part = 1e-6;  // the continuation gives up below this part of the step,
     int max_parts = 1000;         // and after so many parts
 };
@@ -203,10 +205,16 @@ struct Solver {
 
     // Newton's method for one stage. `at` is the last point that was evaluated, `at + step` the solution; `settled`
     // lanes stay where they are. A lane that converges is evaluated again at the same point while others go on, so it
-    // ends with the same numbers whatever its neighbours do. Returns the lanes that found no solution.
-    template <class S, int p, int c>
+    // ends with the same numbers whatever its neighbours do. Returns the lanes that found no solution in `most`
+    // iterations.
+    //
+    // Its steps lead downhill, but they may be so long that they jump to and fro for ever, say between the rails of an
+    // amplifier. So with `searching`, after the first `patience` steps, one that makes the errors' squares larger is
+    // halved (Dennis and Schnabel, "Numerical Methods for Unconstrained Optimization and Nonlinear Equations", 1983,
+    // section 6.3).
+    template <class S, int p, int c, bool searching>
     CIRCUITNN_INLINE Mask newton(const Real* goal, Real* at, Real* step, Mask settled, Point<S, Real>& point,
-                                 Real& iterations) const {
+                                 Real& iterations, int most, [[maybe_unused]] int patience) const {
         constexpr int n = S::ports;
         // What single precision cannot resolve counts as converged.
         constexpr Scalar rounding = sizeof(Scalar) == 8 ? Scalar(0) : Scalar(4e-6);
@@ -214,12 +222,16 @@ struct Solver {
         const Mask none = settled & negate(settled);
         Mask failed = none;
         Real smooth_before = all_lanes<Real>(1);
+        [[maybe_unused]] Real closest[searching ? n : 1] = {}, least{}, halvings{};
         for (int iteration = 1;; ++iteration) {
             Real next[n];
             evaluate<S, p, c>(at, point);
             auto right = left_side<S, p>(point);
             linearise<S, p>(point);
             for (int k = 0; k < n; ++k) right.set(k, goal[k] - right.get(k));
+            [[maybe_unused]] Real error{};
+            if constexpr (searching)
+                for (int k = 0; k < n; ++k) error += right.get(k) * right.get(k);
             point.J.factorise(right);
             for (int k = 0; k < n; ++k) next[k] = at[k] + right.get(k);
             limit<S, c>(at, next);
@@ -253,7 +265,18 @@ struct Solver {
             failed = failed | negate(sound);
             settled = settled | converged | little | negate(finite);
             if (!any(negate(settled))) return failed;
-            if (iteration >= options.max_iterations) return failed | negate(settled);
+            if (iteration >= most) return failed | negate(settled);
+            if constexpr (searching) {
+                const Mask closer = iteration > patience + 1
+                                        ? Mask((error <= least) | negate(halvings < Scalar(options.halvings)))
+                                        : negate(none);
+                halvings = select<Real>(closer, Real{}, halvings + Scalar(1));
+                for (int k = 0; k < n; ++k) {
+                    next[k] = select<Real>(closer, next[k], (at[k] + closest[k]) * Scalar(0.5));
+                    closest[k] = select<Real>(closer, at[k], closest[k]);
+                }
+                least = select<Real>(closer, error, least);
+            }
             for (int k = 0; k < n; ++k) at[k] = select<Real>(settled, at[k], next[k]);
         }
     }
@@ -278,11 +301,12 @@ struct Solver {
         for (int k = 0; k < n; ++k) at[k] = w[p + k] + right.get(k);
         limit<S, c>(w + p, at);
         const Mask none = Mask{};
-        Mask failed = newton<S, p, c>(goal, at, step, none, point, iterations);
+        const Mask failed = newton<S, p, c, false>(goal, at, step, none, point, iterations, options.patience, 0);
         if (any(failed)) {
             // On copies, so that the usual way stays in registers.
-            Attempt<S> attempt{goal, at, step, point};
+            Attempt<S> attempt{goal, at, step, iterations, point};
             recover<S, p, c>(attempt, failed, sample, statistics);
+            iterations = attempt.iterations;
             attempt.copy_to(goal, at, step, point);
         }
         // The last step is too small for its square to matter: carry v and i along to first order.
@@ -312,11 +336,12 @@ struct Solver {
     // Where Newton's method stands, in memory.
     template <class S>
     struct Attempt {
-        Real goal[S::ports], at[S::ports], step[S::ports];
+        Real goal[S::ports], at[S::ports], step[S::ports], iterations{};
         Point<S, Real> point;
 
         Attempt() = default;
-        Attempt(const Real* goal_, const Real* at_, const Real* step_, const Point<S, Real>& point_) : point(point_) {
+        Attempt(const Real* goal_, const Real* at_, const Real* step_, Real iterations_, const Point<S, Real>& point_)
+            : iterations(iterations_), point(point_) {
             for (int k = 0; k < S::ports; ++k) goal[k] = goal_[k], at[k] = at_[k], step[k] = step_[k];
         }
         void copy_to(Real* goal_, Real* at_, Real* step_, Point<S, Real>& point_) const {
@@ -326,17 +351,19 @@ struct Solver {
     };
 
     template <class S, int p, int c>
-    __attribute__((noinline, cold)) Mask newton_again(Attempt<S>& attempt, Mask settled) const {
-        Real ignored{};
-        return newton<S, p, c>(attempt.goal, attempt.at, attempt.step, settled, attempt.point, ignored);
+    __attribute__((noinline, cold)) Mask search(Attempt<S>& attempt, Mask settled, int patience) const {
+        return newton<S, p, c, true>(attempt.goal, attempt.at, attempt.step, settled, attempt.point,
+                                     attempt.iterations, options.max_iterations, patience);
     }
 
-    // What to do with lanes without solution.
+    // What to do with lanes without solution: search on, and then the continuation.
     template <class S, int p, int c>
     __attribute__((noinline, cold)) void recover(Attempt<S>& attempt, Mask failed, int64_t sample,
                                                  Statistics* statistics) const {
+        failed = search<S, p, c>(attempt, negate(failed), 0);
+        if (!any(failed)) return;
         const Mask lost = rescue<S, p, c>(attempt.goal, attempt.at, failed, sample, statistics), none = Mask{};
-        newton_again<S, p, c>(attempt, negate(none));
+        search<S, p, c>(attempt, negate(none), 0);
         // A lane that has no solution goes on from where it was, as if that had been asked for.
         const auto left = left_side<S, p>(attempt.point);
         for (int k = 0; k < S::ports; ++k) {
@@ -389,7 +416,7 @@ struct Solver {
                 attempt.goal[k] = goal >= 1.0 ? to[k] : from[k] + Real(goal) * (to[k] - from[k]);
                 attempt.at[k] = w[p + k];
             }
-            if (!newton_again<S, p, c>(attempt, false)) {
+            if (!search<S, p, c>(attempt, false, options.patience)) {
                 for (int k = 0; k < n; ++k) w[p + k] = attempt.at[k] + attempt.step[k];
                 done = goal;
                 part *= 2.0;
