@@ -23,7 +23,7 @@ from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
 from circuitnn.training import Preset, Teacher, Trained, train
 from circuitnn.training.data import Judge, Take
 from circuitnn.training.judging import judge_in_place
-from circuitnn.training.teacher import taught, with_states
+from circuitnn.training.teacher import LEVELS, taught, with_states
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -80,14 +80,30 @@ def test_states_are_voltages_of_capacitors_and_currents_of_inductors() -> None:
 def test_what_is_taught_are_deviations_from_rest_of_what_moves() -> None:
     dry, level = sound(0.1), 0.5
     teacher = Teacher(parse_netlist(RLC), level)
-    (take,), delays = taught(teacher, [Recording(dry, dry, RATE, delay=2.0)], [2.0], ())
-    assert delays == [2.0]
+    lesson = taught(teacher, [Recording(dry, dry, RATE, delay=2.0)], [2.0], ())
+    (take,) = lesson.takes
+    assert lesson.delays == [2.0]
     y = played(with_states(teacher.circuit), dry, level)[:, 2:]
     begin = int(np.flatnonzero(dry == float(dry[np.argmin(np.abs(dry - float(take.u[0])))]))[0])
     expected = (y - y[0])[begin : begin + len(take.u)]
     np.testing.assert_allclose(take.states, expected, atol=1e-6)
     # The supply's capacitor is left out.
     assert take.states.shape[1] == 2
+
+
+def test_exercises_are_the_same_takes_at_other_levels() -> None:
+    dry, teacher = sound(0.1), Teacher(read_netlist(CLIPPER), 0.5)
+    y = played(teacher.circuit, dry, 0.5)[:, 0]
+    wet = -0.3 * (y - y[0])
+    lesson = taught(teacher, [Recording(dry, wet, RATE, delay=0.0)], [0.0], ())
+    assert len(lesson.exercises) == len(LEVELS)
+    for level, (exercise,) in zip(LEVELS, lesson.exercises, strict=True):
+        y = played(with_states(teacher.circuit), level * dry, 0.5)
+        begin = int(np.flatnonzero(dry == float(dry[np.argmin(np.abs(dry - float(exercise.u[0]) / level))]))[0])
+        inside = slice(begin, begin + len(exercise.u))
+        np.testing.assert_allclose(exercise.u, level * dry[inside], rtol=1e-6)
+        np.testing.assert_allclose(exercise.target, -0.3 * (y - y[0])[inside, 0], atol=1e-6)
+        np.testing.assert_allclose(exercise.states, (y - y[0])[inside, 1:], atol=1e-6)
 
 
 @pytest.mark.parametrize("late", [3.0, 7.4])
@@ -98,10 +114,10 @@ def test_a_fitted_circuit_knows_the_delay(late: float) -> None:
     wet = 0.3 * np.concatenate([np.zeros(round(10 * late)), fine])[::10][: len(dry)]
     known = Recording(dry, wet, RATE, delay=late - 4.0)
     for teacher, expected in ((Teacher(circuit, fitted=True), late), (Teacher(circuit), late - 4.0)):
-        _, delays = taught(teacher, [known], [late - 4.0], ())
-        assert delays[0] == pytest.approx(expected, abs=0.05)
-    _, delays = taught(Teacher(circuit), [replace(known, delay=None)], [late - 4.0], ())
-    assert delays[0] == pytest.approx(late, abs=0.05)
+        lesson = taught(teacher, [known], [late - 4.0], ())
+        assert lesson.delays[0] == pytest.approx(expected, abs=0.05)
+    lesson = taught(Teacher(circuit), [replace(known, delay=None)], [late - 4.0], ())
+    assert lesson.delays[0] == pytest.approx(late, abs=0.05)
 
 
 def test_a_network_is_taught_a_clipper_of_two_states(trained: Trained) -> None:
@@ -119,6 +135,15 @@ def test_a_network_is_taught_a_clipper_of_two_states(trained: Trained) -> None:
         own = network.trajectory(u, u[..., :0], torch.zeros(1, 2))[0] * network.sizes[2:]
     error = np.sum((own.numpy() - states) ** 2, 0) / np.sum(states**2, 0)
     assert error.max() < 0.05
+
+
+def test_it_knows_how_a_note_fades(trained: Trained) -> None:
+    """Softer than any recording that it was trained on, in seconds of which a state could drift away."""
+    dry = sound(3.0) * np.linspace(0.2, 0.02, 3 * RATE)
+    wet = played(read_netlist(CLIPPER), dry)[:, 0]
+    with torch.no_grad():
+        y = trained.network(torch.as_tensor(dry, dtype=torch.float32)[None, :, None])[0][0, :, 0].numpy()
+    assert np.sum((y - wet) ** 2) < 0.02 * np.sum(wet**2)
 
 
 def test_a_state_space_gru_is_taught_too() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from circuitnn.audio import Recording, Signal
 from circuitnn.circuit import GROUND, Circuit, Element
 from circuitnn.errors import CircuitnnError
+from circuitnn.metrics import best_gain
 from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.training.data import ACCURACY, Take, span, take
 
@@ -20,6 +21,9 @@ from circuitnn.training.data import ACCURACY, Take, span, take
 OVERSAMPLE = 8
 # Volt or ampere; what moves less is a supply's.
 STILL = 1e-9
+# What a circuit also plays, as factors on the dry recordings: notes fade out further than recordings do, down to where
+# the circuit is linear, and others are louder.
+LEVELS = (0.1, 1.5)
 # Samples by which a delay may be corrected.
 SEARCH = 2 * ACCURACY
 
@@ -34,12 +38,19 @@ class Teacher:
     fitted: bool = False
 
 
-def taught(
-    teacher: Teacher, recordings: Sequence[Recording], delays: Sequence[float], knobs: Sequence[str]
-) -> tuple[list[Take], list[float]]:
-    """The recordings as takes, with the circuit's states, and their delays: as given, but those that nobody wrote down,
-    and all where the circuit was fitted, as its output shows them. A state that never moves is left out. Raises
-    CircuitnnError."""
+@dataclass(frozen=True)
+class Lesson:
+    """takes: the recordings, with the circuit's states; delays: theirs; exercises: for each of LEVELS the same takes at
+    that level, with the circuit's output at the gain of the recording."""
+
+    takes: list[Take]
+    delays: list[float]
+    exercises: list[list[Take]]
+
+
+def taught(teacher: Teacher, recordings: Sequence[Recording], delays: Sequence[float], knobs: Sequence[str]) -> Lesson:
+    """What a circuit teaches. Delays are as given, but those that nobody wrote down, and all where the circuit was
+    fitted, are as its output shows them. A state that never moves is left out. Raises CircuitnnError."""
     played = [_play(teacher, recording, knobs) for recording in recordings]
     moves = torch.stack([torch.amax(torch.abs(states), 0) for _, states in played]).amax(0) > STILL
     if not bool(moves.any()):
@@ -48,11 +59,16 @@ def taught(
         _refined(output, recording.wet, delay) if teacher.fitted or recording.delay is None else delay
         for recording, delay, (output, _) in zip(recordings, delays, played, strict=True)
     ]
-    takes = []
-    for recording, delay, (_, states) in zip(recordings, refined, played, strict=True):
-        one, (begin, end) = take(recording, delay, knobs), span(recording, delay)
-        takes.append(replace(one, states=states[begin:end, moves].to(one.u)))
-    return takes, refined
+    takes, exercises = list[Take](), [list[Take]() for _ in LEVELS]
+    for recording, delay, (output, states) in zip(recordings, refined, played, strict=True):
+        one, inside = take(recording, delay, knobs), slice(*span(recording, delay))
+        takes.append(replace(one, states=states[inside, moves].to(one.u)))
+        gain = best_gain(output[inside], one.target.numpy())
+        for level, into in zip(LEVELS, exercises, strict=True):
+            output, states = _play(teacher, recording, knobs, level)
+            target = gain * torch.as_tensor(output[inside])
+            into.append(replace(one, u=level * one.u, target=target.to(one.u), states=states[inside, moves].to(one.u)))
+    return Lesson(takes, refined, exercises)
 
 
 def with_states(circuit: Circuit) -> Circuit:
@@ -69,12 +85,13 @@ def with_states(circuit: Circuit) -> Circuit:
     return replace(circuit, elements=tuple(elements), outputs=tuple(outputs))
 
 
-def _play(teacher: Teacher, recording: Recording, knobs: Sequence[str]) -> tuple[Signal, Tensor]:
-    """The output [time] for a dry recording, in volt, and the states [time, n], both as deviations from rest."""
+def _play(teacher: Teacher, recording: Recording, knobs: Sequence[str], level: float = 1.0) -> tuple[Signal, Tensor]:
+    """The output [time] for a dry recording at some level, in volt, and the states [time, n], both as deviations from
+    rest."""
     model = CircuitModel(with_states(teacher.circuit), recording.sample_rate, OVERSAMPLE, learn=[])
     positions = {name: float(recording.knobs[name]) for name in knobs}
     with torch.no_grad():
-        y = model.render(teacher.input_level * torch.as_tensor(recording.dry)[None, :, None], positions)[0]
+        y = model.render(level * teacher.input_level * torch.as_tensor(recording.dry)[None, :, None], positions)[0]
     if not bool(torch.isfinite(y).all()):
         raise CircuitnnError(f"{recording.name}: the simulation of the circuit that teaches is not finite")
     y = y - y[0]

@@ -82,15 +82,18 @@ def train(
         name, network = _beginning(architecture, names, rate, seed)
         # What the network itself is late by need not be learned.
         delays = [delay - network.latency for delay in found]
-        takes = [take(one, delay, names) for one, delay in zip(every, delays, strict=True)]
+        takes, exercises = [take(one, delay, names) for one, delay in zip(every, delays, strict=True)], []
     else:
-        takes, delays = taught(teacher, every, found, names)
+        lesson = taught(teacher, every, found, names)
+        takes, delays, exercises = lesson.takes, lesson.delays, lesson.exercises
         name, network = _beginning(architecture, names, rate, seed, takes[0].states.shape[1])
     takes = _with_states(network, takes)
     length = round(preset.segment * rate)
     chosen = places(takes[:count], length, None if seconds is None else round(seconds * rate))
     training, judging = (chosen, []) if held_out else split(chosen)
     pieces, judges = cut(takes, training, length), takes[count:] if held_out else cut(takes, judging, length)
+    recorded = stacked(pieces)
+    pieces += [piece for exercise in exercises for piece in cut(exercise, training, length)]
     if min(len(one.u) for one in judges) <= preset.warm_up:
         raise RecordingError("what judges the training is no longer than the warm-up", "train on longer recordings")
     whole, of = stacked(pieces), fingerprint(name, network, [*pieces, *judges], preset, seed)
@@ -103,7 +106,7 @@ def train(
             work = LeastSquares(network, whole, judges, preset, of, report)
         else:
             if new:
-                measure(network, whole)
+                measure(network, recorded)
             in_place = parts_of(takes[count:]) if held_out else parts_of(takes, judging, length)
             work = FreeRunning(network, whole, in_place, preset, of, report)
         reason = work.run(None if folder is None else folder / CHECKPOINT, resume)
@@ -128,7 +131,7 @@ def train(
         errors=tuple(work.errors),
         reason=reason,
         seconds=time.perf_counter() - began,
-        audio_seconds=whole.u.numel() / rate,
+        audio_seconds=recorded.u.numel() / rate,
     )
 
 
