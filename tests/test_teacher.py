@@ -19,6 +19,7 @@ from circuitnn.audio import write_wav
 from circuitnn.cli import main
 from circuitnn.formats import SavedNetwork, read_network
 from circuitnn.models.state_network import StateNetwork
+from circuitnn.models.state_space_gru import StateSpaceGru
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
 from circuitnn.training import Preset, Teacher, Trained, train
 from circuitnn.training.data import Judge, Take
@@ -144,6 +145,22 @@ def test_it_knows_how_a_note_fades(trained: Trained) -> None:
     with torch.no_grad():
         y = trained.network(torch.as_tensor(dry, dtype=torch.float32)[None, :, None])[0][0, :, 0].numpy()
     assert np.sum((y - wet) ** 2) < 0.02 * np.sum(wet**2)
+
+
+@pytest.mark.parametrize("n_states", [3, 9])
+def test_a_state_space_gru_begins_as_a_linear_system(n_states: int) -> None:
+    """One of filters in a row, each with a state, where tanh does not bend. Of nine states, eight units make what
+    matters."""
+    network, rng = StateSpaceGru(n_states, 8).double(), np.random.default_rng(0)
+    u, x = 0.01 * rng.standard_normal(400), np.zeros((400, n_states))
+    for k in range(1, 400):
+        before = np.concatenate([u[k : k + 1], x[k - 1, :-1]])
+        x[k] = x[k - 1] + np.linspace(0.3, 0.6, n_states) * (before - x[k - 1])
+    signals = torch.as_tensor(u)[:, None], torch.as_tensor(x)
+    network.begin_linear(signals[0][1:], signals[1][:-1], signals[1][1:])
+    with torch.no_grad():
+        own = network.free_run(signals[0][None], signals[1][None], torch.zeros(1, 400, 0))[0, :, :n_states].numpy()
+    assert np.sum((own - x[1:]) ** 2) < (1e-4 if n_states <= 8 else 0.1) * np.sum(x**2)
 
 
 def test_a_state_space_gru_is_taught_too() -> None:

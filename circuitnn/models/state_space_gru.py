@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from circuitnn.models.state_network import StateNetwork
+
+# Where it begins: the size of what goes into a unit, at which tanh is nearly straight and yet learns to bend, and the
+# bias of an update gate, which hardly keeps anything then.
+SMALL, CLOSED = 0.3, -10.0
 
 
 class StateSpaceGru(StateNetwork):
@@ -38,6 +43,27 @@ class StateSpaceGru(StateNetwork):
     def following(self, now: Tensor, x: Tensor) -> Tensor:
         h = self.recurrent(torch.cat([now, x[:, : self.n_states]], 1), x[:, self.n_states :])
         return torch.cat([self.dense(h), h], 1)
+
+    def begin_linear(self, now: Tensor, x: Tensor, following: Tensor) -> None:
+        """Let it begin as the linear system that steps best, by least squares, from x [count, n_states] with (u, knobs)
+        now [count, inputs] to the states `following` (M. Schoukens, "Improved initialization of state-space artificial
+        neural networks", ECC 2021): some units take combinations of inputs, so small that tanh does not bend them, and
+        the others begin without a say. Of more states than units, the least combinations are left out."""
+        size, cell = self.recurrent.hidden_size, self.recurrent
+        with torch.no_grad():
+            inputs = torch.cat([now, x], 1).double()
+            step = torch.linalg.lstsq(inputs, following.double(), driver="gelsd").solution.T
+            out, weights, into = torch.linalg.svd(step, full_matrices=False)
+            used = min(len(weights), size)
+            update, new = slice(size, size + used), slice(2 * size, 2 * size + used)
+            for part in (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh):
+                part[update] = part[new] = 0.0
+            cell.bias_ih[update] = CLOSED
+            cell.weight_ih[new] = SMALL * into[:used]
+            self.dense.weight.zero_()
+            self.dense.bias.zero_()
+            gain = SMALL / (1.0 + math.exp(CLOSED))
+            self.dense.weight[:, :used] = out[:, :used] * weights[:used] / gain
 
     def cell(self) -> tuple[str, list[Tensor]]:
         own, dense = self.recurrent, self.dense

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from circuitnn import losses
 from circuitnn.models.state_network import StateNetwork
+from circuitnn.models.state_space_gru import StateSpaceGru
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
 from circuitnn.placing import place_file
 from circuitnn.training.data import Batch, Judge
@@ -41,6 +42,11 @@ def measure(network: StateNetwork, pieces: Batch) -> None:
     with torch.no_grad():
         network.sizes[0], network.sizes[1] = (torch.sqrt(torch.mean(x**2)) for x in (pieces.u, pieces.target))
         network.sizes[2:] = torch.std(pieces.states, (0, 1))
+        if isinstance(network, StateSpaceGru):
+            steps = _windows(pieces, 1)
+            x = network.in_own_units(steps.states)
+            now = torch.cat([steps.u / network.sizes[0], steps.knobs[:, None].expand(-1, 2, -1)], 2)
+            network.begin_linear(now[:, 1], x[:, 0], x[:, 1])
         if network.readout is None:
             # The output is the first state.
             network.sizes[1] = network.sizes[2]
