@@ -14,7 +14,6 @@ from torch import Tensor
 
 from circuitnn import losses
 from circuitnn.models.state_network import StateNetwork
-from circuitnn.models.state_space_gru import StateSpaceGru
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
 from circuitnn.placing import place_file
 from circuitnn.training.data import Batch, Judge
@@ -42,11 +41,6 @@ def measure(network: StateNetwork, pieces: Batch) -> None:
     with torch.no_grad():
         network.sizes[0], network.sizes[1] = (torch.sqrt(torch.mean(x**2)) for x in (pieces.u, pieces.target))
         network.sizes[2:] = torch.std(pieces.states, (0, 1))
-        if isinstance(network, StateSpaceGru):
-            steps = _windows(pieces, 1)
-            x = network.in_own_units(steps.states)
-            now = torch.cat([steps.u / network.sizes[0], steps.knobs[:, None].expand(-1, 2, -1)], 2)
-            network.begin_linear(now[:, 1], x[:, 0], x[:, 1])
         if network.readout is None:
             # The output is the first state.
             network.sizes[1] = network.sizes[2]
@@ -113,7 +107,7 @@ class FreeRunning:
 
     def _begin(self, phase: int) -> None:
         self.phase, self.losses = phase, list[float]()
-        self._windows = _windows(self.pieces, HORIZONS[phase])
+        self._windows = windows(self.pieces, HORIZONS[phase])
         network = self.network
         # The network, if what is linear in it follows from the rest.
         self._projected = network if HORIZONS[phase] == 1 and isinstance(network, StateTrajectoryNetwork) else None
@@ -188,7 +182,7 @@ class FreeRunning:
         self._optimizer.load_state_dict(state["optimizer"])
 
 
-def _windows(pieces: Batch, horizon: int | None) -> Batch:
+def windows(pieces: Batch, horizon: int | None) -> Batch:
     """Parts of `horizon` samples and the one before them, from all over the pieces."""
     length = pieces.u.shape[1] if horizon is None else horizon + 1
     signals = (pieces.u[..., None], pieces.target[..., None], pieces.states)

@@ -32,7 +32,7 @@ from circuitnn.training.least_squares import LeastSquares
 from circuitnn.training.presets import PRESETS, Preset
 from circuitnn.training.result import Trained
 from circuitnn.training.resuming import fingerprint
-from circuitnn.training.starts import best_start
+from circuitnn.training.starts import best_beginning, best_start
 from circuitnn.training.teacher import Teacher, taught
 
 if TYPE_CHECKING:
@@ -105,9 +105,10 @@ def train(
             network = best_start(network, whole, preset, rate) if new else network
             work = LeastSquares(network, whole, judges, preset, of, report)
         else:
+            in_place = parts_of(takes[count:]) if held_out else parts_of(takes, judging, length)
             if new:
                 measure(network, recorded)
-            in_place = parts_of(takes[count:]) if held_out else parts_of(takes, judging, length)
+                network = best_beginning(network, recorded, whole, in_place, preset)
             work = FreeRunning(network, whole, in_place, preset, of, report)
         reason = work.run(None if folder is None else folder / CHECKPOINT, resume)
         network.to(precision)
