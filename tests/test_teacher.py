@@ -81,7 +81,7 @@ def test_states_are_voltages_of_capacitors_and_currents_of_inductors() -> None:
 def test_what_is_taught_are_deviations_from_rest_of_what_moves() -> None:
     dry, level = sound(0.1), 0.5
     teacher = Teacher(parse_netlist(RLC), level)
-    lesson = taught(teacher, [Recording(dry, dry, RATE, delay=2.0)], [2.0], ())
+    lesson = taught(teacher, [Recording(dry, dry, RATE, delay=2.0)], [2.0], (), 1)
     (take,) = lesson.takes
     assert lesson.delays == [2.0]
     y = played(with_states(teacher.circuit), dry, level)[:, 2:]
@@ -96,8 +96,9 @@ def test_exercises_are_the_same_takes_at_other_levels() -> None:
     dry, teacher = sound(0.1), Teacher(read_netlist(CLIPPER), 0.5)
     y = played(teacher.circuit, dry, 0.5)[:, 0]
     wet = -0.3 * (y - y[0])
-    lesson = taught(teacher, [Recording(dry, wet, RATE, delay=0.0)], [0.0], ())
-    assert len(lesson.exercises) == len(LEVELS)
+    lesson = taught(teacher, [Recording(dry, wet, RATE, delay=0.0)] * 2, [0.0] * 2, (), 1)
+    # The second recording judges, and needs none.
+    assert [len(exercise) for exercise in lesson.exercises] == [1] * len(LEVELS)
     for level, (exercise,) in zip(LEVELS, lesson.exercises, strict=True):
         y = played(with_states(teacher.circuit), level * dry, 0.5)
         begin = int(np.flatnonzero(dry == float(dry[np.argmin(np.abs(dry - float(exercise.u[0]) / level))]))[0])
@@ -115,9 +116,9 @@ def test_a_fitted_circuit_knows_the_delay(late: float) -> None:
     wet = 0.3 * np.concatenate([np.zeros(round(10 * late)), fine])[::10][: len(dry)]
     known = Recording(dry, wet, RATE, delay=late - 4.0)
     for teacher, expected in ((Teacher(circuit, fitted=True), late), (Teacher(circuit), late - 4.0)):
-        lesson = taught(teacher, [known], [late - 4.0], ())
+        lesson = taught(teacher, [known], [late - 4.0], (), 1)
         assert lesson.delays[0] == pytest.approx(expected, abs=0.05)
-    lesson = taught(Teacher(circuit), [replace(known, delay=None)], [late - 4.0], ())
+    lesson = taught(Teacher(circuit), [replace(known, delay=None)], [late - 4.0], (), 1)
     assert lesson.delays[0] == pytest.approx(late, abs=0.05)
 
 

@@ -205,17 +205,17 @@ struct Solver {
 
     // Newton's method for one stage. `at` is the last point that was evaluated, `at + step` the solution; `settled`
     // lanes stay where they are. A lane that converges is evaluated again at the same point while others go on, so it
-    // ends with the same numbers whatever its neighbours do. Returns the lanes that found no solution in `most`
-    // iterations.
+    // ends with the same numbers whatever its neighbours do. Returns the lanes that found no solution.
     //
     // Its steps lead downhill, but they may be so long that they jump to and fro for ever, say between the rails of an
-    // amplifier. So with `searching`, after the first `patience` steps, one that makes the errors' squares larger is
+    // amplifier. So with `searching`, after the first `plain` steps, one that makes the errors' squares larger is
     // halved (Dennis and Schnabel, "Numerical Methods for Unconstrained Optimization and Nonlinear Equations", 1983,
     // section 6.3).
     template <class S, int p, int c, bool searching>
     CIRCUITNN_INLINE Mask newton(const Real* goal, Real* at, Real* step, Mask settled, Point<S, Real>& point,
-                                 Real& iterations, int most, [[maybe_unused]] int patience) const {
+                                 Real& iterations, [[maybe_unused]] int plain) const {
         constexpr int n = S::ports;
+        const int most = searching ? options.max_iterations : options.patience;
         // What single precision cannot resolve counts as converged.
         constexpr Scalar rounding = sizeof(Scalar) == 8 ? Scalar(0) : Scalar(4e-6);
         const Scalar tolerance = Scalar(options.tolerance) + rounding, enough = Scalar(options.remaining) + rounding;
@@ -267,7 +267,7 @@ struct Solver {
             if (!any(negate(settled))) return failed;
             if (iteration >= most) return failed | negate(settled);
             if constexpr (searching) {
-                const Mask closer = iteration > patience + 1
+                const Mask closer = iteration > plain + 1
                                         ? Mask((error <= least) | negate(halvings < Scalar(options.halvings)))
                                         : negate(none);
                 halvings = select<Real>(closer, Real{}, halvings + Scalar(1));
@@ -301,7 +301,7 @@ struct Solver {
         for (int k = 0; k < n; ++k) at[k] = w[p + k] + right.get(k);
         limit<S, c>(w + p, at);
         const Mask none = Mask{};
-        const Mask failed = newton<S, p, c, false>(goal, at, step, none, point, iterations, options.patience, 0);
+        const Mask failed = newton<S, p, c, false>(goal, at, step, none, point, iterations, 0);
         if (any(failed)) {
             // On copies, so that the usual way stays in registers.
             Attempt<S> attempt{goal, at, step, iterations, point};
@@ -350,10 +350,11 @@ struct Solver {
         }
     };
 
+    // Newton's method with its line search, after so many plain steps.
     template <class S, int p, int c>
-    __attribute__((noinline, cold)) Mask search(Attempt<S>& attempt, Mask settled, int patience) const {
+    __attribute__((noinline, cold)) Mask search(Attempt<S>& attempt, Mask settled, int plain) const {
         return newton<S, p, c, true>(attempt.goal, attempt.at, attempt.step, settled, attempt.point,
-                                     attempt.iterations, options.max_iterations, patience);
+                                     attempt.iterations, plain);
     }
 
     // What to do with lanes without solution: search on, and then the continuation.

@@ -55,7 +55,7 @@ def placed(
     return found
 
 
-def best_beginning(
+def best_state_start(
     network: StateNetwork, recorded: Batch, pieces: Batch, judges: Sequence[Judge], preset: Preset
 ) -> StateNetwork:
     """The new network, or the same begun as the linear system that steps best: a state-space GRU of many states is

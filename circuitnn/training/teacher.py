@@ -40,17 +40,20 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Lesson:
-    """takes: the recordings, with the circuit's states; delays: theirs; exercises: for each of LEVELS the same takes at
-    that level, with the circuit's output at the gain of the recording."""
+    """takes: the recordings, with the circuit's states; delays: theirs, in samples; exercises: for each of LEVELS the
+    takes that train at that level, with the circuit's output at the gain of the recording."""
 
     takes: list[Take]
     delays: list[float]
     exercises: list[list[Take]]
 
 
-def taught(teacher: Teacher, recordings: Sequence[Recording], delays: Sequence[float], knobs: Sequence[str]) -> Lesson:
-    """What a circuit teaches. Delays are as given, but those that nobody wrote down, and all where the circuit was
-    fitted, are as its output shows them. A state that never moves is left out. Raises CircuitnnError."""
+def taught(
+    teacher: Teacher, recordings: Sequence[Recording], delays: Sequence[float], knobs: Sequence[str], training: int
+) -> Lesson:
+    """What a circuit teaches. training: how many of the recordings, the first ones, train; others judge. Delays, in
+    samples, are as given, but those that nobody wrote down, and all where the circuit was fitted, are as its output
+    shows them. A state that never moves is left out. Raises CircuitnnError."""
     played = [_play(teacher, recording, knobs) for recording in recordings]
     moves = torch.stack([torch.amax(torch.abs(states), 0) for _, states in played]).amax(0) > STILL
     if not bool(moves.any()):
@@ -60,14 +63,16 @@ def taught(teacher: Teacher, recordings: Sequence[Recording], delays: Sequence[f
         for recording, delay, (output, _) in zip(recordings, delays, played, strict=True)
     ]
     takes, exercises = list[Take](), [list[Take]() for _ in LEVELS]
-    for recording, delay, (output, states) in zip(recordings, refined, played, strict=True):
+    for k, (recording, delay, (output, states)) in enumerate(zip(recordings, refined, played, strict=True)):
         one, inside = take(recording, delay, knobs), slice(*span(recording, delay))
         takes.append(replace(one, states=states[inside, moves].to(one.u)))
+        if k >= training:
+            continue
         gain = best_gain(output[inside], one.target.numpy())
         for level, into in zip(LEVELS, exercises, strict=True):
-            output, states = _play(teacher, recording, knobs, level)
-            target = gain * torch.as_tensor(output[inside])
-            into.append(replace(one, u=level * one.u, target=target.to(one.u), states=states[inside, moves].to(one.u)))
+            sound, states_there = _play(teacher, recording, knobs, level)
+            target = torch.as_tensor(gain * sound[inside]).to(one.u)
+            into.append(replace(one, u=level * one.u, target=target, states=states_there[inside, moves].to(one.u)))
     return Lesson(takes, refined, exercises)
 
 

@@ -32,7 +32,7 @@ from circuitnn.training.least_squares import LeastSquares
 from circuitnn.training.presets import PRESETS, Preset
 from circuitnn.training.result import Trained
 from circuitnn.training.resuming import fingerprint
-from circuitnn.training.starts import best_beginning, best_start
+from circuitnn.training.starts import best_start, best_state_start
 from circuitnn.training.teacher import Teacher, taught
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def train(
         delays = [delay - network.latency for delay in found]
         takes, exercises = [take(one, delay, names) for one, delay in zip(every, delays, strict=True)], []
     else:
-        lesson = taught(teacher, every, found, names)
+        lesson = taught(teacher, every, found, names, count)
         takes, delays, exercises = lesson.takes, lesson.delays, lesson.exercises
         name, network = _beginning(architecture, names, rate, seed, takes[0].states.shape[1])
     takes = _with_states(network, takes)
@@ -100,7 +100,9 @@ def train(
     report, folder = progress or (lambda epoch, error: None), None if checkpoint is None else Path(checkpoint)
     work: Harness | LeastSquares | FreeRunning
     if isinstance(network, WienerHammerstein | StateNetwork):
-        precision, new = next(network.parameters()).dtype, isinstance(architecture, str)
+        precision, state = next(network.parameters()).dtype, None if folder is None else folder / CHECKPOINT
+        # One that goes on has its start behind it.
+        new = isinstance(architecture, str) and not (resume and state is not None and state.exists())
         if isinstance(network, WienerHammerstein):
             network = best_start(network, whole, preset, rate) if new else network
             work = LeastSquares(network, whole, judges, preset, of, report)
@@ -108,9 +110,9 @@ def train(
             in_place = parts_of(takes[count:]) if held_out else parts_of(takes, judging, length)
             if new:
                 measure(network, recorded)
-                network = best_beginning(network, recorded, whole, in_place, preset)
+                network = best_state_start(network, recorded, whole, in_place, preset)
             work = FreeRunning(network, whole, in_place, preset, of, report)
-        reason = work.run(None if folder is None else folder / CHECKPOINT, resume)
+        reason = work.run(state, resume)
         network.to(precision)
     else:
         if isinstance(architecture, str):
