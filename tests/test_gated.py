@@ -61,7 +61,7 @@ def test_single_precision_holds_from_silence_to_saturation(level: float, cell: C
 def test_without_a_compiler_a_network_computes_the_same(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     network = Recurrent(cell, 5, layers=2, learned_start=True).double()
-    u = torch.randn(3, WORTH_COMPILING // 3 + 1, 1, dtype=torch.float64)
+    u = torch.randn(3, WORTH_COMPILING[cell] // 3 + 1, 1, dtype=torch.float64)
     y, state = network(u)
 
     def none(*_: object) -> None:

@@ -5,7 +5,8 @@ neural networks", DAFx-19; Wright et al., "Real-time guitar amplifier emulation 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -16,8 +17,9 @@ from circuitnn.models.network import Network, State
 
 # What each layer of torch has, in the order that a compiled one takes.
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-# Samples, of all sounds together, from which on a layer is compiled, which takes a second or two.
-WORTH_COMPILING = 8192
+# Samples, of all sounds together, from which on a compiled layer is quicker than torch's, and worth a second or two of
+# compiling. torch has a quick LSTM itself; its GRU is a loop that costs as much for one sound as for many.
+WORTH_COMPILING: Mapping[Cell, int] = MappingProxyType({"lstm": 8192, "gru": 512})
 # The longest memory of a new network, in samples.
 MEMORY = 300
 
@@ -87,7 +89,7 @@ class Recurrent(Network):
 
     def _compiled(self, x: Tensor, state: State) -> tuple[Tensor, State] | None:
         """h of the last layer [batch, time, hidden_size] and the state after it; None where it is torch's turn."""
-        if x.device.type != "cpu" or x.shape[0] * x.shape[1] < WORTH_COMPILING:
+        if x.device.type != "cpu" or x.shape[0] * x.shape[1] < WORTH_COMPILING[self.cell]:
             return None
         size = self.recurrent.hidden_size
         starts = [torch.cat(parts, 1) for parts in zip(*(part.split(size, 1) for part in state), strict=True)]

@@ -1,6 +1,6 @@
 """A gray chain on a real amplifier, judged at positions of its knobs that it was not trained at, beside a black box.
 
-    python tests/benchmarks/gray_chain.py DATA/jvm410h OUT [--minutes 10] [--only gray black] [--epochs N]
+    python tests/benchmarks/gray_chain.py DATA/jvm410h OUT [--hold-out positions] [--minutes 10] [--only gray black]
 
 DATA/jvm410h holds riff<k>_in.wav and riff<k>_B<bass>_M<middle>_T<treble>_out.wav: a Marshall JVM410H at its speaker
 output, from the listening page of S. Miklanek, A. Wright, V. Valimaki and J. Schimmel, "Neural grey-box guitar
@@ -9,7 +9,9 @@ GRU of 8; the black box is an LSTM of 48 that is told the knobs. Both are traine
 same recordings. OUT gets a run for each, which is kept if it is there already; an interrupted training goes on, so the
 command can be given again.
 
-What is left out are positions, not sounds: the dry of the positions that judge is in the training at other positions.
+With `--hold-out positions` five positions are left out, of a riff that trains at others, one knob turned at a time.
+With `--hold-out corner` the other three riffs are left out as well, and with them a corner: bass 10, middle and treble
+0, where no recording that trains turns two knobs at once. One riff is all that trains then.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ from circuitnn.training import Preset, train
 RATE = 44100
 KNOBS = ("bass", "middle", "treble")
 # Bass, middle, treble of the recordings that only judge.
-LEFT_OUT = ("B6_M5_T5", "B5_M4_T5", "B5_M8_T5", "B5_M5_T4", "B5_M5_T8")
+POSITIONS = ("B6_M5_T5", "B5_M4_T5", "B5_M8_T5", "B5_M5_T4", "B5_M5_T8")
+HOLD_OUT = {"positions": POSITIONS, "corner": (*POSITIONS, "B10_M0_T0")}
 LEARNING_RATE = 0.015
 # What the page's renderings have at settings that their models were not trained at, by seconds of training audio.
 PUBLISHED = {"gray, 720 s": ".008 to .031", "black, 5040 s": ".04 to .07", "black, 720 s": "above 1"}
@@ -139,20 +142,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of the recordings")
     parser.add_argument("out", type=Path, help="folder for runs")
+    parser.add_argument("--hold-out", choices=HOLD_OUT, default="positions", help="what only judges")
     parser.add_argument("--minutes", type=float, default=10.0, help="of training, each network")
     parser.add_argument("--only", nargs="+", choices=("gray", "black"), default=["gray", "black"])
     parser.add_argument("--epochs", type=int, default=1000, help="at most so many")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     every = recordings(chosen.data)
-    training = [one for name, one in every.items() if not name.endswith(LEFT_OUT)]
+    left_out = HOLD_OUT[chosen.hold_out]
+    training = [one for name, one in every.items() if not name.endswith(left_out)]
     preset = Preset(
         epochs=chosen.epochs, patience=chosen.epochs, learning_rate=LEARNING_RATE, batch=16, chunk=1024,
         seconds=60.0 * chosen.minutes,
     )  # fmt: skip
     rows: dict[str, Mapping[str, float]] = {}
     for name in chosen.only:
-        saved = trained(name, training, preset, chosen.out)
+        saved = trained(name, training, preset, chosen.out / chosen.hold_out)
         rows[f"{name}, {saved.audio_seconds:.0f} s"] = errors(saved.network, every)
         print(f"{name}: {parameter_count(saved.network)} parameters, {saved.seconds:.0f} s of training")
         if isinstance(saved.network, Chain):
@@ -160,8 +165,8 @@ def main() -> None:
             assert isinstance(circuit, CircuitModel)
             print_stack(circuit)
     print(f"{'ESR':<18}", *(f"{row:>14}" for row in rows))
-    for key in sorted(every, key=lambda key: (not key.endswith(LEFT_OUT), key)):
-        mark = "" if key.endswith(LEFT_OUT) else "  (trained)"
+    for key in sorted(every, key=lambda key: (not key.endswith(left_out), key)):
+        mark = "" if key.endswith(left_out) else "  (trained)"
         print(f"{key:<18}", *(f"{row[key]:14.4f}" for row in rows.values()), mark)
     print("published, settings not seen:", "; ".join(f"{row} {error}" for row, error in PUBLISHED.items()))
 
