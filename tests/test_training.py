@@ -420,6 +420,47 @@ def test_the_commands(tmp_path: Path) -> None:
     assert "no knob 'drive'" in done.stderr
 
 
+def test_two_devices_share_each_batch(tmp_path: Path) -> None:
+    # Two pieces train, of opposite sign: a device that saw one of them alone would learn something else.
+    dry = 0.2 * recording(seconds=1.6).dry
+    write_wav(tmp_path / "dry.wav", dry, RATE)
+    write_wav(tmp_path / "wet.wav", np.where(np.arange(len(dry)) // 4000 == 1, -dry, dry), RATE)
+    errors = []
+    for devices in (1, 2):
+        words = ["train", "gru-32", "dry.wav", "wet.wav", "--epochs", "4", "--devices", str(devices), "--out", "run"]
+        done = subprocess.run(
+            [sys.executable, "-m", "circuitnn.cli", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        # Both speak as one.
+        assert [line.split(":")[0] for line in done.stderr.splitlines()] == [f"epoch {k}" for k in range(1, 5)]
+        assert done.stdout.count("run written") == 1
+        errors.append(json.loads((tmp_path / "run" / "run.json").read_text())["errors"])
+    np.testing.assert_allclose(errors[1], errors[0], rtol=1e-4)
+
+
+def test_pieces_are_shared_among_devices() -> None:
+    shared = Shuffled(Batch(*(torch.arange(11.0)[:, None] for _ in range(4))), 4, 0)
+    whole = [batch.u.flatten().tolist() for batch in shared]
+    shared.devices, parts = 2, []
+    for shared.number in range(2):
+        parts.append([batch.u.flatten().tolist() for batch in shared])
+    # The last batch has three pieces, so one of them comes twice.
+    assert [len(part) for part in parts[0]] == [len(part) for part in parts[1]] == [2, 2, 2]
+    assert [{*a, *b} for a, b in zip(*parts, strict=True)] == [set(batch) for batch in whole]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "device", "message"),
+    [("stn", "cpu", "trained on one device, found 2"), ("lstm-32", "gpu", "expected 2 of device gpu")],
+)
+def test_devices_that_cannot_be_had_are_told(architecture: str, device: str, message: str) -> None:
+    if device == "gpu" and torch.cuda.device_count() > 1:
+        pytest.skip("this machine has them")
+    with pytest.raises(CircuitnnError, match=message):
+        train(architecture, [recording()], preset=SHORT, device=device, devices=2)
+
+
 def test_presets_fit_every_architecture() -> None:
     for preset in PRESETS.values():
         assert preset.warm_up < preset.segment * RATE

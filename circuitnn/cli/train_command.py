@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 )
 @click.option("--device", type=click.Choice(["cpu", "gpu", "auto"]), default="cpu", show_default=True)
 @click.option(
+    "--devices", type=click.IntRange(1, 1024), default=1, show_default=True, help="So many of them share each batch."
+)
+@click.option(
     "--teacher",
     metavar="RUN|NETLIST",
     type=click.Path(exists=True, path_type=Path),
@@ -52,6 +57,7 @@ def train(
     seconds: float | None,
     seed: int,
     device: str,
+    devices: int,
     teacher: Path | None,
     resume: bool,
     out: Path | None,
@@ -86,18 +92,22 @@ def train(
     folder = out if out is not None else free_folder(name, resume, training_state)
     check_target(folder)
     state = training_state(folder)
-    if resume and not state.exists():
+    # Where several devices train, Lightning starts the command once more for each; the first one speaks.
+    first = int(os.environ.get("LOCAL_RANK", "0")) == 0
+    if first and resume and not state.exists():
         note(f"there is no {state.name} of an interrupted training: this one begins from the start")
     if device == "gpu":
         _check_gpu()
     session = recordings_of(files) if session_file is None else read_session(session_file)
-    warn_of_clipping((*session.recordings, *session.held_out))
+    if first:
+        warn_of_clipping((*session.recordings, *session.held_out))
     preset = PRESETS[preset_name]
     preset = preset if epochs is None else replace(preset, epochs=epochs)
-    with progress(preset.epochs) as update:
+    with progress(preset.epochs) if first else nullcontext(_say_nothing) as update:
         trained = train_network(
             begin, session.recordings, held_out=session.held_out, seconds=seconds, preset=preset, seed=seed,
-            device=device, teacher=None if teacher is None else teacher_at(teacher, session.input_level),
+            device=device, devices=devices,
+            teacher=None if teacher is None else teacher_at(teacher, session.input_level),
             progress=lambda epoch, error: update(epoch, f"epoch {epoch}: ESR {error:.4g}"),
             checkpoint=state, resume=resume,
         )  # fmt: skip
@@ -113,6 +123,10 @@ def train(
         note(f"{state.name} keeps where the training stands: the same command with --resume goes on from there")
         ctx.exit(INTERRUPTED)
     shutil.rmtree(state, ignore_errors=True)
+
+
+def _say_nothing(completed: float, text: str) -> None:
+    pass
 
 
 def _check_gpu() -> None:

@@ -152,16 +152,20 @@ def stacked(cut_pieces: Sequence[Take]) -> Batch:
 
 
 class Shuffled:
-    """The pieces in batches, in an order that depends on seed and epoch only."""
+    """The pieces in batches, in an order that depends on seed and epoch only. Of `devices` that share each batch, the
+    one of that number, from 0 on, gets its part: as many pieces as the others, if need be one of theirs as well."""
 
     def __init__(self, whole: Batch, size: int, seed: int) -> None:
         self.whole, self.size, self.seed, self.epoch = whole, size, seed, 0
+        self.number, self.devices = 0, 1
 
     def __len__(self) -> int:
         return -(-len(self.whole.u) // self.size)
 
     def __iter__(self) -> Iterator[Batch]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        for rows in torch.randperm(len(self.whole.u), generator=generator).split(self.size):
-            whole = self.whole
+        whole = self.whole
+        for every in torch.randperm(len(whole.u), generator=generator).split(self.size):
+            each = -(-len(every) // self.devices)
+            rows = every[(self.number + self.devices * torch.arange(each)) % len(every)]
             yield Batch(whole.u[rows, :, None], whole.target[rows, :, None], whole.knobs[rows], whole.states[rows])

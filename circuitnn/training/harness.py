@@ -73,6 +73,7 @@ class Harness(LightningModule):
 
     def train_dataloader(self) -> Shuffled:
         self.batches.epoch = self.current_epoch
+        self.batches.number, self.batches.devices = self.global_rank, self.trainer.world_size
         return self.batches
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
@@ -105,11 +106,14 @@ class Harness(LightningModule):
         """Judge, and keep what is best. Without Lightning's own validation, whose order against the writing of
         checkpoints would have to be known."""
         error = judge(self.network, self.judges, self.preset.warm_up, self.device)
+        elapsed = self.elapsed + time.thread_time() - self._began
+        # Several devices go on, and end, together: as the first one sees it.
+        error, self.elapsed = self.trainer.strategy.broadcast((error, elapsed))
         if math.isfinite(error) and error < min(self.errors, default=math.inf):
             self.best = {key: value.detach().cpu().clone() for key, value in self.network.state_dict().items()}
         self.errors.append(error)
-        self._progress(len(self.errors), error)
-        self.elapsed += time.thread_time() - self._began
+        if self.trainer.is_global_zero:
+            self._progress(len(self.errors), error)
         since_best = len(self.errors) - 1 - self.errors.index(min(self.errors))
         if since_best >= self.preset.patience:
             self._stop("no better for a while")

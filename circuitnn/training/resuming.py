@@ -10,6 +10,9 @@ from circuitnn.models.network import Network
 from circuitnn.training.data import Take
 from circuitnn.training.presets import Preset
 
+# The file that keeps where a training stands.
+CHECKPOINT = "last.ckpt"
+
 
 def fingerprint(name: str, network: Network, takes: Sequence[Take], preset: Preset, seed: int) -> str:
     """What a training depends on, as a hash. network: as it begins."""

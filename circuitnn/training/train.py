@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
 import statistics
-import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -31,14 +26,13 @@ from circuitnn.training.free_running import FreeRunning, measure
 from circuitnn.training.least_squares import LeastSquares
 from circuitnn.training.presets import PRESETS, Preset
 from circuitnn.training.result import Trained
-from circuitnn.training.resuming import fingerprint
+from circuitnn.training.resuming import CHECKPOINT, fingerprint
 from circuitnn.training.starts import best_start, best_state_start
 from circuitnn.training.teacher import Teacher, taught
 
 if TYPE_CHECKING:
     from circuitnn.training.harness import Harness
 
-CHECKPOINT = "last.ckpt"
 # An input is not taken to be quieter than this: -80 dB of full scale.
 QUIETEST = 1e-4
 
@@ -52,6 +46,7 @@ def train(
     preset: Preset = PRESETS["quick"],
     seed: int = 0,
     device: str = "cpu",
+    devices: int = 1,
     teacher: Teacher | None = None,
     progress: Callable[[int, float], None] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -62,14 +57,16 @@ def train(
     method in free runs, all others by truncated backpropagation through time.
 
     held_out: recordings that judge it; without any, every fifth piece does. seconds: how much of the recordings is
-    used, from their beginning; None: all. device: as Lightning's accelerator names it, "cpu", "gpu" or "auto"; least
-    squares and free runs stay on the CPU. teacher: a circuit whose states a network of states is taught; without one,
-    its state is the output. progress: called with the number of epochs and the ESR of what judges. checkpoint: a folder
-    for the state after each epoch, from which `resume` goes on. On one kind of processor, equal seeds give equal
-    networks. Ctrl-C ends it with the best network so far. Raises CircuitnnError.
+    used, from their beginning; None: all. device: as Lightning's accelerator names it, "cpu", "gpu" or "auto"; devices:
+    how many of them share each batch. For each but the first, Lightning starts the program once more; those end here.
+    Least squares and free runs stay on the CPU, on one. teacher: a circuit whose states a network of states is taught;
+    without one, its state is the output. progress: called with the number of epochs and the ESR of what judges.
+    checkpoint: a folder for the state after each epoch, from which `resume` goes on. On one kind of processor, equal
+    seeds give equal networks. Ctrl-C ends it with the best network so far. Raises CircuitnnError.
     """
     try:
         from circuitnn.training.harness import Harness
+        from circuitnn.training.loop import run_loop
     except ModuleNotFoundError as error:
         raise CircuitnnError(
             f"training needs {error.name}, which is not installed", "pip install 'circuitnn[train]'"
@@ -97,10 +94,13 @@ def train(
     if min(len(one.u) for one in judges) <= preset.warm_up:
         raise RecordingError("what judges the training is no longer than the warm-up", "train on longer recordings")
     whole, of = stacked(pieces), fingerprint(name, network, [*pieces, *judges], preset, seed)
-    report, folder = progress or (lambda epoch, error: None), None if checkpoint is None else Path(checkpoint)
+    report = progress or (lambda epoch, error: None)
+    state = None if checkpoint is None else Path(checkpoint) / CHECKPOINT
     work: Harness | LeastSquares | FreeRunning
     if isinstance(network, WienerHammerstein | StateNetwork):
-        precision, state = next(network.parameters()).dtype, None if folder is None else folder / CHECKPOINT
+        if devices > 1:
+            raise CircuitnnError(f"{name} is trained on one device, found {devices}", "leave the number out")
+        precision = next(network.parameters()).dtype
         # One that goes on has its start behind it.
         new = isinstance(architecture, str) and not (resume and state is not None and state.exists())
         if isinstance(network, WienerHammerstein):
@@ -118,7 +118,7 @@ def train(
         if isinstance(architecture, str):
             expect(network, max(float(torch.sqrt(torch.mean(whole.u**2))), QUIETEST))
         work = Harness(network, Shuffled(whole, preset.batch, seed), judges, preset, of, report)
-        reason = _run(work, device, folder, resume)
+        reason = run_loop(work, device, devices, state, resume)
     if not work.best:
         raise ConvergenceError(
             "the training ended before there was a usable network",
@@ -187,45 +187,3 @@ def _common_rate(recordings: Sequence[Recording]) -> int:
             f"expected recordings of one sample rate, found {found}", "give all of them one rate in Hz"
         )
     return rates.pop()
-
-
-def _run(harness: Harness, device: str, folder: Path | None, resume: bool) -> str:
-    """Run Lightning's loop -> why it ended."""
-    from lightning.pytorch import Trainer
-    from lightning.pytorch.callbacks import ModelCheckpoint
-
-    callbacks = []
-    if folder is not None:
-        # One file, always of the same name, that is renamed into its place.
-        callbacks.append(ModelCheckpoint(folder, Path(CHECKPOINT).stem, save_top_k=1, enable_version_counter=False))
-    with _quiet():
-        trainer = Trainer(
-            accelerator=device, devices=1, max_epochs=harness.preset.epochs, callbacks=list(callbacks), logger=False,
-            enable_checkpointing=folder is not None, enable_progress_bar=False, enable_model_summary=False,
-            reload_dataloaders_every_n_epochs=1,
-        )  # fmt: skip
-        path = None if folder is None else folder / CHECKPOINT
-        known = path if resume and path is not None and path.exists() else None
-        try:
-            trainer.fit(harness, ckpt_path=known, weights_only=True)
-        except SystemExit:
-            # Lightning's answer to Ctrl-C.
-            return "interrupted"
-    return harness.reason
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Lightning's advice and its signal handlers stay inside."""
-    logger = logging.getLogger("lightning.pytorch")
-    level, main = logger.level, threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT)
-    logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
-            if main:
-                signal.signal(signal.SIGINT, handler)
