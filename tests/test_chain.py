@@ -14,8 +14,9 @@ from circuitnn import Chain, CircuitModel, CircuitnnError, Recording, parse_netl
 from circuitnn.documents import Document
 from circuitnn.formats import SavedNetwork, read_network
 from circuitnn.losses import esr
+from circuitnn.models.chain import SILENCE
 from circuitnn.models.description import describe, read_description
-from circuitnn.models.network import Network, detached
+from circuitnn.models.network import detached
 from circuitnn.models.recurrent import Recurrent
 from circuitnn.models.tcn import TemporalConvolutionalNetwork
 from circuitnn.network_runs import save_network
@@ -46,7 +47,7 @@ def circuit(rate: float = RATE, oversample: int = 1) -> CircuitModel:
     return CircuitModel(parse_netlist(CLIPPER), rate, oversample)
 
 
-def lstm(knobs: tuple[str, ...] = (), size: int = 3, residual: bool = True) -> Network:
+def lstm(knobs: tuple[str, ...] = (), size: int = 3, residual: bool = True) -> Recurrent:
     return Recurrent("lstm", size, residual, knobs)
 
 
@@ -64,17 +65,31 @@ def noise(time: int, batch: int = 2) -> Tensor:
 def test_a_chain_is_its_parts_one_after_the_other(oversample: int) -> None:
     first, middle, last = lstm(("drive",)), circuit(oversample=oversample), lstm(("tone",))
     chain, u = Chain(first, middle, last), noise(80)
+    # It begins after half a second of silence: that of the first network is no zero.
+    quiet = round(SILENCE * RATE)
+    heard = torch.cat([u.new_zeros(2, quiet, 1), u], 1)
     assert chain.knob_names == ("drive", "tone")
     assert chain.latency == (2 * HALF_LENGTH if oversample > 1 else 0)
     assert chain.sample_rate == RATE
     tone = torch.tensor([0.2, 0.9])
     with torch.no_grad():
         found, _ = chain(u, knobs={"drive": 0.3, "tone": tone})
-        y, _ = first(u, knobs={"drive": 0.3})
+        y, _ = first(heard, knobs={"drive": 0.3})
         y, _ = middle(y, knobs={"tone": tone})
         expected, _ = last(y, knobs={"tone": tone})
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(found, expected[:, quiet:], rtol=1e-6, atol=1e-7)
+
+
+def test_it_begins_without_a_thump() -> None:
+    first, u = lstm(size=2, residual=False), torch.zeros(1, 500, 1)
+    with torch.no_grad():
+        first.dense.bias.fill_(17.0)
+        coupling = "coupling\nVin in 0 0\nC1 in out 100n\nR1 out 0 220k\n*@ input Vin\n*@ output out\n.end\n"
+        y, _ = Chain(first, CircuitModel(parse_netlist(coupling), RATE, 1), lstm(size=2))(u)
+        before, _ = CircuitModel(parse_netlist(coupling), RATE, 1)(17.0 + u)
+    assert before.abs().max() > 16.0
+    assert (y - y[:, -1:]).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("oversample", [1, 2])
@@ -121,9 +136,11 @@ def test_gradients_pass_through_a_circuit_between_two_networks() -> None:
     names, values = zip(*chain.named_parameters(), strict=True)
 
     def output(u: Tensor, *parameters: Tensor) -> Tensor:
-        y: Tensor = torch.func.functional_call(chain, dict(zip(names, parameters, strict=True)), (u, None, knobs))[0]
+        y: Tensor = torch.func.functional_call(chain, dict(zip(names, parameters, strict=True)), (u, start, knobs))[0]
         return y
 
+    # Through the silence before the beginning there are none.
+    start = chain.rest(torch.tensor([[[0.4, 0.6]]], dtype=torch.float64))
     inputs = (noise(6, 1).requires_grad_(), *(value.detach().clone().requires_grad_() for value in values))
     assert torch.autograd.gradcheck(output, inputs, eps=1e-6, atol=1e-6, rtol=1e-5)
     gradients = torch.autograd.grad(output(*inputs).square().sum(), inputs)

@@ -17,7 +17,7 @@ from circuitnn.exporting.naming import TEMPLATES, identifier
 from circuitnn.exporting.network_struct import network_struct
 from circuitnn.exporting.sources import subject_of
 from circuitnn.exporting.subject import NetworkSubject, Subject
-from circuitnn.models.chain import Chain
+from circuitnn.models.chain import SILENCE, Chain
 from circuitnn.models.network import Network
 from circuitnn.runtime.compiler import HEADERS
 
@@ -108,7 +108,8 @@ def _chain(name: str, subject: NetworkSubject, chain: Chain) -> Program:
     positions = {**{knob: at for part in parts for knob, at in part.knobs.items()}, **subject.positions}
     knobs = {knob: positions[knob] for knob in chain.knob_names}
     spaces = [f"namespace {part.name} {{\n\n{part.struct}\n}}  // namespace {part.name}\n" for part in parts]
-    own = chain_struct(subject.sample_rate, knobs, [list(part.knobs) for part in parts])
+    silence = SILENCE if chain.silence else 0.0
+    own = chain_struct(subject.sample_rate, silence, knobs, [list(part.knobs) for part in parts])
     processors = ", ".join(f"{part.name}::Processor" for part in parts)
     struct = "\n".join([*spaces, own, f"using Processor = circuitnn::ChainProcessor<Chain, {processors}>;\n"])
     words = dict(_CHAIN)

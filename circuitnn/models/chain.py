@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from circuitnn.documents import Document
@@ -16,6 +17,9 @@ from circuitnn.netlist import format_netlist, parse_netlist
 from circuitnn.schemes import SCHEMES
 
 Part = CircuitModel | Network
+# What a network says in silence need not be zero, and a circuit that is at rest for zero answers with a thump. So a
+# chain begins after so many seconds of silence, in which coupling capacitors charge.
+SILENCE = 0.5
 
 
 class Chain(Network):
@@ -23,7 +27,8 @@ class Chain(Network):
 
     A circuit takes what comes as volt, and hands on volt; each part computes in its own precision. A knob goes to every
     part that names it. sample_rate: the circuits', None if there is none. State: the parts' states one after the other.
-    Raises CircuitnnError for parts that do not go together.
+    At first each part is at its own rest; where a circuit follows another part, SILENCE has been played since, through
+    which no gradients go. Raises CircuitnnError for parts that do not go together.
     """
 
     def __init__(self, *parts: Part) -> None:
@@ -44,6 +49,7 @@ class Chain(Network):
         self.parts = nn.ModuleList(parts)
         self.sample_rate = rates[0] if rates else None
         self.latency = sum(part.latency for part in parts)
+        self.silence = round(SILENCE * rates[0]) if any(part.sample_rate is not None for part in parts[1:]) else 0
         # How many tensors each part's state is.
         self._sizes = [_state_size(part) for part in parts]
 
@@ -64,7 +70,20 @@ class Chain(Network):
                 own = knobs[:, :, [self.knob_names.index(name) for name in part.knob_names]]
                 state = part.rest(own.to(next(part.parameters()).dtype))
             at_rest += state
-        return tuple(at_rest)
+        return self._after_silence(knobs, tuple(at_rest)) if self.silence else tuple(at_rest)
+
+    def _after_silence(self, knobs: Tensor, state: State) -> State:
+        """Played once for all sounds at the same positions of the knobs."""
+        # The zeros are for chains without knobs.
+        at_first = torch.nn.functional.pad(knobs[:, 0], (1, 0))
+        positions, which = torch.unique(at_first, dim=0, return_inverse=True)
+        first = torch.stack([torch.nonzero(which == k)[0, 0] for k in range(len(positions))])
+        one_of_each = tuple(part[first] if len(part) == len(knobs) else part for part in state)
+        zeros = knobs.new_zeros(len(positions), self.silence, 1)
+        standing = positions[:, None, 1:].expand(-1, self.silence, -1)
+        with torch.no_grad():
+            _, later = self.run(zeros, standing, one_of_each)
+        return tuple(part[which] if len(part) == len(positions) else part for part in later)
 
     def settings(self) -> dict[str, Any]:
         # It knows all kinds of networks, this one too.

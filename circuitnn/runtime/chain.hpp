@@ -69,6 +69,7 @@ class Series<First, Later...> {
 // Each part hands on what the next one takes: a circuit volt, a network digital full scale. A chain has
 //     static constexpr int knobs; static constexpr Knob knob[];
 //     static constexpr double sample_rate;
+//     static constexpr double silence;             seconds that are played when it comes to rest
 //     static constexpr int link[knobs][parts];     the knob of each part that one of its own turns, or -1
 template <class Chain, class... Processors>
 class ChainProcessor {
@@ -81,13 +82,16 @@ class ChainProcessor {
     // Plain data, to be copied.
     using State = typename Parts::State;
 
-    explicit ChainProcessor(double sample_rate) : parts(sample_rate) {
+    explicit ChainProcessor(double sample_rate) : parts(sample_rate), rate(sample_rate) {
         for (int k = 0; k < knobs; ++k) turn(k, Chain::knob[k].position);
         reset();
     }
 
-    bool prepare(double sample_rate) { return parts.prepare(sample_rate); }
-    bool reset() { return parts.reset(); }
+    bool prepare(double sample_rate) {
+        rate = sample_rate;
+        return parts.prepare(sample_rate) && settle();
+    }
+    bool reset() { return parts.reset() && settle(); }
     void turn(int knob, double position) {
         if (knob < 0 || knob >= knobs || !(position == position)) return;
         double held = position < 0.0 ? 0.0 : position > 1.0 ? 1.0 : position;
@@ -122,8 +126,19 @@ class ChainProcessor {
     int64_t breakdowns() const { return parts.breakdowns(); }
 
   private:
+    // What a part says in silence need not be zero, for which the next one is at rest.
+    bool settle() {
+        double samples[block];
+        for (int64_t left = int64_t(rate * Chain::silence + 0.5); left > 0; left -= block) {
+            const int n = int(left < block ? left : block);
+            for (int k = 0; k < n; ++k) samples[k] = 0.0;
+            parts.process(samples, n);
+        }
+        return true;
+    }
+
     Parts parts;
-    double wanted[slots] = {};
+    double rate, wanted[slots] = {};
 };
 
 }  // namespace circuitnn
