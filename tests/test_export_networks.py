@@ -26,6 +26,7 @@ from circuitnn.exporting.subject import NetworkSubject
 from circuitnn.models.architectures import ARCHITECTURES, build_network
 from circuitnn.models.network import Network
 from circuitnn.models.recurrent import Recurrent
+from circuitnn.models.state_space_gru import StateSpaceGru
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
 from circuitnn.models.window_mlp import WindowMlp
 from circuitnn.network_runs import save_network
@@ -46,9 +47,23 @@ C1 out 0 4.7n
 *@ output out
 .end
 """
+
+
+def taught(model: StateTrajectoryNetwork | StateSpaceGru) -> Network:
+    """With signals of any size, and states that fall back to zero on their own."""
+    assert model.linear is not None
+    with torch.no_grad():
+        model.sizes.copy_(0.2 + torch.rand(len(model.sizes)))
+        model.linear.weight.zero_()
+        model.linear.weight[:, model.inputs :] = -0.5 * torch.eye(model.n_states)
+    return model
+
+
 OTHERS: dict[str, Callable[[tuple[str, ...]], Network]] = {
     "deep-lstm": lambda knobs: Recurrent("lstm", 11, False, knobs, layers=3, learned_start=True),
     "deep-gru": lambda knobs: Recurrent("gru", 6, True, knobs, layers=2),
+    "taught-stn": lambda knobs: taught(StateTrajectoryNetwork(3, (5, 4), 1.0, knobs, linear=True, readout=3)),
+    "taught-gru": lambda knobs: taught(StateSpaceGru(3, 5, knobs, linear=True, readout=3)),
     "chain": lambda knobs: Chain(
         Recurrent("lstm", 6, False, knobs[:1]),
         CircuitModel(parse_netlist(RC), RATE, 2),

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from circuitnn.models.state_network import StateNetwork
+from circuitnn.models.state_network import LIMIT, StateNetwork
 from circuitnn.models.state_space_gru import StateSpaceGru
-from circuitnn.models.state_trajectory_network import LIMIT, StateTrajectoryNetwork
+from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -20,7 +20,7 @@ NETWORKS: dict[str, Callable[[], StateNetwork]] = {
     "stn": StateTrajectoryNetwork,
     "taught stn": lambda: StateTrajectoryNetwork(3, (5, 2), 0.7, ("drive", "tone"), linear=True, readout=4),
     "gru": StateSpaceGru,
-    "taught gru": lambda: StateSpaceGru(2, 5, ("drive", "tone"), readout=3),
+    "taught gru": lambda: StateSpaceGru(2, 5, ("drive", "tone"), linear=True, readout=3),
 }
 # One piece, and more than there are lanes in a register of double precision.
 BATCHES = [1, 11]
@@ -70,15 +70,18 @@ def test_states_and_gradients_are_those_of_the_loop(name: str, batch: int) -> No
         assert other.abs().max() > 1e-3
 
 
-def test_states_are_held_within_limits() -> None:
-    model = network("taught stn")
-    assert isinstance(model, StateTrajectoryNetwork)
+@pytest.mark.parametrize("name", ["taught stn", "taught gru"])
+def test_states_are_held_within_limits(name: str) -> None:
+    model = network(name)
+    assert isinstance(model, StateTrajectoryNetwork | StateSpaceGru)
     assert model.linear is not None
     with torch.no_grad():
         # The first state runs up and the second one down.
-        model.linear.weight[:, 3:] = torch.diag(torch.tensor([0.8, 0.9, -0.5]))
+        model.linear.weight[:, 3:] = torch.diag(torch.tensor([0.8, 0.9, -0.5]))[: model.n_states, : model.n_states]
     u, knobs, _ = inputs(model, 11, 40)
-    x = torch.tensor([5.0, -5.0, 0.1]).double().expand(11, 3).clone().requires_grad_()
+    x = 0.1 * torch.ones(11, model.size).double()
+    x[:, :2] = torch.tensor([5.0, -5.0])
+    x.requires_grad_()
     xs, found = gradients(model, u, knobs, x)
     with without_compiler():
         expected, slopes = gradients(model, u, knobs, x)

@@ -20,9 +20,9 @@ from circuitnn.models.nam_wavenet import HEAD_SCALE, NamWaveNet
 from circuitnn.models.network import Network
 from circuitnn.models.recurrent import Recurrent
 from circuitnn.models.sequence_lstm import SequenceLstm
-from circuitnn.models.state_network import StateNetwork
+from circuitnn.models.state_network import LIMIT, StateNetwork
 from circuitnn.models.state_space_gru import StateSpaceGru
-from circuitnn.models.state_trajectory_network import LIMIT, StateTrajectoryNetwork
+from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
 from circuitnn.models.tcn import EMBEDDING, TemporalConvolutionalNetwork
 from circuitnn.models.wavenet import WaveNet
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
@@ -128,9 +128,11 @@ def _state_space_gru(network: StateSpaceGru) -> Typed:
     own, dense = network.recurrent, network.dense
     # Output after output, each with its bias.
     rows = [part for k in range(network.n_states) for part in (dense.weight[k], dense.bias[k])]
+    straight = [] if network.linear is None else [*_perceptron([network.linear], network), LIMIT]
     readout, more = _readout(network)
-    arguments = f"{network.inputs}, {network.n_states}, {own.hidden_size}, {readout}"
-    weights = [_of_sound(own.weight_ih, network), own.weight_hh, own.bias_ih, own.bias_hh, *rows, *more]
+    linear = str(network.linear is not None).lower()
+    arguments = f"{network.inputs}, {network.n_states}, {own.hidden_size}, {readout}, {linear}"
+    weights = [_of_sound(own.weight_ih, network), own.weight_hh, own.bias_ih, own.bias_hh, *rows, *straight, *more]
     return Typed("recurrent.hpp", f"StateSpaceGru<Real, {arguments}>", weights)
 
 

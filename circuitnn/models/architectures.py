@@ -101,7 +101,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
         "state-space-gru": Architecture(
             lambda knobs: StateSpaceGru(knob_names=knobs),
             "Peussa 2020",
-            lambda n, knobs: StateSpaceGru(n, 16, knobs, readout=READOUT),
+            lambda n, knobs: StateSpaceGru(n, 16, knobs, linear=True, readout=READOUT),
         ),
         **{f"seq2seq-lstm-{size}": _sequence_lstm(size) for size in (32, 150)},
         **{f"conv-lstm-{size}": _conv_lstm(size) for size in (32, 150)},

@@ -146,7 +146,7 @@ def _state_trajectory_network(data: Document, knobs: Sequence[str]) -> Network:
 def _state_space_gru(data: Document, knobs: Sequence[str]) -> Network:
     return StateSpaceGru(
         data.count("n_states", MAX_CHANNELS), data.count("hidden_size", MAX_CHANNELS), knobs,
-        readout=data.count("readout", MAX_CHANNELS, least=0),
+        linear=data.flag("linear"), readout=data.count("readout", MAX_CHANNELS, least=0),
     )  # fmt: skip
 
 

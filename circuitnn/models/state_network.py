@@ -11,6 +11,10 @@ from torch import Tensor, nn
 from circuitnn.models.network import Network, State
 from circuitnn.recurrence import MOST_PARAMETERS, compiled_recurrence
 
+# States that are sums of steps are held within so many times their size: those of a circuit stay below, and one that
+# runs away stays a number.
+LIMIT = 100.0
+
 
 class StateNetwork(Network):
     """x[n] = f(u[n], knobs, x[n-1]),   y[n] = g(u[n], knobs, x[n]): the state-space form of a circuit.

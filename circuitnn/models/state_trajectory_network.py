@@ -10,12 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from circuitnn.models.state_network import StateNetwork
+from circuitnn.models.state_network import LIMIT, StateNetwork
 
 # Of what is nearly a combination of others, as is a tanh where it does not bend, least squares make nothing.
 DEPENDENT = 1e-9
-# States are held within so many times their size: those of a circuit stay below, and one that runs away stays a number.
-LIMIT = 100.0
 
 
 class StateTrajectoryNetwork(StateNetwork):

@@ -81,8 +81,15 @@ class Perceptrons<Real, Last> {
     }
 };
 
-// State Trajectory Network: x + step (layers of (u, x) + linear (u, x)), held within +-limit. theta: the linear path's if there is one (an
-// Affine, else NoAffine), the layers', and step and limit, which are not trained.
+// Within +-limit. Written so that what is not a number stays that.
+template <class Real>
+CIRCUITNN_INLINE Real held(Real x, ScalarOf<Real> limit) {
+    const Real most = all_lanes<Real>(limit);
+    return select<Real>(x > most, most, select<Real>(x < -most, -most, x));
+}
+
+// State Trajectory Network: x + step (layers of (u, x) + linear (u, x)), held within +-limit. theta: the linear path's if
+// there is one (an Affine, else NoAffine), the layers', and step and limit, which are not trained.
 template <class Real, int inputs_, int states_, class Linear, class... Layers>
 class TrajectoryCell {
     using S = ScalarOf<Real>;
@@ -104,11 +111,9 @@ class TrajectoryCell {
             Linear::template forward<Real>(theta, v, more);
             for (int k = 0; k < states; ++k) change[k] += more[k];
         }
-        const Real limit = all_lanes<Real>(theta[parameters - 1]);
         for (int k = 0; k < states; ++k) {
             free[k] = x[k] + change[k] * theta[parameters - 2];
-            // Written so that what is not a number stays that.
-            next[k] = select<Real>(free[k] > limit, limit, select<Real>(free[k] < -limit, -limit, free[k]));
+            next[k] = held(free[k], theta[parameters - 1]);
         }
     }
     void back(const S* theta, const Real* u, const Real* x, const Real* next_bar, Real* u_bar, Real* x_bar,
@@ -128,9 +133,10 @@ class TrajectoryCell {
     }
 };
 
-// State-space GRU: h' = GRU((u, x), h) as torch.nn.GRU, x' = W h' + b. Its state is x, then h. theta: weight_ih, weight_hh,
-// bias_ih, bias_hh with gates r, z, n, then W, b.
-template <class Real, int inputs_, int outputs, int size>
+// State-space GRU: h' = GRU((u, x), h) as torch.nn.GRU, x' = W h' + b, or with a linear path (an Affine, else NoAffine)
+// x + linear (u, x) + W h' + b, held within +-limit. Its state is x, then h. theta: weight_ih, weight_hh, bias_ih, bias_hh
+// with gates r, z, n, then W, b, and with a linear path its own, and limit, which is not trained.
+template <class Real, int inputs_, int outputs, int size, class Linear>
 class GruCell {
     using S = ScalarOf<Real>;
     static constexpr int seen = inputs_ + outputs, gates = 3 * size;
@@ -138,11 +144,13 @@ class GruCell {
     using Hh = Affine<size, gates, false>;
     using Dense = Affine<size, outputs, true>;
     static constexpr int hh = Ih::parameters, bias_ih = hh + Hh::parameters, bias_hh = bias_ih + gates,
-                         dense = bias_hh + gates;
-    Real r[size], z[size], n[size], own[size], h[size];
+                         dense = bias_hh + gates, linear = dense + Dense::parameters;
+    static constexpr bool straight = Linear::parameters > 0;
+    Real r[size], z[size], n[size], own[size], h[size], free[outputs];
 
   public:
-    static constexpr int inputs = inputs_, states = outputs + size, parameters = dense + Dense::parameters;
+    static constexpr int inputs = inputs_, states = outputs + size,
+                         parameters = linear + Linear::parameters + int(straight);
 
     void step(const S* theta, const Real* u, const Real* x, Real* next) {
         Real v[seen], from_v[gates], from_h[gates];
@@ -161,6 +169,14 @@ class GruCell {
             next[outputs + k] = h[k];
         }
         Dense::template forward<Real>(theta + dense, h, next);
+        if constexpr (straight) {
+            Real more[outputs];
+            Linear::template forward<Real>(theta + linear, v, more);
+            for (int k = 0; k < outputs; ++k) {
+                free[k] = x[k] + (more[k] + next[k]);
+                next[k] = held(free[k], theta[parameters - 1]);
+            }
+        }
     }
     void back(const S* theta, const Real* u, const Real* x, const Real* next_bar, Real* u_bar, Real* x_bar,
               Real* theta_bar) const {
@@ -168,8 +184,18 @@ class GruCell {
         memcpy(v, u, sizeof(Real) * inputs);
         memcpy(v + inputs, x, sizeof(Real) * outputs);
         const Real* before = x + outputs;
+        Real made_bar[outputs];
+        memcpy(made_bar, next_bar, sizeof made_bar);
         for (int k = 0; k < size; ++k) h_bar[k] = next_bar[outputs + k];
-        Dense::template backward<Real>(theta + dense, h, next_bar, h_bar, theta_bar + dense);
+        if constexpr (straight) {
+            for (int k = 0; k < outputs; ++k) {
+                made_bar[k] =
+                    select<Real>(absolute(free[k]) > all_lanes<Real>(theta[parameters - 1]), Real{}, made_bar[k]);
+                x_bar[k] += made_bar[k];
+            }
+            Linear::template backward<Real>(theta + linear, v, made_bar, v_bar, theta_bar + linear);
+        }
+        Dense::template backward<Real>(theta + dense, h, made_bar, h_bar, theta_bar + dense);
         for (int k = 0; k < size; ++k) {
             const int kz = size + k, kn = 2 * size + k;
             const Real n_bar = h_bar[k] * (S(1) - z[k]) * (S(1) - n[k] * n[k]);

@@ -349,6 +349,9 @@ class Perceptron<Real, inputs, size> {
     }
 };
 
+// Within +-limit. What is not a number stays that.
+inline double held(double x, double limit) { return x > limit ? limit : x < -limit ? -limit : x; }
+
 // The output of a network of states. v: the sound, the knobs and the states, padded with zeros.
 template <class Real, int inputs, int states>
 class FirstState {
@@ -380,25 +383,33 @@ class CurvedReadout {
     }
 };
 
-// State-space GRU: a GRU of (sound, knobs, states) and a dense layer that makes the next states. inputs: the sound and the
-// knobs; Readout: the output's type.
-template <class Real, int inputs, int states, int size, class Readout>
+// State-space GRU: a GRU of (sound, knobs, states) and a dense layer that makes the next states, or with `linear` what is
+// added to them beside a linear path; they are held within +-limit then. inputs: the sound and the knobs; Readout: the
+// output's type.
+template <class Real, int inputs, int states, int size, class Readout, bool linear>
 class StateSpaceGru {
     using Layer = Gru<Real, inputs + states, size>;
     Layer layer;
     Dense<Real, size> dense[states];
+    Perceptron<Real, inputs + states, states> straight;
+    double limit;
     Readout readout;
 
   public:
+    // In double precision: a sum of many small steps.
     struct State {
         typename Layer::State hidden;
-        Real x[states];
+        double x[states];
     };
 
     template <class Source>
     void load(Source& weights) {
         layer.load(weights);
         for (auto& one : dense) one.load(weights);
+        if (linear) {
+            straight.load(weights);
+            limit = weights.take();
+        }
         readout.load(weights);
     }
     void play(const Block<Real, inputs>& in, Rows<Real> y, State& state) const {
@@ -406,12 +417,18 @@ class StateSpaceGru {
         alignas(64) Real v[padded<Real>(inputs + states)] = {};
         for (int n = 0; n < in.count; ++n) {
             for (int k = 0; k < inputs; ++k) v[k] = in.channels.row[k][n];
-            for (int k = 0; k < states; ++k) v[inputs + k] = state.x[k];
+            for (int k = 0; k < states; ++k) v[inputs + k] = Real(state.x[k]);
             Wide<Real> sum[Layer::parts];
             layer.start(sum);
             layer.add(v, sum);
             layer.step(sum, state.hidden);
-            for (int k = 0; k < states; ++k) v[inputs + k] = state.x[k] = dense[k](state.hidden.h);
+            Real more[states];
+            if (linear) straight(v, more);
+            for (int k = 0; k < states; ++k) {
+                const Real made = dense[k](state.hidden.h);
+                state.x[k] = linear ? held(state.x[k] + double(more[k] + made), limit) : double(made);
+                v[inputs + k] = Real(state.x[k]);
+            }
             y[0][n] = readout(v);
         }
     }
@@ -452,8 +469,7 @@ class StateTrajectoryNetwork {
             perceptron(v, step);
             if (linear) straight(v, more);
             for (int k = 0; k < states; ++k) {
-                const double x = state.x[k] + double(pace * (linear ? step[k] + more[k] : step[k]));
-                state.x[k] = x > limit ? limit : x < -limit ? -limit : x;
+                state.x[k] = held(state.x[k] + double(pace * (linear ? step[k] + more[k] : step[k])), limit);
                 v[inputs + k] = Real(state.x[k]);
             }
             y[0][n] = readout(v);

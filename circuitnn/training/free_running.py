@@ -14,6 +14,7 @@ from torch import Tensor
 
 from circuitnn import losses
 from circuitnn.models.state_network import StateNetwork
+from circuitnn.models.state_space_gru import StateSpaceGru
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
 from circuitnn.placing import place_file
 from circuitnn.training.data import Batch, Judge
@@ -37,7 +38,7 @@ WORST = 1e30
 
 
 def measure(network: StateNetwork, pieces: Batch) -> None:
-    """Tell a new network how large its signals are, and what linear output fits best."""
+    """Tell a new network how large its signals are, and what linear output and, of a GRU, linear step fit best."""
     with torch.no_grad():
         network.sizes[0], network.sizes[1] = (torch.sqrt(torch.mean(x**2)) for x in (pieces.u, pieces.target))
         network.sizes[2:] = torch.std(pieces.states, (0, 1))
@@ -51,6 +52,10 @@ def measure(network: StateNetwork, pieces: Batch) -> None:
         target = pieces.target.reshape(-1, 1).double() / network.sizes[1]
         network.readout.linear.weight.copy_(torch.linalg.lstsq(own, target, driver="gelsd").solution.T)
         network.readout.linear.bias.zero_()
+        if isinstance(network, StateSpaceGru) and network.linear is not None:
+            steps = windows(pieces, 1)
+            x = network.in_own_units(steps.states)
+            network.begin_linear(torch.cat([steps.u[:, 1] / network.sizes[0], steps.knobs], 1), x[:, 0], x[:, 1])
 
 
 class FreeRunning:

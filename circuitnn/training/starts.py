@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 
 import torch
 
 from circuitnn.models.iir import Biquad
-from circuitnn.models.state_network import StateNetwork
-from circuitnn.models.state_space_gru import StateSpaceGru
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
-from circuitnn.training.data import Batch, Judge
-from circuitnn.training.free_running import FreeRunning, windows
+from circuitnn.training.data import Batch
 from circuitnn.training.least_squares import LeastSquares
 from circuitnn.training.presets import Preset
 
@@ -53,27 +49,6 @@ def placed(
             assert isinstance(biquad, Biquad)
             biquad.b.mul_(rms_out)
     return found
-
-
-def best_state_start(
-    network: StateNetwork, recorded: Batch, pieces: Batch, judges: Sequence[Judge], preset: Preset
-) -> StateNetwork:
-    """The new network, or the same begun as the linear system that steps best: a state-space GRU of many states is
-    slow to find that, and one of a clipper is slow to leave it. An epoch of each says which. recorded: what the system
-    is to step through; pieces: what the epoch trains on."""
-    if not isinstance(network, StateSpaceGru):
-        return network
-    linear, steps = deepcopy(network), windows(recorded, 1)
-    x = network.in_own_units(steps.states)
-    linear.begin_linear(torch.cat([steps.u[:, 1] / network.sizes[0], steps.knobs], 1), x[:, 0], x[:, 1])
-
-    def error_after_an_epoch(one: StateSpaceGru) -> float:
-        work = FreeRunning(deepcopy(one), pieces, judges, replace(preset, epochs=1), "", lambda epoch, error: None)
-        if work.run(None, resume=False) == "interrupted":
-            raise KeyboardInterrupt
-        return work.errors[0]
-
-    return min(network, linear, key=error_after_an_epoch)
 
 
 def _become_high_pass(biquad: Biquad, pole: float) -> None:

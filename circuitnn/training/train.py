@@ -27,7 +27,7 @@ from circuitnn.training.least_squares import LeastSquares
 from circuitnn.training.presets import PRESETS, Preset
 from circuitnn.training.result import Trained
 from circuitnn.training.resuming import CHECKPOINT, fingerprint
-from circuitnn.training.starts import best_start, best_state_start
+from circuitnn.training.starts import best_start
 from circuitnn.training.teacher import Teacher, taught
 
 if TYPE_CHECKING:
@@ -110,7 +110,6 @@ def train(
             in_place = parts_of(takes[count:]) if held_out else parts_of(takes, judging, length)
             if new:
                 measure(network, recorded)
-                network = best_state_start(network, recorded, whole, in_place, preset)
             work = FreeRunning(network, whole, in_place, preset, of, report)
         reason = work.run(state, resume)
         network.to(precision)
