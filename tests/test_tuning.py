@@ -122,8 +122,9 @@ def test_the_header_computes_the_same_numbers(name: str) -> None:
         offset = part.stop
         for expected in (along[:, part], whole[:, part]):
             if expected.size:
-                scale = np.maximum(np.abs(expected).max(1, keepdims=True), 1e-9)
-                assert (np.abs(found[:, part] - expected) < 1e-10 * scale).all()
+                # What is zero is so but for rounding, which differs between processors.
+                scale = 1e-10 * np.abs(expected).max(1, keepdims=True) + 1e-14
+                assert (np.abs(found[:, part] - expected) < scale).all()
     assert np.abs(found - found[5]).max() > 1e-3
 
 
