@@ -20,8 +20,9 @@ from circuitnn.models.circuit_model import CircuitModel
 from circuitnn.netlist import format_netlist
 
 FORMAT, VERSION = "circuitnn-fit-state", 2
-# The stages of a fit, in order: parts of the recordings, parts of long ones at the model's own rate, and all of them.
-APPROACH, SPREAD, FIT = "approach", "spread", "fit"
+# The stages of a fit, in order: parts of the recordings (or, where those are lost, the begin of them, as far as a fit
+# that grows has come), parts of long ones at the model's own rate, and all of them.
+APPROACH, GROWN, SPREAD, FIT = "approach", "grown", "spread", "fit"
 # A state holds some kilobytes; one of this size was not written here.
 MAX_BYTES = 10_000_000
 
@@ -115,7 +116,7 @@ class Checkpoint:
 def _state(data: dict[str, Any], unknowns: int, recordings: int, lengths: Sequence[int]) -> Progressed:
     """Raises ValueError, KeyError, TypeError or OverflowError for what was not written here."""
     stage, hum, states = data["stage"], data["hum"], data["states"]
-    if stage not in (APPROACH, SPREAD, FIT):
+    if stage not in (APPROACH, GROWN, SPREAD, FIT):
         raise ValueError("unknown stage")
     if not isinstance(hum, list) or len(hum) not in (0, recordings):
         raise ValueError("hum of another number of recordings")

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 
 from circuitnn.audio import Recording
 from circuitnn.errors import CircuitnnError, RecordingError
-from circuitnn.fitting.checkpoint import APPROACH, FIT, SPREAD, Checkpoint, Progressed, fingerprint
+from circuitnn.fitting.checkpoint import APPROACH, FIT, GROWN, SPREAD, Checkpoint, Progressed, fingerprint
 from circuitnn.fitting.gradient_descent import OPTIMIZERS
 from circuitnn.fitting.held_out import judge
+from circuitnn.fitting.horizon import first_seconds, furthest, grown, lost
 from circuitnn.fitting.hum import mains_lines
 from circuitnn.fitting.initial_state import begins_in_sound, usual_state
 from circuitnn.fitting.least_squares import DAMPING, SMALLEST_GAIN, Descent, LeastSquares, descend
@@ -25,7 +27,7 @@ from circuitnn.fitting.model_check import suggestions
 from circuitnn.fitting.observation import AT_REST, Observation
 from circuitnn.fitting.outcome import outcome, rendered
 from circuitnn.fitting.parallel import side_by_side
-from circuitnn.fitting.problem import Point, Problem, observe
+from circuitnn.fitting.problem import Point, Problem, Windows, observe
 from circuitnn.fitting.refinement import Loss, Refined, refine
 from circuitnn.fitting.result import INTERRUPTED, FitResult, Refinement
 from circuitnn.fitting.search import (
@@ -105,11 +107,12 @@ def fit(
     say = progress or (lambda stage, iteration, error: None)
     run = _Run(model, unknowns, recordings, delays, output_gain, robust, say, file)
     saved = file.read(len(unknowns), len(recordings), [len(s) for s in run.resting]) if file and resume else None
+    start = cache(lambda: race(model, unknowns, recordings, delays, output_gain, robust, run.say))
     if saved is None:
-        start = race(model, unknowns, recordings, delays, output_gain, robust, run.say)
-        point = replace(start, states=run.resting)
-        saved = Progressed(APPROACH, point, APPROACH_WEIGHT, DAMPING, (), ())
-    descent = run.descend(saved, APPROACH_ITERATIONS if saved.stage == APPROACH else max_iterations)
+        saved = Progressed(APPROACH, replace(start(), states=run.resting), APPROACH_WEIGHT, DAMPING, (), ())
+    descent = run.descend(saved, APPROACH_ITERATIONS if saved.stage in (APPROACH, GROWN) else max_iterations)
+    if saved.stage == APPROACH and descent.reason != INTERRUPTED and lost(descent):
+        saved, descent = run.grown(saved, descent, start, delays)
     while (following := run.following(saved, descent)) is not None:
         saved = following
         descent = run.descend(saved, max_iterations)
@@ -172,20 +175,45 @@ class _Run:
         return observe(model, self.recordings, list(point.delays), hum, self._usual_states.get(model, ()))
 
     def problem(self, stage: str, point: Point, hum: Lines) -> Problem:
-        """The whole of the recordings, windows of long ones, or the windows of the approach at a lower rate."""
-        if stage == APPROACH:
-            windows = approach_windows(self.recordings)
-            observations = self.observe(self.coarse, point, hum)
-            return Problem(self.unknowns, self.coarse, observations, self.output_gain, windows, self.robust)
-        windows = spread_windows(self.recordings) if stage == SPREAD else Observation.windows
-        observations = self.observe(self.model, point, hum)
-        return Problem(self.unknowns, self.model, observations, self.output_gain, windows, self.robust)
+        """The whole of the recordings, windows of long ones, their begin, or the windows of the approach at a lower
+        rate."""
+        windows = {
+            APPROACH: approach_windows(self.recordings),
+            GROWN: first_seconds(furthest(self.recordings)),
+            SPREAD: spread_windows(self.recordings),
+            FIT: Observation.windows,
+        }
+        model = self.coarse if stage == APPROACH else self.model
+        return Problem(
+            self.unknowns, model, self.observe(model, point, hum), self.output_gain, windows[stage], self.robust
+        )
+
+    def grown(
+        self, approach: Progressed, descent: Descent, start: Callable[[], Point], delays: Sequence[float]
+    ) -> tuple[Progressed, Descent]:
+        """What takes the place of an approach that has lost the recordings: where fits to more and more of them lead,
+        from the values that the race has found (its lags say nothing then); or the approach, if those lose them, too.
+        """
+
+        def problem(windows: Windows) -> Problem:
+            return Problem(self.unknowns, self.model, observations, self.output_gain, windows, self.robust)
+
+        try:
+            first = replace(start(), delays=np.asarray(delays, dtype=float), states=self.resting)
+            observations = self.observe(self.model, first)
+            found = grown(problem, first, furthest(self.recordings), self.say)
+        except KeyboardInterrupt:
+            return approach, replace(descent, reason=INTERRUPTED)
+        if found is None:
+            return approach, descent
+        stage = Progressed(GROWN, found, APPROACH_WEIGHT, DAMPING, (), ())
+        return stage, self.descend(stage, APPROACH_ITERATIONS)
 
     def descend(self, start: Progressed, iterations: int) -> Descent:
         """A stage, the state being written after each step. Ctrl-C ends it with the best point so far, if there is
         one."""
         problem = self.problem(start.stage, start.point, start.hum)
-        gain = APPROACH_GAIN if start.stage == APPROACH else SMALLEST_GAIN
+        gain = APPROACH_GAIN if start.stage in (APPROACH, GROWN) else SMALLEST_GAIN
         rule = LeastSquares(problem, start.samples, iterations, gain)
         latest = Descent(start.point, damping=start.damping, errors=start.errors)
 
@@ -225,8 +253,10 @@ class _Run:
             # Damping is relative to a curvature that grows with what the recordings count as.
             return Progressed(FIT, best.point, whole * independent, descent.damping * spread / whole, (), done.hum)
         lines = self.hum(best.point)
-        if done.stage == APPROACH:
-            stage, count = (SPREAD, spread) if whole > LONG * self.model.sample_rate else (FIT, whole)
+        if done.stage in (APPROACH, GROWN):
+            # Windows that begin afresh know nothing of the phase that growing has found.
+            long = done.stage == APPROACH and whole > LONG * self.model.sample_rate
+            stage, count = (SPREAD, spread) if long else (FIT, whole)
             return Progressed(stage, best.point, count * independent, descent.damping, (), lines)
         # A frequency that is merely estimated anew is not a new one.
         new = any(

@@ -26,7 +26,7 @@ def covariance(evaluation: Evaluation, widths: NDArray[np.float64], samples: int
     white errors would make; that of the prior's part is the prior's information. The fit ends before the optimum where
     little is to be gained: the step that it did not take counts as an error, too.
     """
-    curvature = weight / max(evaluation.error, 1e-300)
+    curvature = weight / max(evaluation.error, ERROR_FLOOR)
     prior = np.diag(widths**-2.0)
     A = curvature * evaluation.H + prior
     spread = np.linalg.solve(A, curvature**2 * score_covariance(evaluation, samples) + prior)
