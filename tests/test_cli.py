@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -308,6 +309,22 @@ def test_the_program_ends_in_one_line_and_code_2(tmp_path: Path) -> None:
     assert done.stdout == ""
     assert done.stderr.startswith("error: ")
     assert "none.cir" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="torch brings another OpenMP")
+@pytest.mark.parametrize("stated", [None, "active"])
+def test_threads_that_wait_sleep_unless_somebody_wants_otherwise(netlists: Path, stated: str | None) -> None:
+    """OpenMP says by itself what it has read when torch was loaded."""
+    code = (
+        "from circuitnn.cli import main\n"
+        f"main(['inspect', {str(netlists / 'fmv_tone_stack.cir')!r}, '--json'], standalone_mode=False)\n"
+        "import torch"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_DISPLAY_ENV": "verbose"} | ({"OMP_WAIT_POLICY": stated} if stated else {})
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    (spins,) = re.findall(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr)
+    assert (spins == "0") == (stated is None)
 
 
 def test_help_needs_nothing_heavy() -> None:

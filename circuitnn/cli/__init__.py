@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from circuitnn.cli.bench_command import bench
@@ -22,6 +24,9 @@ __all__ = ["main"]
 @click.version_option(package_name="circuitnn")
 def main() -> None:
     """SPICE netlists as differentiable, compiled audio circuit models, fitted to recordings."""
+    # OpenMP's threads wait for each other by spinning, unless told otherwise before torch loads it. That costs a
+    # machine that has anything else to do up to ten times the time.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 for command in (inspect, simulate, excite, fit, train, evaluate, compare, export, bench):
