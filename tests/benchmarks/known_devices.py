@@ -54,8 +54,7 @@ class Known:
 
 # The ladder's resistor R8 says how much is fed back at most. It oscillates from k = 4 on: the one rings for some
 # milliseconds (k = 3.7), the other never ends (k = 4.1). The phase of an oscillation that a note began tells its
-# frequency to a millionth after some seconds, which is more than steps in time are good for, ngspice's included. So ESR
-# says little of it, and MR-STFT, which hears no phase, says what is worth knowing.
+# frequency to a millionth after some seconds, which is more than steps in time are good for, ngspice's included.
 KNOWN: Mapping[str, Known] = {
     "diode_clipper": Known("diode_clipper", diodes="D1 D2"),
     "ds1_clipper": Known("ds1_clipper", diodes="D4 D5"),
