@@ -26,6 +26,7 @@ from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
 from circuitnn.network_runs import save_network
 from circuitnn.playable import converted, stepped
 from circuitnn.rendering import Rendering, render
+from circuitnn.report.comparison_figures import efficiency
 from circuitnn.report.comparison_page import render_comparison
 from circuitnn.runs import load_run
 from circuitnn.training import PRESETS, train
@@ -248,6 +249,12 @@ def test_runs_on_different_amounts_of_audio_make_a_curve(runs: tuple[Path, Path]
     page = render_comparison([*rows, row], [recording])
     assert "Error over training audio" in page
     assert "Error over training audio" not in render_comparison([row], [recording])
+
+
+def test_no_curve_of_error_over_audio_is_left_out() -> None:
+    names = [f"kind-{k}" for k in range(14)]
+    figure = efficiency({name: [(1.0, 0.1 / (k + 1)), (8.0, 0.01 / (k + 1))] for k, name in enumerate(names)})
+    assert all(f">{name}<" in figure for name in names)
 
 
 def test_an_stn_changes_its_step_with_the_rate_and_others_do_not() -> None:

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle, product
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from circuitnn.probing import Harmonics, TransferCurve
 from circuitnn.report.residual import Signal, band_levels
-from circuitnn.report.svg import ERROR, FITTED, INK, NOMINAL, TARGET, frequency_axis, inline_svg, legend, panels
+from circuitnn.report.svg import (
+    ERROR,
+    FITTED,
+    INK,
+    LINE,
+    NOMINAL,
+    TARGET,
+    TOP,
+    frequency_axis,
+    inline_svg,
+    legend,
+    panels,
+)
 
 # Models that the figures show, each with a colour of its own; more would not be told apart. The page has the legend.
 COLOURS = (FITTED, ERROR, NOMINAL, INK)
+# What tells more curves of error over audio apart, which have a legend of their own with so many columns.
+LINES, COLUMNS = ("o-", "s--", "^:"), 3
 # How far below its top a figure of levels reaches, in dB.
 ERROR_RANGE, HARMONIC_RANGE = 100.0, 90.0
 # The harmonics that have a panel, and their names.
@@ -22,9 +37,11 @@ PANELS = ((1, "fundamental [dB]"), (2, "2nd [dB]"), (3, "3rd [dB]"))
 @inline_svg
 def efficiency(curves: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
     """ESR over seconds of training audio, for kinds of model."""
-    figure, (axes,) = panels(3.2)
-    for colour, (kind, points) in zip(COLOURS, curves.items(), strict=False):
-        axes.plot(*zip(*points, strict=True), "o-", color=colour, markersize=4.0, label=kind)
+    more = LINE * ((len(curves) - 1) // COLUMNS)
+    figure, (axes,) = panels(3.2 + more, top=TOP + more)
+    lines = cycle(product(LINES, COLOURS))
+    for (line, colour), (kind, points) in zip(lines, curves.items(), strict=False):
+        axes.plot(*zip(*points, strict=True), line, color=colour, markersize=4.0, label=kind)
     amounts = sorted({at for points in curves.values() for at, _ in points})
     axes.set(xscale="log", yscale="log", xlabel="training audio [s]", ylabel="ESR")
     axes.set_xticks(amounts, [f"{at:g}" for at in amounts])
@@ -32,7 +49,7 @@ def efficiency(curves: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
     low, high = axes.get_ylim()
     axes.set_ylim(10.0 ** np.floor(np.log10(low)), 10.0 ** np.ceil(np.log10(high)))
     axes.minorticks_off()
-    legend(axes, 3)
+    legend(axes, COLUMNS)
     return figure
 
 

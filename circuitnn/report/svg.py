@@ -30,6 +30,8 @@ _STYLE: dict[Any, Any] = {
 WIDTH = 4.7
 # Inches around the axes and between them: the same everywhere, so that figures one below the other line up.
 LEFT, RIGHT, TOP, BOTTOM, GAP, LABEL = 0.74, 0.14, 0.28, 0.44, 0.14, 0.60
+# What a legend's second line, and each that follows, takes.
+LINE = 0.17
 
 Arguments = ParamSpec("Arguments")
 
@@ -45,14 +47,16 @@ def inline_svg(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Markup]
     return drawn
 
 
-def panels(height: float, ratios: Sequence[float] = (1.0,), *, right: float = RIGHT) -> tuple[Figure, list[Axes]]:
-    """A figure of that height in inches, with axes of these relative heights one below the other on one x axis; right:
-    the margin there."""
+def panels(
+    height: float, ratios: Sequence[float] = (1.0,), *, right: float = RIGHT, top: float = TOP
+) -> tuple[Figure, list[Axes]]:
+    """A figure of that height in inches, with axes of these relative heights one below the other on one x axis; right,
+    top: the margins there."""
     figure = Figure(figsize=(WIDTH, height))
     rows = len(ratios)
-    spare = height - TOP - BOTTOM - (rows - 1) * GAP
+    spare = height - top - BOTTOM - (rows - 1) * GAP
     grid = figure.add_gridspec(
-        rows, 1, height_ratios=ratios, left=LEFT / WIDTH, right=1.0 - right / WIDTH, top=1.0 - TOP / height,
+        rows, 1, height_ratios=ratios, left=LEFT / WIDTH, right=1.0 - right / WIDTH, top=1.0 - top / height,
         bottom=BOTTOM / height, hspace=GAP * rows / spare,
     )  # fmt: skip
     axes = list(grid.subplots(sharex=True, squeeze=False)[:, 0])
