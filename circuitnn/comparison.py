@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -204,9 +205,12 @@ def best_first(contenders: Sequence[Contender]) -> list[Contender]:
 
 
 def data_efficiency(contenders: Sequence[Contender]) -> dict[str, list[tuple[float, float]]]:
-    """ESR over seconds of training audio, by kind, for kinds of which there are runs on different amounts."""
-    found: dict[str, list[tuple[float, float]]] = {}
+    """ESR over seconds of training audio, by kind, for kinds of which there are runs on different amounts. Models with
+    another number of values are of another kind, which then has the number in its name."""
+    found: dict[tuple[str, int | None], list[tuple[float, float]]] = {}
     for one in contenders:
         if one.audio_seconds is not None and one.metrics["esr"] is not None:
-            found.setdefault(one.kind, []).append((one.audio_seconds, one.metrics["esr"]))
-    return {kind: sorted(points) for kind, points in found.items() if len({at for at, _ in points}) > 1}
+            found.setdefault((one.kind, one.parameters), []).append((one.audio_seconds, one.metrics["esr"]))
+    curves = {of: sorted(points) for of, points in found.items() if len({at for at, _ in points}) > 1}
+    shared = Counter(kind for kind, _ in curves)
+    return {kind if shared[kind] == 1 else f"{kind}, {values}": points for (kind, values), points in curves.items()}

@@ -246,6 +246,13 @@ def test_runs_on_different_amounts_of_audio_make_a_curve(runs: tuple[Path, Path]
         for seconds, error in ((8.0, 0.1), (2.0, 0.4))
     ]
     assert data_efficiency([*rows, of_run(runs[0], [recording])]) == {"wiener-hammerstein": [(2.0, 0.4), (8.0, 0.1)]}
+    # A model with more values is another one, although it is of the same kind.
+    larger = [replace(one, parameters=999, metrics=one.metrics | {"esr": 0.01}) for one in rows]
+    assert data_efficiency([*rows, larger[0]]) == {"wiener-hammerstein": [(2.0, 0.4), (8.0, 0.1)]}
+    assert data_efficiency([*rows, *larger]) == {
+        f"wiener-hammerstein, {row.parameters}": [(2.0, 0.4), (8.0, 0.1)],
+        "wiener-hammerstein, 999": [(2.0, 0.01), (8.0, 0.01)],
+    }
     page = render_comparison([*rows, row], [recording])
     assert "Error over training audio" in page
     assert "Error over training audio" not in render_comparison([row], [recording])

@@ -14,7 +14,9 @@ of training. Networks of states are taught by the fitted circuit, so its row com
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -22,6 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import soundfile
 from common import NETLISTS
 from known_devices import KNOWN, prepared
 
@@ -39,7 +42,7 @@ NETWORKS = (
     *TAUGHT, "wiener", "hammerstein", "wiener-hammerstein", "lstm-32", "gru-32", "wavenet-1",
     "nam-standard", "tcn-300", "seq2seq-lstm-32", "conv-lstm-32", "mlp",
 )  # fmt: skip
-# Of one architecture, for the curve of error over data: seconds of audio.
+# Of the circuit and one architecture, for the curves of error over data: seconds of audio.
 AMOUNTS, CURVE = (1.5, 3.0, 6.0), "lstm-32"
 # Pedals are heard at this rate once more, with the recordings converted.
 OTHER_RATE = 192_000
@@ -47,40 +50,48 @@ OTHER_RATE = 192_000
 
 @dataclass(frozen=True)
 class Material:
-    """believed: the netlist that fits begin with; diodes: whose law may be learned; session: a file of the recordings
-    that train; judging: what `compare` is told of those that judge."""
+    """believed: the netlist that fits begin with; diodes: whose law may be learned; recordings: those that train, as
+    (dry, wet) in OUT, with what a session file says of all of them; judging: what `compare` is told of those that
+    judge."""
 
     believed: Path
     diodes: str | None
-    session: Path
+    recordings: Sequence[tuple[str, str]]
+    conditions: str
     judging: Sequence[str | Path]
+
+    def session(self, out: Path, seconds: float | None = None) -> Path:
+        """A session file of the recordings, or of their first so many seconds."""
+        path = out / ("session.toml" if seconds is None else f"session-{seconds:g}s.toml")
+        text, left = self.conditions, math.inf if seconds is None else seconds
+        for dry, wet in self.recordings:
+            duration = soundfile.info(out / dry).duration
+            if left > 0.0:
+                text += f'\n[[recording]]\ndry = "{dry}"\nwet = "{wet}"\n'
+                text += f"end = {left}\n" if left < duration else ""
+            left -= duration
+        path.write_text(text)
+        return path
 
 
 def recorded(data: Path, out: Path) -> Material:
     """The pedal of the recordings."""
-    entries = [f'dry = "clip_{k}_in.wav"\nwet = "clip_{k}_out.wav"\ndelay = {DELAY}' for k in TRAINING]
-    for k in TRAINING:
-        for end in ("in", "out"):
-            (out / f"clip_{k}_{end}.wav").write_bytes((data / f"clip_{k}_{end}.wav").read_bytes())
+    pairs = [(f"clip_{k}_in.wav", f"clip_{k}_out.wav") for k in TRAINING]
+    for name in itertools.chain(*pairs):
+        (out / name).write_bytes((data / name).read_bytes())
     dry, wet, published = (data / f"clip_{JUDGE}_{end}.wav" for end in ("in", "out", "lstm"))
     judging = ["--on", dry, wet, "--reference", f"published LSTM={published}", "--other-rate", str(OTHER_RATE)]
-    return Material(NETLISTS / f"{PEDAL}.cir", PEDAL_DIODES, session(out, entries), judging)
+    return Material(NETLISTS / f"{PEDAL}.cir", PEDAL_DIODES, pairs, f"delay = {DELAY}\n", judging)
 
 
 def rendered(device: str, data: Path, out: Path) -> Material:
     """A circuit that is known, played by ngspice."""
     prepared(KNOWN[device], [data / f"clip_{k}_in.wav" for k in (*TRAINING, JUDGE)], out)
-    entries = [f'dry = "dry_{k}.wav"\nwet = "wet_{k}.wav"\ndelay = 0' for k in TRAINING]
+    pairs = [(f"dry_{k}.wav", f"wet_{k}.wav") for k in TRAINING]
     judging = ["--on", out / f"dry_{JUDGE}.wav", out / f"wet_{JUDGE}.wav", "--also-on", out / "dry_other.wav",
                out / "wet_other.wav", "--truth", out / "true.cir"]  # fmt: skip
-    recordings = session(out, entries, "input_level = 1.0\noutput_gain = 1.0\n\n")
-    return Material(out / "believed.cir", KNOWN[device].diodes, recordings, judging)
-
-
-def session(out: Path, entries: Sequence[str], top: str = "") -> Path:
-    path = out / "session.toml"
-    path.write_text(top + "".join(f"[[recording]]\n{entry}\n\n" for entry in entries))
-    return path
+    conditions = "delay = 0\ninput_level = 1.0\noutput_gain = 1.0\n"
+    return Material(out / "believed.cir", KNOWN[device].diodes, pairs, conditions, judging)
 
 
 def with_learned_law(netlist: Path, diodes: str, out: Path) -> Path:
@@ -102,18 +113,21 @@ def circuitnn(words: Sequence[str | Path]) -> None:
 def commands(material: Material, chosen: argparse.Namespace) -> dict[str, list[str | Path]]:
     """What makes the run of each row."""
     most = [] if chosen.epochs is None else ["--max-iterations", str(chosen.epochs)]
-    rows: dict[str, list[str | Path]] = {CIRCUIT: ["fit", material.believed, *most, "--resume"]}
+    everything = ["--recordings", material.session(chosen.out)]
+    fit = ["fit", material.believed, *most, "--resume"]
+    rows: dict[str, list[str | Path]] = {CIRCUIT: [*fit, *everything]}
     if material.diodes is not None:
         learned = with_learned_law(material.believed, material.diodes, chosen.out / f"{NEURAL}.cir")
-        rows[NEURAL] = ["fit", learned, *most, "--resume"]
+        rows[NEURAL] = ["fit", learned, *most, "--resume", *everything]
     limit = [] if chosen.epochs is None else ["--epochs", str(chosen.epochs)]
-    training = ["--preset", chosen.preset, *limit, "--resume"]
+    training = ["--preset", chosen.preset, *limit, "--resume", *everything]
     rows |= {name: ["train", name, *training] for name in NETWORKS}
     for name in TAUGHT:
         rows[name] += ["--teacher", chosen.out / "runs" / CIRCUIT]
     for amount in AMOUNTS:
+        rows[f"{CIRCUIT}-{amount:g}s"] = [*fit, "--recordings", material.session(chosen.out, amount)]
         rows[f"{CURVE}-{amount:g}s"] = ["train", CURVE, *training, "--seconds", str(amount)]
-    return {name: [*words, "--recordings", material.session] for name, words in rows.items()}
+    return rows
 
 
 def markdown(models: Sequence[dict[str, Any]]) -> str:
