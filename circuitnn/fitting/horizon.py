@@ -24,10 +24,11 @@ from circuitnn.fitting.search import (
     sounding,
 )
 
-# Relative squared error from which on a model has lost a recording: -10 dB.
-LOST = 0.1
-# Seconds that the first fit may see.
-LONGEST_BEGIN, SHORTEST_BEGIN = 0.25, 0.002
+# Relative squared error from which on a model has lost the recordings: -10 dB. Of less than so many seconds, in which
+# there may be more noise than sound, it has to explain something at least.
+LOST, SHORT, LOST_IN_SHORT = 0.1, 0.3, 0.9
+# Seconds that the first fit sees, one after the other: the fewer, the fewer valleys; the more, the less noise counts.
+BEGINS = (0.002, 0.016, 0.12)
 
 
 def first_seconds(seconds: float) -> Windows:
@@ -50,28 +51,30 @@ def furthest(recordings: Sequence[Recording]) -> float:
     return min(APPROACH_AUDIO / len(recordings), longest)
 
 
-def lost(descent: Descent) -> bool:
+def lost(descent: Descent, limit: float = LOST) -> bool:
     """Whether the recordings are another thing than the model where a fit has come to."""
-    return descent.best is None or descent.best.error > LOST
+    return descent.best is None or descent.best.error > limit
 
 
 def grown(problem: Callable[[Windows], Problem], start: Point, end: float, progress: Progress) -> Point | None:
     """The outcome of fits to the begin of the recordings, each to twice as much as the one before, until they see `end`
-    seconds; the first sees as much as `start` has not lost. None if one of them has lost it all the same."""
+    seconds. None if one of them loses it, whatever the first one sees."""
+    found = (_grown_from(seconds, problem, start, end, progress) for seconds in BEGINS)
+    return next((point for point in found if point is not None), None)
 
-    def fitted(seconds: float, point: Point, evaluations: int | None = None) -> Descent:
-        within = problem(first_seconds(min(seconds, end)))
-        rule = LeastSquares(within, APPROACH_WEIGHT, APPROACH_ITERATIONS, APPROACH_GAIN)
-        (descent,) = descend(rule, [Descent(point)], evaluations)
-        return descent
 
-    seconds, number = LONGEST_BEGIN, 0
-    while seconds > SHORTEST_BEGIN and lost(fitted(seconds, start, evaluations=1)):
-        seconds /= 2.0
-    while not lost(descent := fitted(seconds, start)):
-        start = descent.found.point
+def _grown_from(
+    seconds: float, problem: Callable[[Windows], Problem], point: Point, end: float, progress: Progress
+) -> Point | None:
+    number = 0
+    while True:
+        seconds = min(seconds, end)
+        rule = LeastSquares(problem(first_seconds(seconds)), APPROACH_WEIGHT, APPROACH_ITERATIONS, APPROACH_GAIN)
+        (descent,) = descend(rule, [Descent(point)])
+        if lost(descent, LOST_IN_SHORT if seconds < min(SHORT, end) else LOST):
+            return None
+        point = descent.found.point
         progress("growing", number, descent.found.error)
-        if seconds >= end:
-            return start
+        if seconds == end:
+            return point
         seconds, number = 2.0 * seconds, number + 1
-    return None
