@@ -42,9 +42,11 @@ def efficiency(curves: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
     lines = cycle(product(LINES, COLOURS))
     for (line, colour), (kind, points) in zip(lines, curves.items(), strict=False):
         axes.plot(*zip(*points, strict=True), line, color=colour, markersize=4.0, label=kind)
-    amounts = sorted({at for points in curves.values() for at, _ in points})
     axes.set(xscale="log", yscale="log", xlabel="training audio [s]", ylabel="ESR")
-    axes.set_xticks(amounts, [f"{at:g}" for at in amounts])
+    # Amounts are often within one decade, and may lie too close together for labels of their own.
+    low, high = axes.get_xlim()
+    axes.set_xticks([at for k in range(-3, 6) for at in (1 * 10.0**k, 2 * 10.0**k, 5 * 10.0**k) if low <= at <= high])
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     # Whole decades, so that a small difference looks small.
     low, high = axes.get_ylim()
     axes.set_ylim(10.0 ** np.floor(np.log10(low)), 10.0 ** np.ceil(np.log10(high)))
