@@ -40,6 +40,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="ngspice is not installed"))
 
 
+@pytest.fixture(autouse=True)
+def same_random_numbers() -> None:
+    """What a test draws from torch, first of all its networks' weights, depends on no other test."""
+    import torch
+
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """Small tensors wait longer for torch's threads than they take to compute."""
