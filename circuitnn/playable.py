@@ -32,8 +32,8 @@ TRUE = 8
 
 @dataclass(frozen=True)
 class Playable:
-    """runs_as: what is played; evaluate: on a recording, which sample rate converters bring to the model's rate if it
-    has another; play: test signals at the model's rate."""
+    """runs_as: what is played; evaluate: on a recording, of which the model hears what converters make of it at the
+    model's rate if it has another; play: test signals at the model's rate."""
 
     name: str
     kind: str
@@ -45,13 +45,15 @@ class Playable:
     play: probing.Play
 
 
-def deployed_or(subject: Subject | NetworkSubject, otherwise: str) -> tuple[Deployed | None, str]:
+def deployed_or(
+    subject: Subject | NetworkSubject, otherwise: str, converting: bool = True
+) -> tuple[Deployed | None, str]:
     """The subject's C++ and what it is called; where it has none, or there is no compiler, None and what plays instead.
-    Raises CompilerError if a compiler fails."""
+    converting: a network hears its own sampling rate whatever is played. Raises CompilerError if a compiler fails."""
     if find_compiler() is None:
         return None, f"{otherwise} (no compiler)"
     try:
-        return Deployed(subject), EXPORTED
+        return Deployed(subject, None if converting else "single"), EXPORTED
     except CompilerError:
         raise
     except CircuitnnError:
@@ -93,12 +95,15 @@ def playable_circuit(run: Run, knobs: Mapping[str, float]) -> Callable[[float], 
 def playable_network(
     name: str, saved: SavedNetwork, own_rate: float, knobs: Mapping[str, float]
 ) -> Callable[[float], Playable]:
-    """A network at any sampling rate. own_rate: that it was trained at. Knobs that nobody placed stand at one half.
-    Raises CircuitnnError."""
+    """A network at any sampling rate, which it takes for its own. own_rate: that it was trained at. Knobs that nobody
+    placed stand at one half. Raises CircuitnnError."""
     knobs = _placed(saved.network, knobs)
-    exported, runs_as = deployed_or(NetworkSubject(name, saved.network, own_rate), "torch")
+    subject = NetworkSubject(name, saved.network, own_rate)
 
     def at(rate: float) -> Playable:
+        exported, runs_as = deployed_or(subject, "torch", converting=rate == own_rate)
+        # What is exported has converters of its own.
+        converts = exported is not None and rate == own_rate
         network = stepped(saved.network, own_rate / rate)
 
         def evaluate(recording: Recording) -> Evaluation:
@@ -106,14 +111,15 @@ def playable_network(
 
             def played(dry: Signal) -> Rendering:
                 if exported is not None:
-                    return exported.render(dry, positions, 1.0, rate)
+                    return exported.render(dry, positions, 1.0, there if converts else rate)
                 return render_network(network, dry, rate, positions)
 
+            renderer = played if converts else converted(played, there, rate)
             # Late beside the network's latency, which is a number of samples at its own rate.
             latency = network.latency
             delay = None if saved.delay is None else (saved.delay + latency) * there / own_rate - latency
             observed = replace(saved, network=network, sample_rate=float(there), delay=delay)
-            return evaluation.evaluate_saved(observed, recording, positions, converted(played, there, rate))[0]
+            return evaluation.evaluate_saved(observed, recording, positions, renderer)[0]
 
         def play(signals: Signal) -> Signal:
             u = np.pad(signals, ((0, 0), (0, network.latency)))

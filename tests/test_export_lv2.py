@@ -16,6 +16,7 @@ import torch
 
 from circuitnn.errors import CircuitError, CircuitnnError
 from circuitnn.exporting import export, export_subject
+from circuitnn.exporting.deployed import Deployed
 from circuitnn.exporting.lv2 import BINARY
 from circuitnn.exporting.subject import NetworkSubject, Subject
 from circuitnn.models.architectures import build_network
@@ -226,3 +227,19 @@ def test_a_network_is_a_plugin_too(tmp_path: Path) -> None:
     printed = tool("lv2info", "urn:circuitnn:net", folder=tmp_path)
     for text in ("input_trim_knob", "enabled_knob", 'my "net"'):
         assert text in printed
+
+
+def test_a_network_of_another_rate_sounds_alike(tmp_path: Path) -> None:
+    """The host has 48 kHz; what it converts is late, and so is the bypass."""
+    network = build_network("wavenet-2").eval()
+    subject = NetworkSubject("net", network, 44100.0)
+    export_subject(subject, "lv2", tmp_path / "net.lv2")
+    signal, host = tone(6000), Host(tmp_path / "net.lv2" / f"net{BINARY}", 0)
+    rendered = Deployed(subject).render(signal, sample_rate=RATE).output
+    host.run(signal)
+    late = int(host.controls[LATENCY])
+    assert late == Deployed(subject).player(sample_rate=RATE).latency > 0
+    assert np.abs(host.run(signal)[late:] - rendered[:-late]).max() < 1e-6
+    host.controls[ENABLED] = 0.0
+    assert np.array_equal(host.run(signal)[late:], signal[:-late])
+    host.descriptor.cleanup(host.plugin)

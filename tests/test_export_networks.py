@@ -218,7 +218,7 @@ SAVED = r"""
 #include "net.hpp"
 #include <stdio.h>
 
-static net::Processor one(44100.0), other(44100.0);
+static net::Processor one(RATE), other(RATE);
 static float in[3000], out[3000], expected[3000];
 
 int main() {
@@ -241,11 +241,11 @@ int main() {
 """
 
 
-@pytest.mark.parametrize("name", ["gru-32-plain", "wavenet-2"])
-def test_a_saved_state_goes_on_elsewhere(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "rate"), [("gru-32-plain", 44100.0), ("wavenet-2", 44100.0), ("wavenet-2", 48000.0)])
+def test_a_saved_state_goes_on_elsewhere(name: str, rate: float, tmp_path: Path) -> None:
     export_subject(NetworkSubject("net", network(name), RATE), "cpp", tmp_path / "net")
     (tmp_path / "net" / "probe.cpp").write_text(SAVED)
-    command = [*compiler(), "-std=c++17", "-O1", *WARNINGS, "probe.cpp", "-o", "probe"]
+    command = [*compiler(), "-std=c++17", "-O1", *WARNINGS, f"-DRATE={rate}", "probe.cpp", "-o", "probe"]
     subprocess.run(command, cwd=tmp_path / "net", check=True)
     done = subprocess.run([tmp_path / "net" / "probe"], capture_output=True, text=True, check=True)
     most, last = map(float, done.stdout.split())

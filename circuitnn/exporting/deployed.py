@@ -25,7 +25,7 @@ BLOCK = 64
 
 
 class Player:
-    """One processor of a deployed model, from rest."""
+    """One processor of a deployed model, from rest. latency: samples by which it is late."""
 
     def __init__(self, model: Deployed, sample_rate: float, positions: Sequence[float]) -> None:
         library = model.library
@@ -35,7 +35,10 @@ class Player:
         self._place = ctypes.c_void_p(-(-address // alignment) * alignment)
         self._model = model
         if not library.begin(self._place, ctypes.c_double(sample_rate), _pointer(np.array([*positions, 0.0]))):
-            raise ConvergenceError("the exported circuit found no state of rest")
+            what = model.program.word("what")
+            hint = None if what == "circuit" else "expected a ninth of its own rate to nine times that"
+            raise ConvergenceError(f"the exported {what} found no state of rest at {sample_rate:g} Hz", hint)
+        self.latency = int(library.latency(self._place))
         self.failures = 0
 
     def turn(self, knob: int, position: float) -> None:
@@ -58,8 +61,8 @@ class Player:
 
 
 class Deployed:
-    """The C++ that `export` writes, as a library. sample_rate [Hz]: the model's; latency: samples by which it is late.
-    precision: "single" or "double" in place of what is exported."""
+    """The C++ that `export` writes, as a library. sample_rate [Hz]: the model's. precision: "single" or "double"
+    in place of what is exported; a network then takes whatever it plays for sound at its own rate."""
 
     def __init__(self, subject: Subject | NetworkSubject, precision: str | None = None) -> None:
         self.program: Program = program_of(subject)
@@ -69,7 +72,6 @@ class Deployed:
         self.library = compile_library(self.program.text("library.cpp", **words), self.program.wide)
         for name in ("memory_size", "memory_alignment", "latency", "begin", "play"):
             getattr(self.library, name).restype = ctypes.c_int64
-        self.latency = int(self.library.latency())
 
     def player(self, knobs: Mapping[str, float] | None = None, sample_rate: float | None = None) -> Player:
         """A processor with its knobs (positions by name) where they are wanted, or where they stand at first."""
@@ -90,11 +92,11 @@ class Deployed:
         taken out; in blocks of 64 samples. Raises CircuitnnError."""
         self.program.require_one_signal()
         player = self.player(knobs, sample_rate)
-        u = np.concatenate([level * signal, np.zeros(self.latency)])[:, None]
+        u = np.concatenate([level * signal, np.zeros(player.latency)])[:, None]
         began = time.perf_counter()
         y = player.play(u)
         seconds = time.perf_counter() - began
-        return Rendering(y[self.latency :, 0], player.failures, seconds)
+        return Rendering(y[player.latency :, 0], player.failures, seconds)
 
 
 def deployed(source: Source) -> Deployed:

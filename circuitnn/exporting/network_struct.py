@@ -61,8 +61,8 @@ def network_struct(subject: NetworkSubject) -> tuple[str, str]:
 {body}
 }};
 
-// In single precision.
-using Processor = circuitnn::NetworkProcessor<Network, float>;
+// In single precision, at any rate.
+using Processor = circuitnn::OwnRate<circuitnn::NetworkProcessor<Network, float>>;
 """
     return struct, typed.header
 

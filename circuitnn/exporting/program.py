@@ -88,7 +88,7 @@ def program_of(subject: Subject | NetworkSubject) -> Program:
         title = subject.title or subject.name
         knobs = {knob: subject.positions.get(knob, 0.5) for knob in subject.network.knob_names}
         struct, header = network_struct(subject)
-        includes, signals, words = ["network.hpp", header], (1, 1), _NETWORK
+        includes, signals, words = ["network.hpp", "own_rate.hpp", header], (1, 1), _NETWORK
     else:
         circuit = subject.circuit
         title, knobs = circuit.title, positions(circuit)
@@ -110,13 +110,15 @@ def _chain(name: str, subject: NetworkSubject, chain: Chain) -> Program:
     spaces = [f"namespace {part.name} {{\n\n{part.struct}\n}}  // namespace {part.name}\n" for part in parts]
     silence = SILENCE if chain.silence else 0.0
     own = chain_struct(subject.sample_rate, silence, knobs, [list(part.knobs) for part in parts])
-    processors = ", ".join(f"{part.name}::Processor" for part in parts)
-    struct = "\n".join([*spaces, own, f"using Processor = circuitnn::ChainProcessor<Chain, {processors}>;\n"])
+    # Between them there is one rate, that of the chain.
+    processors = ", ".join(part.word("part") for part in parts)
+    whole = f"circuitnn::OwnRate<circuitnn::ChainProcessor<Chain, {processors}>>"
+    struct = "\n".join([*spaces, own, f"// At any rate.\nusing Processor = {whole};\n"])
     words = dict(_CHAIN)
     for precision in ("single", "double"):
         types = (part.words[precision].replace("@name@", f"@name@::{part.name}") for part in parts)
         words[precision] = f"circuitnn::ChainProcessor<{', '.join(('@name@::Chain', *types))}>"
-    includes = dict.fromkeys(["chain.hpp", *(header for part in parts for header in part.includes)])
+    includes = dict.fromkeys(["chain.hpp", "own_rate.hpp", *(header for part in parts for header in part.includes)])
     wide = any(part.wide for part in parts)
     return Program(name, subject.title or subject.name, list(includes), struct, knobs, (1, 1), wide, words)
 
@@ -129,15 +131,18 @@ _CIRCUIT = {
     "in single precision.",
     "single": "circuitnn::Processor<@name@::Circuit, @name@::Circuit::oversampling, float>",
     "double": "circuitnn::Processor<@name@::Circuit, @name@::Circuit::oversampling, double>",
+    "part": "@name@::Processor",
     "impulse": "1e-4",
 }
 _NETWORK = {
     "what": "network",
     "unit": "digital full scale",
     "processor": "network.hpp",
-    "variant": "`circuitnn::NetworkProcessor<@name@::Network, double>` is the same in double precision.",
+    "variant": "`circuitnn::NetworkProcessor<@name@::Network, double>` is the same in double precision, for the\n"
+    "sample rate that it was trained at alone.",
     "single": "circuitnn::NetworkProcessor<@name@::Network, float>",
     "double": "circuitnn::NetworkProcessor<@name@::Network, double>",
+    "part": "circuitnn::NetworkProcessor<@name@::Network, float>",
     "impulse": "1e-2",
 }
 _CHAIN = {

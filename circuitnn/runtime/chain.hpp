@@ -78,7 +78,7 @@ class ChainProcessor {
 
   public:
     using Model = Chain;
-    static constexpr int knobs = Chain::knobs, latency = Parts::latency;
+    static constexpr int knobs = Chain::knobs, latency = Parts::latency, most_latency = latency;
     // Plain data, to be copied.
     using State = typename Parts::State;
 

@@ -21,22 +21,27 @@ inline double dot(const double* a, const double* b) {
     return ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));
 }
 
-// The filter's impulse response [2 factor half_length + 1] at the high rate, with unit gain at DC.
-template <int factor>
-void low_pass(double* taps) {
-    constexpr int half = factor * half_length;
-    const double pi = 3.14159265358979323846, beta = 10.06;
+// The window at a place from -1 to 1.
+inline double kaiser(double place) {
+    const double beta = 10.06;
     // The modified Bessel function I_0 by its series.
     auto bessel = [](double x) {
         double sum = 1.0, term = 1.0;
         for (int k = 1; k < 60; ++k) sum += term *= 0.25 * x * x / (double(k) * k);
         return sum;
     };
+    return bessel(beta * sqrt(1.0 - place * place)) / bessel(beta);
+}
+
+// The filter's impulse response [2 factor half_length + 1] at the high rate, with unit gain at DC.
+template <int factor>
+void low_pass(double* taps) {
+    constexpr int half = factor * half_length;
+    const double pi = 3.14159265358979323846;
     double total = 0.0;
     for (int n = -half; n <= half; ++n) {
-        const double x = pi * n / factor, place = double(n) / half;
-        const double window = bessel(beta * sqrt(1.0 - place * place)) / bessel(beta);
-        total += taps[half + n] = window * (n == 0 ? 1.0 : sin(x) / x);
+        const double x = pi * n / factor;
+        total += taps[half + n] = kaiser(double(n) / half) * (n == 0 ? 1.0 : sin(x) / x);
     }
     for (int k = 0; k <= 2 * half; ++k) taps[k] /= total;
 }

@@ -26,6 +26,7 @@ class Effect {
     bool prepare(double sample_rate) {
         fade = 1.0 / (0.01 * sample_rate);
         const bool found = processor.prepare(sample_rate);
+        latency = processor.latency;
         settle();
         return found;
     }
@@ -57,20 +58,21 @@ class Effect {
                 const double played = samples[k] * gain * Model::output_gain;
                 out[k] = float(wet >= 1.0 ? played : wet <= 0.0 ? dry[k] : wet * played + (1.0 - wet) * dry[k]);
             }
-            memmove(dry, dry + n, sizeof(double) * latency);
+            memmove(dry, dry + n, sizeof(double) * size_t(latency));
             in += n;
             out += n;
             count -= n;
         }
     }
 
-    static constexpr int latency = Processor::latency;
+    // By how many samples the output is late; another sample rate may change it.
+    int latency = 0;
 
   private:
     static constexpr int block = 256;
     double fade = 0.0, level = 1.0, gain = 1.0, wet = 1.0;
     // What came in, as late as what goes out: for the bypass.
-    double dry[latency + block] = {};
+    double dry[Processor::most_latency + block] = {};
 
     static double decibels(double trim) { return fabs(trim) < 200.0 ? pow(10.0, trim / 20.0) : 1.0; }
     void settle() {

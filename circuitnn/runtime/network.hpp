@@ -21,7 +21,7 @@ class NetworkProcessor {
 
   public:
     using Model = Network;
-    static constexpr int knobs = Network::knobs, latency = 0;
+    static constexpr int knobs = Network::knobs, latency = 0, most_latency = 0;
 
     // All that changes from sample to sample; plain data, to be copied.
     struct State {
@@ -36,7 +36,8 @@ class NetworkProcessor {
         prepare(sample_rate_);
     }
 
-    // Comes to rest. A network belongs to the rate that it was trained at: at another most of them are another effect.
+    // Comes to rest. A network belongs to the rate that it was trained at: at another most of them are another effect, but
+    // for own_rate.hpp around them.
     bool prepare(double sample_rate_) {
         sample_rate = sample_rate_;
         block.pace = Real(Network::sample_rate / sample_rate);

@@ -25,7 +25,7 @@ class Processor {
     using Model = Circuit;
     static constexpr int knobs = Circuit::knobs;
     // By how many samples the output is late.
-    static constexpr int latency = oversampling > 1 ? 2 * half_length : 0;
+    static constexpr int latency = oversampling > 1 ? 2 * half_length : 0, most_latency = latency;
 
     // All that changes from sample to sample; plain data, to be copied.
     struct State {

@@ -18,7 +18,6 @@ using Processor = @type@;
 extern "C" {
 int64_t memory_size() { return sizeof(Processor); }
 int64_t memory_alignment() { return alignof(Processor); }
-int64_t latency() { return Processor::latency; }
 // Comes to rest with the knobs where they are wanted. 0 if no state of rest was found.
 int64_t begin(void* memory, double rate, const double* positions) {
     auto* processor = new (Place{memory}) Processor(rate);
@@ -27,6 +26,8 @@ int64_t begin(void* memory, double rate, const double* positions) {
 }
 void turn(void* memory, int64_t knob, double position) { static_cast<Processor*>(memory)->turn(int(knob), position); }
 void glide(void* memory, double seconds) { static_cast<Processor*>(memory)->glide(seconds); }
+// By how many samples the output is late.
+int64_t latency(void* memory) { return static_cast<Processor*>(memory)->latency; }
 // In blocks of `block` samples. How many steps had no solution so far, or were not finite.
 int64_t play(void* memory, const double* in, double* out, int64_t count, int64_t block) {
     auto* processor = static_cast<Processor*>(memory);

@@ -157,10 +157,10 @@ int main(int count, char** words) {
 
     processor.prepare(in.rate);
     for (int k = 0; k < Model::knobs; ++k) processor.turn(k, positions[k]);
-    if (!processor.reset()) fail("no state of rest was found", "these knobs");
+    if (!processor.reset()) fail("no state of rest was found, or it has too far another sampling rate", words[1]);
 
     // What goes in is followed by silence, until all of it has come out.
-    constexpr int latency = exported::Processor::latency;
+    const int latency = processor.latency;
     Sound out{in.rate, Model::n_y, in.frames, nullptr};
     const size_t total = size_t(in.frames + latency);
     auto* volts = static_cast<double*>(calloc(total * Model::n_u + 1, sizeof(double)));
