@@ -133,7 +133,7 @@ def _state_space_gru(network: StateSpaceGru) -> Typed:
     linear = str(network.linear is not None).lower()
     arguments = f"{network.inputs}, {network.n_states}, {own.hidden_size}, {readout}, {linear}"
     weights = [_of_sound(own.weight_ih, network), own.weight_hh, own.bias_ih, own.bias_hh, *rows, *straight, *more]
-    return Typed("recurrent.hpp", f"StateSpaceGru<Real, {arguments}>", weights)
+    return Typed("state_networks.hpp", f"StateSpaceGru<Real, {arguments}>", weights)
 
 
 def _state_trajectory_network(network: StateTrajectoryNetwork) -> Typed:
@@ -144,7 +144,7 @@ def _state_trajectory_network(network: StateTrajectoryNetwork) -> Typed:
     readout, more = _readout(network)
     arguments = [network.inputs, network.n_states, readout, str(network.linear is not None).lower(), *network.hidden]
     type_ = f"StateTrajectoryNetwork<Real, {', '.join(map(str, arguments))}>"
-    return Typed("recurrent.hpp", type_, [*weights, network.step, LIMIT, *more])
+    return Typed("state_networks.hpp", type_, [*weights, network.step, LIMIT, *more])
 
 
 def _perceptron(layers: Sequence[nn.Linear], network: StateNetwork) -> list[Tensor | float]:

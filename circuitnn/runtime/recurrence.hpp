@@ -1,6 +1,6 @@
 // Networks whose state comes back to them, with derivatives, for training: state_trajectory_network.py and
 // state_space_gru.py. One sample after another; the lanes of a vector register are pieces of sound side by side. What runs
-// in real time is in recurrent.hpp.
+// in real time is in state_networks.hpp.
 //
 // A cell is a type with
 //     static constexpr int inputs, states, parameters;
