@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ from scipy.signal import butter, lfilter
 from circuitnn import CircuitnnError, Recording
 from circuitnn.audio import write_wav
 from circuitnn.cli import main
+from circuitnn.errors import OutputError
 from circuitnn.formats import read_network
 from circuitnn.metrics import esr
 from circuitnn.models.architectures import build_network
@@ -198,6 +200,42 @@ def test_a_training_that_is_killed_goes_on_as_if_nothing_had_been(trained: Train
     assert all(torch.equal(a, b) for a, b in zip(weights(resumed).values(), weights(trained).values(), strict=True))
     with pytest.raises(CircuitnnError, match="another architecture, other recordings or other settings"):
         train("lstm-32", [recording(drive=2.0)], preset=SHORT, checkpoint=state, resume=True)
+
+
+@pytest.mark.parametrize("name", ["nam-nano", "stn", "wiener"])
+@pytest.mark.parametrize(
+    "content", [b"", b"garbage", b"PK\x03\x04 cut off", b"whole, without its end", b"another file"]
+)
+def test_a_broken_state_is_refused_in_words(name: str, content: bytes, tmp_path: Path) -> None:
+    state, preset = tmp_path / "last.ckpt", replace(SHORT, epochs=1)
+    begin = [recording(seconds=1.5)]
+    if content == b"whole, without its end":
+        train(name, begin, preset=preset, checkpoint=tmp_path)
+        content = state.read_bytes()[:-1000]
+    if content == b"another file":
+        torch.save({"errors": [0.1]}, state)
+    else:
+        state.write_bytes(content)
+    with pytest.raises(CircuitnnError, match=r"last\.ckpt: expected the state of an interrupted training"):
+        train(name, begin, preset=preset, checkpoint=tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("name", ["nam-nano", "stn", "wiener"])
+def test_a_state_that_cannot_be_written_is_refused_and_the_last_one_stays(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, preset = [recording(seconds=1.5)], replace(SHORT, epochs=1)
+    train(name, begin, preset=preset, checkpoint=tmp_path)
+    before = (tmp_path / "last.ckpt").read_bytes()
+
+    def full(old: object, new: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("circuitnn.placing.os.replace", full)
+    with pytest.raises(OutputError, match="No space left"):
+        train(name, begin, preset=replace(preset, seconds=60.0), checkpoint=tmp_path)
+    assert os.listdir(tmp_path) == ["last.ckpt"]
+    assert (tmp_path / "last.ckpt").read_bytes() == before
 
 
 def test_an_interruption_keeps_the_best_so_far(trained: Trained) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,11 +14,10 @@ from circuitnn import losses
 from circuitnn.models.state_network import StateNetwork
 from circuitnn.models.state_space_gru import StateSpaceGru
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
-from circuitnn.placing import place_file
 from circuitnn.training.data import Batch, Judge
 from circuitnn.training.judging import judge_in_place
 from circuitnn.training.presets import Preset
-from circuitnn.training.resuming import check_belongs
+from circuitnn.training.resuming import read_state, write_state
 
 # Samples of a run from a known state: short ones to match the states that follow, then, with None, whole pieces, and
 # these once more for the output alone.
@@ -170,16 +167,14 @@ class FreeRunning:
         self._progress(len(self.errors), error)
 
     def _save(self, path: Path) -> None:
-        state = {"of": self._of, "errors": self.errors, "best": self.best, "phase": self.phase, "losses": self.losses}
-        state |= {"elapsed": self.elapsed}
-        buffer = io.BytesIO()
-        torch.save(state | {"network": self.network.state_dict(), "optimizer": self._optimizer.state_dict()}, buffer)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        place_file(path, buffer.getvalue())
+        state = {
+            "errors": self.errors, "best": self.best, "phase": self.phase, "losses": self.losses,
+            "elapsed": self.elapsed, "network": self.network.state_dict(), "optimizer": self._optimizer.state_dict(),
+        }  # fmt: skip
+        write_state(path, self._of, state)
 
     def _load(self, path: Path) -> None:
-        state: dict[str, Any] = torch.load(path, weights_only=True)
-        check_belongs(state["of"], self._of)
+        state = read_state(path, self._of)
         self.errors, self.best, self.elapsed = list(state["errors"]), dict(state["best"]), float(state["elapsed"])
         self._begin(int(state["phase"]))
         self.losses = list(state["losses"])

@@ -17,7 +17,6 @@ from circuitnn.models.network import Network, detached
 from circuitnn.training.data import Batch, Shuffled, Take
 from circuitnn.training.judging import judge
 from circuitnn.training.presets import Preset
-from circuitnn.training.resuming import check_belongs
 
 # The pre-emphasis that Wright et al. train recurrent networks with (DAFx-19), beside a term for the mean. Here the
 # plain error counts as well: of a note's fundamental the emphasis leaves too little.
@@ -45,7 +44,7 @@ class Harness(LightningModule):
         self.reason = "all epochs done"
         # What the thread that trains has worked, in seconds: it does not count what other programs take from it.
         self.elapsed = self._began = 0.0
-        self._of, self._progress = of, progress
+        self.of, self._progress = of, progress
         whole = batches.whole.target
         self._power = float(torch.mean(whole**2))
         self._emphasised_power = float(torch.mean(EMPHASIS(whole) ** 2))
@@ -125,11 +124,8 @@ class Harness(LightningModule):
         self.trainer.should_stop = True
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["circuitnn"] = {
-            "of": self._of, "errors": self.errors, "best": self.best, "elapsed": self.elapsed,
-        }  # fmt: skip
+        checkpoint["circuitnn"] = {"errors": self.errors, "best": self.best, "elapsed": self.elapsed}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         kept = checkpoint["circuitnn"]
-        check_belongs(kept["of"], self._of)
         self.errors, self.best, self.elapsed = list(kept["errors"]), dict(kept["best"]), float(kept["elapsed"])

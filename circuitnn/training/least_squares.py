@@ -3,12 +3,10 @@ distortion audio effects using iterative minimization", DAFx-15; Eichas and Zolz
 
 from __future__ import annotations
 
-import io
 import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,11 +15,10 @@ from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
-from circuitnn.placing import place_file
 from circuitnn.training.data import Batch, Take
 from circuitnn.training.judging import judge
 from circuitnn.training.presets import Preset
-from circuitnn.training.resuming import check_belongs
+from circuitnn.training.resuming import read_state, write_state
 from circuitnn.training.tangents import output_and_jacobian
 
 Real = NDArray[np.float64]
@@ -138,16 +135,14 @@ class LeastSquares:
         self._progress(len(self.errors), error)
 
     def _save(self, path: Path) -> None:
-        state = {"of": self._of, "errors": self.errors, "best": self.best, "damping": self.damping}
-        state |= {"idle": self.idle, "elapsed": self.elapsed}
-        buffer = io.BytesIO()
-        torch.save(state | {"network": self.network.state_dict()}, buffer)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        place_file(path, buffer.getvalue())
+        state = {
+            "errors": self.errors, "best": self.best, "damping": self.damping, "idle": self.idle,
+            "elapsed": self.elapsed, "network": self.network.state_dict(),
+        }  # fmt: skip
+        write_state(path, self._of, state)
 
     def _load(self, path: Path) -> None:
-        state: dict[str, Any] = torch.load(path, weights_only=True)
-        check_belongs(state["of"], self._of)
+        state = read_state(path, self._of)
         self.errors, self.best, self.damping = list(state["errors"]), dict(state["best"]), float(state["damping"])
         self.idle, self.elapsed = int(state["idle"]), float(state["elapsed"])
         self.network.load_state_dict(state["network"])

@@ -9,13 +9,16 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from circuitnn.errors import CircuitnnError
 from circuitnn.training.harness import Harness
+from circuitnn.training.resuming import read_state, write_state
 
 
 def run_loop(harness: Harness, device: str, devices: int, state: Path | None, resume: bool) -> str:
@@ -24,13 +27,13 @@ def run_loop(harness: Harness, device: str, devices: int, state: Path | None, re
     Raises CircuitnnError."""
     callbacks = []
     if state is not None:
-        # One file, always of the same name, that is renamed into its place.
+        # One file, always of the same name.
         callbacks.append(ModelCheckpoint(state.parent, state.stem, save_top_k=1, enable_version_counter=False))
     with _quiet():
         try:
             trainer = Trainer(
                 accelerator=device, devices=devices, max_epochs=harness.preset.epochs, callbacks=list(callbacks),
-                strategy="auto" if devices == 1 else _strategy(harness),
+                strategy="auto" if devices == 1 else _strategy(harness), plugins=[StateFile(harness.of)],
                 logger=False, enable_checkpointing=state is not None, enable_progress_bar=False,
                 enable_model_summary=False, reload_dataloaders_every_n_epochs=1,
             )  # fmt: skip
@@ -48,6 +51,25 @@ def run_loop(harness: Harness, device: str, devices: int, state: Path | None, re
     if not trainer.is_global_zero:
         raise SystemExit(0)
     return reason
+
+
+class StateFile(CheckpointIO):
+    """Checkpoints as all trainings here write and read them. Lightning's own may be half-written after a kill: it
+    copies them from the folder of temporary files if that is another disk."""
+
+    def __init__(self, of: str) -> None:
+        self._of = of
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None) -> None:
+        write_state(Path(path), self._of, checkpoint)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: object = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        return read_state(Path(path), self._of)
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        Path(path).unlink(missing_ok=True)
 
 
 def _strategy(harness: Harness) -> str:

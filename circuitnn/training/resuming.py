@@ -1,12 +1,19 @@
-"""Whether the state of an interrupted training belongs to this one."""
+"""Where a training stands, on disk: complete or not there at all, and read again only by the training that wrote it."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import io
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from circuitnn.errors import CircuitnnError
+import torch
+
+from circuitnn.errors import CircuitnnError, OutputError
 from circuitnn.models.network import Network
+from circuitnn.placing import place_file
 from circuitnn.training.data import Take
 from circuitnn.training.presets import Preset
 
@@ -25,10 +32,30 @@ def fingerprint(name: str, network: Network, takes: Sequence[Take], preset: Pres
     return digest.hexdigest()
 
 
-def check_belongs(found: str, expected: str) -> None:
-    """Raise CircuitnnError unless the fingerprint in a state is that of this training."""
-    if found != expected:
+def write_state(path: Path, of: str, state: Mapping[str, Any]) -> None:
+    """Write plain data and tensors to a file. of: fingerprint of the training. Raises OutputError."""
+    buffer = io.BytesIO()
+    torch.save({**state, "of": of}, buffer)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}", "choose another place") from None
+    place_file(path, buffer.getvalue())
+
+
+def read_state(path: Path, of: str) -> dict[str, Any]:
+    """What the training of that fingerprint wrote. Raises CircuitnnError for what another one did, or is broken."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        found = state["of"]
+    except (OSError, RuntimeError, ValueError, LookupError, TypeError, EOFError, pickle.UnpicklingError):
         raise CircuitnnError(
-            "the state belongs to a training of another architecture, other recordings or other settings",
+            f"{path}: expected the state of an interrupted training, found something else",
+            "train from the beginning, without --resume",
+        ) from None
+    if found != of:
+        raise CircuitnnError(
+            f"{path}: the state belongs to a training of another architecture, other recordings or other settings",
             "repeat the interrupted command with --resume added, or train from the beginning without it",
         )
+    return state
