@@ -97,7 +97,7 @@ def evaluate_network(
     target = take(recording, late, ()).target.double().numpy()
     # From the first sample on, as a circuit: what no wet is there for, the network has heard all the same.
     dry = recording.dry
-    rendering = render_network(network, dry, sample_rate, knobs) if renderer is None else renderer(dry)
+    rendering = render_network(network, dry, knobs) if renderer is None else renderer(dry)
     begin, end = span(recording, late)
     return compare(recording, rendering.output[begin:end], target, rendering, begin + late)
 
@@ -113,7 +113,7 @@ def evaluate_saved(
     RecordingError."""
     rate = saved.sample_rate or recording.sample_rate
     _check_rate(recording, rate)
-    play = renderer or (lambda dry: render_network(saved.network, dry, rate, knobs))
+    play = renderer or (lambda dry: render_network(saved.network, dry, knobs))
     delay = _best_delay(play, recording, saved.network.latency) if saved.delay is None else saved.delay
     return evaluate_network(saved.network, rate, recording, delay, knobs, play), delay
 

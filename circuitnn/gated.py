@@ -21,6 +21,8 @@ Cell = Literal["lstm", "gru"]
 
 # Samples whose gradients by the weights gated.hpp sums at a time, as it calls them.
 STRETCH = 32
+# Samples that are computed at a time where nothing needs to be kept for gradients, which is kilobytes for each.
+PIECE = 4096
 # A layer of more units would be compiled for long, and torch's own is not much slower.
 MOST_UNITS = 256
 _LAYERS = {"lstm": "LstmLayer", "gru": "GruLayer"}
@@ -45,9 +47,11 @@ class GatedLayer:
     def __call__(self, u: Tensor, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         """u [batch, time, inputs], the state x [batch, states] (h, and c of an LSTM) and the weights theta [parameters]
         in torch's order, all of one type -> h [batch, time, size], and the state after it. Differentiable, once."""
-        results: tuple[Tensor, Tensor] = _Run.apply(self, into_lanes(u), into_lanes(x), theta)  # type: ignore[no-untyped-call]
-        h, after = (out_of_lanes(part, len(u)) for part in results)
-        return h, after
+        made, after = [], into_lanes(x)
+        for piece in [u] if torch.is_grad_enabled() else u.split(PIECE, 1):
+            h, after = _Run.apply(self, into_lanes(piece), after, theta)  # type: ignore[no-untyped-call]
+            made.append(out_of_lanes(h, len(u)))
+        return torch.cat(made, 1), out_of_lanes(after, len(u))
 
     def forward(self, u: Tensor, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         """u [groups, time, inputs, lanes], x [groups, states, lanes] -> the states after each sample, and the gates,

@@ -112,7 +112,7 @@ def playable_network(
             def played(dry: Signal) -> Rendering:
                 if exported is not None:
                     return exported.render(dry, positions, 1.0, there if converts else rate)
-                return render_network(network, dry, rate, positions)
+                return render_network(network, dry, positions)
 
             renderer = played if converts else converted(played, there, rate)
             # Late beside the network's latency, which is a number of samples at its own rate.

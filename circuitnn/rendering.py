@@ -18,8 +18,8 @@ from circuitnn.simulate import history_at_rest, simulate
 
 Signal = NDArray[np.float64]
 
-# Seconds that are simulated at a time.
-CHUNK_SECONDS = 5.0
+# Seconds of a circuit, and samples of a network, that are computed at a time.
+CHUNK_SECONDS, CHUNK_SAMPLES = 5.0, 2**15
 
 
 @dataclass(frozen=True)
@@ -85,23 +85,20 @@ def render(
     return Rendering(output, failures, time.perf_counter() - began)
 
 
-def render_network(
-    network: Network, signal: Signal, sample_rate: float, knobs: Mapping[str, float | Tensor] | None = None
-) -> Rendering:
+def render_network(network: Network, signal: Signal, knobs: Mapping[str, float | Tensor] | None = None) -> Rendering:
     """The network's output for signal [time], from where it begins, latency taken out; both in digital full scale.
 
     Raises ConvergenceError if the output is not finite.
     """
     whole, state = np.concatenate([signal, np.zeros(network.latency)]), None
     made = np.empty(len(whole))
-    chunk = max(1, round(CHUNK_SECONDS * sample_rate))
     with torch.no_grad():
         network(torch.zeros(1, 1, 1), knobs=knobs)
         began = time.perf_counter()
-        for start in range(0, len(whole), chunk):
-            u = torch.as_tensor(whole[start : start + chunk])[None, :, None]
+        for start in range(0, len(whole), CHUNK_SAMPLES):
+            u = torch.as_tensor(whole[start : start + CHUNK_SAMPLES])[None, :, None]
             y, state = network(u, state, knobs)
-            made[start : start + chunk] = y[0, :, 0].numpy()
+            made[start : start + CHUNK_SAMPLES] = y[0, :, 0].numpy()
         seconds = time.perf_counter() - began
     output = made[network.latency :]
     broken = np.flatnonzero(~np.isfinite(output))

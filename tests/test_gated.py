@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from circuitnn.errors import CompilerError
-from circuitnn.gated import Cell, GatedLayer, gated_layer
-from circuitnn.models.recurrent import MEMORY, WORTH_COMPILING, Recurrent
+from circuitnn.gated import PIECE, Cell, GatedLayer, gated_layer
+from circuitnn.models.recurrent import MEMORY, SOUNDS, WORTH_COMPILING, Recurrent
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -61,7 +64,7 @@ def test_single_precision_holds_from_silence_to_saturation(level: float, cell: C
 def test_without_a_compiler_a_network_computes_the_same(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     network = Recurrent(cell, 5, layers=2, learned_start=True).double()
-    u = torch.randn(3, WORTH_COMPILING[cell] // 3 + 1, 1, dtype=torch.float64)
+    u = torch.randn(SOUNDS, WORTH_COMPILING[cell] // SOUNDS + 1, 1, dtype=torch.float64)
     y, state = network(u)
 
     def none(*_: object) -> None:
@@ -74,6 +77,40 @@ def test_without_a_compiler_a_network_computes_the_same(cell: Cell, monkeypatch:
     gated_layer.cache_clear()
     torch.testing.assert_close(other, y, rtol=0.0, atol=1e-12)
     torch.testing.assert_close(after, state, rtol=0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_what_needs_no_gradients_is_the_same_to_the_last_bit(cell: Cell) -> None:
+    """It is computed in pieces."""
+    layer = gated_layer(cell, 2, 5, torch.float64)
+    assert layer is not None
+    u, x = torch.randn(3, 2 * PIECE + 7, 2, dtype=torch.float64), torch.randn(3, layer.states, dtype=torch.float64)
+    theta = torch.randn(sum(p.numel() for p in (nn.LSTM if cell == "lstm" else nn.GRU)(2, 5).parameters())).double()
+    whole = layer(u, x, theta)
+    with torch.no_grad():
+        pieces = layer(u, x, theta)
+    assert all(torch.equal(own, other) for own, other in zip(pieces, whole, strict=True))
+
+
+SCRIPT = """
+import resource, sys
+import numpy as np
+from circuitnn.models.architectures import build_network
+from circuitnn.rendering import render_network
+
+network, peaks = build_network(sys.argv[1]), []
+for seconds in (0.1, 10):
+    render_network(network, np.full(round(44100 * seconds), 0.1))
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(peaks[1] - peaks[0])
+"""
+
+
+@pytest.mark.parametrize("name", ["lstm-32", "gru-32", "wavenet-1"])
+def test_whole_files_are_played_in_little_memory(name: str) -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT, name], capture_output=True, text=True, check=True)
+    # MB. It was more than 2000.
+    assert float(done.stdout) < 400.0
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])

@@ -18,8 +18,10 @@ from circuitnn.models.network import Network, State
 # What each layer of torch has, in the order that a compiled one takes.
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 # Samples, of all sounds together, from which on a compiled layer is quicker than torch's, and worth a second or two of
-# compiling. torch has a quick LSTM itself; its GRU is a loop that costs as much for one sound as for many.
+# compiling. torch has a quick LSTM itself, which is slow only with gradients, of SOUNDS or more side by side; its GRU is
+# a loop that costs as much for one sound as for many.
 WORTH_COMPILING: Mapping[Cell, int] = MappingProxyType({"lstm": 8192, "gru": 512})
+SOUNDS = 12
 # The longest memory of a new network, in samples.
 MEMORY = 300
 
@@ -90,6 +92,8 @@ class Recurrent(Network):
     def _compiled(self, x: Tensor, state: State) -> tuple[Tensor, State] | None:
         """h of the last layer [batch, time, hidden_size] and the state after it; None where it is torch's turn."""
         if x.device.type != "cpu" or x.shape[0] * x.shape[1] < WORTH_COMPILING[self.cell]:
+            return None
+        if self.cell == "lstm" and not (torch.is_grad_enabled() and len(x) >= SOUNDS):
             return None
         size = self.recurrent.hidden_size
         starts = [torch.cat(parts, 1) for parts in zip(*(part.split(size, 1) for part in state), strict=True)]
