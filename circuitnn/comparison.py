@@ -71,6 +71,12 @@ class Contender:
     evaluations: tuple[Evaluation, ...]
 
 
+def check_run(folder: Path) -> None:
+    """Raise CircuitnnError unless `of_run` can read what is there."""
+    if network_at(folder) is None:
+        load_run(folder)
+
+
 def of_run(
     folder: str | os.PathLike[str],
     recordings: Sequence[Recording],

@@ -225,16 +225,24 @@ def test_nothing_is_compared_with_silence(recording: Recording) -> None:
         (["--reference", "=wet.wav"], "expected NAME=FILE.wav"),
         (["--reference", "a=wet.wav", "--reference", "a=wet.wav"], "expected different names"),
         (["--reference", "a=missing.wav"], "missing.wav: no such file"),
+        (["missing"], "missing: no such file or folder"),
+        (["wet.wav"], "wet.wav: "),
         (["--out", "/proc/comparison"], "/proc/comparison cannot be written"),
     ],
 )
 def test_what_is_wrong_is_told_before_the_runs_are_evaluated(
-    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+    runs: tuple[Path, Path],
+    recording: Recording,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_wav("dry.wav", recording.dry, RATE)
     write_wav("wet.wav", recording.wet, RATE)
-    done = CliRunner().invoke(main, ["compare", "run", "--on", "dry.wav", "wet.wav", "--out", "report", *words])
+    words = [str(runs[0]), "--on", "dry.wav", "wet.wav", "--out", "report", *words]
+    done = CliRunner().invoke(main, ["compare", *words])
     assert done.exit_code == 2
     assert message in done.stderr
     assert "evaluating" not in done.stderr

@@ -102,11 +102,13 @@ def compare(
         raise CircuitnnError(
             f"--reference: expected one recording to compare on, found {len(recordings)}", "leave the references out"
         )
-    # Before the runs, which take longer.
+    # Before the first run is evaluated, which takes minutes.
     renderings = []
     for name, file in named:
         output = resampled(*read_wav(file), recordings[0].sample_rate)
         renderings.append(comparison.of_rendering(name, output, recordings[0]))
+    for run in runs:
+        comparison.check_run(run)
     contenders = []
     with progress(len(runs)) as update:
         for k, run in enumerate(runs):

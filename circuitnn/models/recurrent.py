@@ -18,8 +18,8 @@ from circuitnn.models.network import Network, State
 # What each layer of torch has, in the order that a compiled one takes.
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 # Samples, of all sounds together, from which on a compiled layer is quicker than torch's, and worth a second or two of
-# compiling. torch has a quick LSTM itself, which is slow only with gradients, of SOUNDS or more side by side; its GRU is
-# a loop that costs as much for one sound as for many.
+# compiling. torch's LSTM is slow only with gradients, of SOUNDS or more side by side; its GRU is a loop that costs as
+# much for one sound as for many.
 WORTH_COMPILING: Mapping[Cell, int] = MappingProxyType({"lstm": 8192, "gru": 512})
 SOUNDS = 12
 # The longest memory of a new network, in samples.
