@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from circuitnn.models.state_space_gru import StateSpaceGru
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
 from circuitnn.training import Preset, Teacher, Trained, train
 from circuitnn.training.data import Judge, Take
+from circuitnn.training.free_running import WHOLE, affordable
 from circuitnn.training.judging import judge_in_place
 from circuitnn.training.teacher import LEVELS, taught, with_states
 
@@ -81,12 +83,13 @@ def test_states_are_voltages_of_capacitors_and_currents_of_inductors() -> None:
 def test_what_is_taught_are_deviations_from_rest_of_what_moves() -> None:
     dry, level = sound(0.1), 0.5
     teacher = Teacher(parse_netlist(RLC), level)
-    lesson = taught(teacher, [Recording(dry, dry, RATE, delay=2.0)], [2.0], (), 1)
+    lesson = taught(teacher, [Recording(dry, dry, RATE, delay=2.0)], [2.0], ())
     (take,) = lesson.takes
     assert lesson.delays == [2.0]
     y = played(with_states(teacher.circuit), dry, level)[:, 2:]
+    rest = played(with_states(teacher.circuit), np.zeros(1), level)[0, 2:]
     begin = int(np.flatnonzero(dry == float(dry[np.argmin(np.abs(dry - float(take.u[0])))]))[0])
-    expected = (y - y[0])[begin : begin + len(take.u)]
+    expected = (y - rest)[begin : begin + len(take.u)]
     np.testing.assert_allclose(take.states, expected, atol=1e-6)
     # The supply's capacitor is left out.
     assert take.states.shape[1] == 2
@@ -96,16 +99,27 @@ def test_exercises_are_the_same_takes_at_other_levels() -> None:
     dry, teacher = sound(0.1), Teacher(read_netlist(CLIPPER), 0.5)
     y = played(teacher.circuit, dry, 0.5)[:, 0]
     wet = -0.3 * (y - y[0])
-    lesson = taught(teacher, [Recording(dry, wet, RATE, delay=0.0)] * 2, [0.0] * 2, (), 1)
-    # The second recording judges, and needs none.
-    assert [len(exercise) for exercise in lesson.exercises] == [1] * len(LEVELS)
-    for level, (exercise,) in zip(LEVELS, lesson.exercises, strict=True):
+    rest = played(with_states(teacher.circuit), np.zeros(1))[0]
+    lesson = taught(teacher, [Recording(dry, wet, RATE, delay=0.0)] * 2, [0.0] * 2, ())
+    # The first recording judges, and needs none.
+    exercises = lesson.exercises([(1, 100), (1, 2100)], 2000)
+    assert [len(exercise.u) for exercise in exercises] == [2000] * 2 * len(LEVELS)
+    for (level, first), exercise in zip(product(LEVELS, (100, 2100)), exercises, strict=True):
+        torch.testing.assert_close(exercise.u, level * lesson.takes[1].u[first : first + 2000])
         y = played(with_states(teacher.circuit), level * dry, 0.5)
         begin = int(np.flatnonzero(dry == float(dry[np.argmin(np.abs(dry - float(exercise.u[0]) / level))]))[0])
         inside = slice(begin, begin + len(exercise.u))
         np.testing.assert_allclose(exercise.u, level * dry[inside], rtol=1e-6)
-        np.testing.assert_allclose(exercise.target, -0.3 * (y - y[0])[inside, 0], atol=1e-6)
-        np.testing.assert_allclose(exercise.states, (y - y[0])[inside, 1:], atol=1e-6)
+        np.testing.assert_allclose(exercise.target, -0.3 * (y - rest)[inside, 0], atol=1e-6)
+        np.testing.assert_allclose(exercise.states, (y - rest)[inside, 1:], atol=1e-6)
+
+
+def test_of_long_recordings_parts_from_all_over_are_used() -> None:
+    found = [(k, 1000 * n) for k in range(2) for n in range(50)]
+    assert affordable(found, WHOLE // 100) == found
+    some = affordable(found, WHOLE // 10)
+    assert [found.index(one) for one in some] == list(range(5, 100, 10))
+    assert affordable(found, 2 * WHOLE) == [(1, 0)]
 
 
 @pytest.mark.parametrize("late", [3.0, 7.4])
@@ -116,9 +130,9 @@ def test_a_fitted_circuit_knows_the_delay(late: float) -> None:
     wet = 0.3 * np.concatenate([np.zeros(round(10 * late)), fine])[::10][: len(dry)]
     known = Recording(dry, wet, RATE, delay=late - 4.0)
     for teacher, expected in ((Teacher(circuit, fitted=True), late), (Teacher(circuit), late - 4.0)):
-        lesson = taught(teacher, [known], [late - 4.0], (), 1)
+        lesson = taught(teacher, [known], [late - 4.0], ())
         assert lesson.delays[0] == pytest.approx(expected, abs=0.05)
-    lesson = taught(Teacher(circuit), [replace(known, delay=None)], [late - 4.0], (), 1)
+    lesson = taught(Teacher(circuit), [replace(known, delay=None)], [late - 4.0], ())
     assert lesson.delays[0] == pytest.approx(late, abs=0.05)
 
 

@@ -14,7 +14,7 @@ from circuitnn import losses
 from circuitnn.models.state_network import StateNetwork
 from circuitnn.models.state_space_gru import StateSpaceGru
 from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
-from circuitnn.training.data import Batch, Judge
+from circuitnn.training.data import Batch, Judge, Place
 from circuitnn.training.judging import judge_in_place
 from circuitnn.training.presets import Preset
 from circuitnn.training.resuming import read_state, write_state
@@ -32,6 +32,13 @@ SLIGHT, IDLE = 0.02, 5
 EMPHASIS = losses.first_order(0.85)
 # In the place of a loss that is no number, which a line search could not compare.
 WORST = 1e30
+
+
+def affordable(found: Sequence[Place], samples: int) -> list[Place]:
+    """Of places of pieces, as many as one evaluation of the loss may go through, evenly from all over. samples: what
+    there is to go through for each of them."""
+    count = min(len(found), max(1, WHOLE // samples))
+    return [found[(2 * k + 1) * len(found) // (2 * count)] for k in range(count)]
 
 
 def measure(network: StateNetwork, pieces: Batch) -> None:
@@ -184,9 +191,11 @@ class FreeRunning:
 
 def windows(pieces: Batch, horizon: int | None) -> Batch:
     """Parts of `horizon` samples and the one before them, from all over the pieces."""
-    length = pieces.u.shape[1] if horizon is None else horizon + 1
     signals = (pieces.u[..., None], pieces.target[..., None], pieces.states)
-    most = (WHOLE if horizon is None else SHORT) // length
+    if horizon is None:
+        return Batch(*signals[:2], pieces.knobs, signals[2])
+    length = horizon + 1
+    most = SHORT // length
     u, target, states = (part.unfold(1, length, length - 1).flatten(0, 1).transpose(1, 2) for part in signals)
     knobs = pieces.knobs.repeat_interleave(len(u) // len(pieces.u), 0)
     every = -(-len(u) // most)

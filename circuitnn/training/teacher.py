@@ -15,10 +15,12 @@ from circuitnn.circuit import GROUND, Circuit, Element
 from circuitnn.errors import CircuitnnError
 from circuitnn.metrics import best_gain
 from circuitnn.models.circuit_model import CircuitModel
-from circuitnn.training.data import ACCURACY, Take, span, take
+from circuitnn.training.data import ACCURACY, Place, Take, cut, span, take
 
 # Oversampling of a circuit that teaches.
 OVERSAMPLE = 8
+# Samples that it computes at a time.
+CHUNK = 2**16
 # Volt or ampere; what moves less is a supply's.
 STILL = 1e-9
 # What a circuit also plays, as factors on the dry recordings: notes fade out further than recordings do, down to where
@@ -40,40 +42,50 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Lesson:
-    """takes: the recordings, with the circuit's states; delays: theirs, in samples; exercises: for each of LEVELS the
-    takes that train at that level, with the circuit's output at the gain of the recording."""
+    """What a circuit teaches about recordings. takes: they, with the circuit's states; delays: theirs, in samples;
+    gains: of the recordings, over the circuit's output in volt; moves [n]: which of the circuit's states these are."""
 
+    teacher: Teacher
+    recordings: Sequence[Recording]
+    knobs: Sequence[str]
     takes: list[Take]
     delays: list[float]
-    exercises: list[list[Take]]
+    gains: list[float]
+    moves: Tensor
+
+    def exercises(self, chosen: Sequence[Place], length: int) -> list[Take]:
+        """The pieces of `length` samples that begin at these places, at each of LEVELS, with the circuit's output at
+        the gain of the recording. Raises CircuitnnError."""
+        found = []
+        for level in LEVELS:
+            for k in dict.fromkeys(k for k, _ in chosen):
+                one, recording = self.takes[k], self.recordings[k]
+                inside = slice(*span(recording, self.delays[k]))
+                output, states = _play(self.teacher, recording, self.knobs, level)
+                target = torch.as_tensor(self.gains[k] * output[inside]).to(one.u)
+                played = replace(one, u=level * one.u, target=target, states=states[inside, self.moves])
+                found += cut([played], [(0, begin) for of, begin in chosen if of == k], length)
+        return found
 
 
-def taught(
-    teacher: Teacher, recordings: Sequence[Recording], delays: Sequence[float], knobs: Sequence[str], training: int
-) -> Lesson:
-    """What a circuit teaches. training: how many of the recordings, the first ones, train; others judge. Delays, in
-    samples, are as given, but those that nobody wrote down, and all where the circuit was fitted, are as its output
-    shows them. A state that never moves is left out. Raises CircuitnnError."""
-    played = [_play(teacher, recording, knobs) for recording in recordings]
-    moves = torch.stack([torch.amax(torch.abs(states), 0) for _, states in played]).amax(0) > STILL
+def taught(teacher: Teacher, recordings: Sequence[Recording], delays: Sequence[float], knobs: Sequence[str]) -> Lesson:
+    """What a circuit teaches. Delays, in samples, are as given, but those that nobody wrote down, and all where the
+    circuit was fitted, are as its output shows them. A state that never moves is left out. Raises CircuitnnError."""
+    takes, refined, gains = list[Take](), list[float](), list[float]()
+    for recording, given in zip(recordings, delays, strict=True):
+        output, states = _play(teacher, recording, knobs)
+        delay = _refined(output, recording.wet, given) if teacher.fitted or recording.delay is None else given
+        inside = slice(*span(recording, delay))
+        one = replace(take(recording, delay, knobs), states=states[inside])
+        takes.append(one)
+        refined.append(delay)
+        gains.append(best_gain(output[inside], one.target.numpy()))
+    moves = torch.stack([torch.amax(torch.abs(one.states), 0) for one in takes]).amax(0) > STILL
     if not bool(moves.any()):
         raise CircuitnnError("the circuit has no states to teach: nothing in it is charged", "train without a teacher")
-    refined = [
-        _refined(output, recording.wet, delay) if teacher.fitted or recording.delay is None else delay
-        for recording, delay, (output, _) in zip(recordings, delays, played, strict=True)
-    ]
-    takes, exercises = list[Take](), [list[Take]() for _ in LEVELS]
-    for k, (recording, delay, (output, states)) in enumerate(zip(recordings, refined, played, strict=True)):
-        one, inside = take(recording, delay, knobs), slice(*span(recording, delay))
-        takes.append(replace(one, states=states[inside, moves].to(one.u)))
-        if k >= training:
-            continue
-        gain = best_gain(output[inside], one.target.numpy())
-        for level, into in zip(LEVELS, exercises, strict=True):
-            sound, states_there = _play(teacher, recording, knobs, level)
-            target = torch.as_tensor(gain * sound[inside]).to(one.u)
-            into.append(replace(one, u=level * one.u, target=target, states=states_there[inside, moves].to(one.u)))
-    return Lesson(takes, refined, exercises)
+    if not bool(moves.all()):
+        takes = [replace(one, states=one.states[:, moves]) for one in takes]
+    return Lesson(teacher, recordings, knobs, takes, refined, gains, moves)
 
 
 def with_states(circuit: Circuit) -> Circuit:
@@ -90,17 +102,24 @@ def with_states(circuit: Circuit) -> Circuit:
     return replace(circuit, elements=tuple(elements), outputs=tuple(outputs))
 
 
+@torch.no_grad()
 def _play(teacher: Teacher, recording: Recording, knobs: Sequence[str], level: float = 1.0) -> tuple[Signal, Tensor]:
     """The output [time] for a dry recording at some level, in volt, and the states [time, n], both as deviations from
-    rest."""
+    rest, the states in single precision."""
     model = CircuitModel(with_states(teacher.circuit), recording.sample_rate, OVERSAMPLE, learn=[])
     positions = {name: float(recording.knobs[name]) for name in knobs}
-    with torch.no_grad():
-        y = model.render(level * teacher.input_level * torch.as_tensor(recording.dry)[None, :, None], positions)[0]
-    if not bool(torch.isfinite(y).all()):
+    dry = level * teacher.input_level * torch.as_tensor(recording.dry)[None, :, None]
+    # From where the output of a silent input stays.
+    rest = model.render(torch.zeros(1, 1, 1, dtype=torch.float64), positions)
+    outputs, states, state = [], [], None
+    for u in torch.nn.functional.pad(dry, (0, 0, 0, model.latency)).split(CHUNK, 1):
+        y, state = model(u, state, positions)
+        outputs.append((y - rest)[0, :, 0].numpy())
+        states.append((y - rest)[0, :, 1:].float())
+    output = np.concatenate(outputs)[model.latency :]
+    if not np.all(np.isfinite(output)):
         raise CircuitnnError(f"{recording.name}: the simulation of the circuit that teaches is not finite")
-    y = y - y[0]
-    return np.asarray(y[:, 0]), y[:, 1:]
+    return output, torch.cat(states)[model.latency :]
 
 
 def _refined(output: Signal, wet: Signal, delay: float) -> float:

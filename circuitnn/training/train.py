@@ -22,13 +22,13 @@ from circuitnn.models.network import Network, expect
 from circuitnn.models.state_network import StateNetwork
 from circuitnn.models.wiener_hammerstein import WienerHammerstein
 from circuitnn.training.data import Shuffled, Take, cut, delays_of, knob_names, parts_of, places, split, stacked, take
-from circuitnn.training.free_running import FreeRunning, measure
+from circuitnn.training.free_running import FreeRunning, affordable, measure
 from circuitnn.training.least_squares import LeastSquares
 from circuitnn.training.presets import PRESETS, Preset
 from circuitnn.training.result import Trained
 from circuitnn.training.resuming import CHECKPOINT, fingerprint
 from circuitnn.training.starts import best_start
-from circuitnn.training.teacher import Teacher, taught
+from circuitnn.training.teacher import LEVELS, Teacher, taught
 
 if TYPE_CHECKING:
     from circuitnn.training.harness import Harness
@@ -79,18 +79,20 @@ def train(
         name, network = _beginning(architecture, names, rate, seed)
         # What the network itself is late by need not be learned.
         delays = [delay - network.latency for delay in found]
-        takes, exercises = [take(one, delay, names) for one, delay in zip(every, delays, strict=True)], []
+        takes, lesson = [take(one, delay, names) for one, delay in zip(every, delays, strict=True)], None
     else:
-        lesson = taught(teacher, every, found, names, count)
-        takes, delays, exercises = lesson.takes, lesson.delays, lesson.exercises
+        lesson = taught(teacher, every, found, names)
+        takes, delays = lesson.takes, lesson.delays
         name, network = _beginning(architecture, names, rate, seed, takes[0].states.shape[1])
     takes = _with_states(network, takes)
     length = round(preset.segment * rate)
     chosen = places(takes[:count], length, None if seconds is None else round(seconds * rate))
     training, judging = (chosen, []) if held_out else split(chosen)
+    if isinstance(network, StateNetwork):
+        training = affordable(training, length if lesson is None else length * (1 + len(LEVELS)))
     pieces, judges = cut(takes, training, length), takes[count:] if held_out else cut(takes, judging, length)
     recorded = stacked(pieces)
-    pieces += [piece for exercise in exercises for piece in cut(exercise, training, length)]
+    pieces += [] if lesson is None else lesson.exercises(training, length)
     if min(len(one.u) for one in judges) <= preset.warm_up:
         raise RecordingError("what judges the training is no longer than the warm-up", "train on longer recordings")
     whole, of = stacked(pieces), fingerprint(name, network, [*pieces, *judges], preset, seed)
