@@ -33,6 +33,7 @@ from circuitnn.network_runs import WEIGHTS, save_network
 from circuitnn.training import PRESETS, Preset, Trained, train
 from circuitnn.training.data import ACCURACY, Batch, Shuffled, cut, delays_of, places, split, stacked, take
 from circuitnn.training.least_squares import LeastSquares
+from circuitnn.training.resuming import Kept
 from circuitnn.training.starts import STARTS, best_start, cost_after_a_while, placed
 from circuitnn.training.tangents import output_and_jacobian
 
@@ -146,7 +147,9 @@ def test_the_best_of_several_starts_is_taken() -> None:
     network = WienerHammerstein()
     preset = replace(SHORT, epochs=4)
     costs = [cost_after_a_while(placed(network, pieces, *start, RATE), pieces, preset) for start in STARTS]
-    best = LeastSquares(best_start(network, pieces, preset, RATE), pieces, [], preset, "", lambda epoch, error: None)
+    best = LeastSquares(
+        best_start(network, pieces, preset, RATE), pieces, [], preset, Kept("", 0.0), lambda epoch, error: None
+    )
     assert best.cost() == pytest.approx(min(costs))
     # It matters which one is taken.
     assert min(costs) < 0.5 * max(costs)
@@ -171,6 +174,8 @@ def test_least_squares_go_on_after_an_interruption(tmp_path: Path) -> None:
     # The third iteration was interrupted before its state was written.
     assert epochs == [3, 4, 5, 6]
     assert resumed.errors == whole.errors
+    # What was done before counts.
+    assert resumed.seconds > first.seconds * 2 / 3
     with pytest.raises(CircuitnnError, match="another architecture, other recordings or other settings"):
         train("hammerstein", [recording(drive=2.0)], preset=preset, checkpoint=tmp_path, resume=True)
 
@@ -218,6 +223,19 @@ def test_a_broken_state_is_refused_in_words(name: str, content: bytes, tmp_path:
         state.write_bytes(content)
     with pytest.raises(CircuitnnError, match=r"last\.ckpt: expected the state of an interrupted training"):
         train(name, begin, preset=preset, checkpoint=tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("name", ["nam-nano", "stn", "wiener-hammerstein"])
+def test_silence_teaches_nothing(name: str) -> None:
+    sound = recording(seconds=1.5)
+    late = replace(sound, dry=np.r_[np.zeros(2 * RATE), sound.dry], wet=np.r_[np.zeros(2 * RATE), sound.wet], delay=0.0)
+    with pytest.raises(CircuitnnError, match="silent"):
+        train(name, [late], seconds=1.5, preset=SHORT)
+
+
+def test_short_pieces_teach_networks_of_states_too() -> None:
+    found = train("stn", [recording(seconds=1.5)], preset=replace(SHORT, epochs=12, patience=12, teaching_epochs=4))
+    assert len(found.errors) == 12
 
 
 @pytest.mark.parametrize("name", ["nam-nano", "stn", "wiener"])
@@ -456,6 +474,41 @@ def test_the_commands(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["evaluate", run, *files, "--set", "drive=0.3"])
     assert done.exit_code == 2
     assert "no knob 'drive'" in done.stderr
+
+
+def test_a_folder_of_somebody_else_is_neither_used_nor_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_wav(Path("dry.wav"), 0.2 * recording(seconds=2.0).dry, RATE)
+    write_wav(Path("wet.wav"), recording(seconds=2.0).wet, RATE)
+    words = ["train", "wiener", "dry.wav", "wet.wav", "--epochs", "1", "--json"]
+    Path("run.training").mkdir()
+    Path("run.training", "thesis.txt").write_text("years of work")
+    done = CliRunner().invoke(main, [*words, "--out", "run"])
+    assert done.exit_code == 2
+    assert "run.training: the folder holds something else than the state of a training" in done.stderr
+    assert Path("run.training", "thesis.txt").read_text() == "years of work"
+    # A run that is called like the architecture is not gone on with, unless it is written as a path.
+    told = [json.loads(CliRunner().invoke(main, [*words, "--out", "wiener"]).stdout) for _ in range(2)]
+    assert told[0]["errors"] == told[1]["errors"]
+    further = CliRunner().invoke(main, ["train", "./wiener", *words[2:], "--out", "further"])
+    assert json.loads(further.stdout)["esr"] < told[0]["esr"]
+
+
+def test_what_a_session_holds_out_takes_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_wav(Path("in.wav"), 0.2 * recording(seconds=2.0).dry, RATE)
+    for name, drive in (("out", 3.0), ("other", 1.0)):
+        write_wav(Path(f"{name}.wav"), recording(seconds=2.0, drive=drive).wet, RATE)
+    text = '[[recording]]\ndry = "in.wav"\nwet = "out.wav"\ndelay = 5\n'
+    held_out = '[[recording]]\ndry = "in.wav"\nwet = "other.wav"\ndelay = 5\nrole = "held-out"\n'
+    Path("some.toml").write_text(text)
+    Path("all.toml").write_text(text + held_out)
+    some, every = (
+        CliRunner().invoke(main, ["train", "wiener", "--recordings", name, "--epochs", "2", "--json"])
+        for name in ("some.toml", "all.toml")
+    )
+    assert every.exit_code == 0, every.output
+    assert json.loads(every.stdout)["errors"] == json.loads(some.stdout)["errors"]
 
 
 def test_two_devices_share_each_batch(tmp_path: Path) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +30,11 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=click.IntRange(1, 1_000_000), help="At most so many.  [default: the preset's]")
 @click.option("--seconds", type=FiniteRange(0.0, min_open=True), help="Use the first so many of the recordings.")
 @click.option(
-    "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Equal seeds, equal networks."
+    "--seed",
+    type=click.IntRange(0, 2**31),
+    default=0,
+    show_default=True,
+    help="Equal seeds, equal networks, unless time ends it.",
 )
 @click.option("--device", type=click.Choice(["cpu", "gpu", "auto"]), default="cpu", show_default=True)
 @click.option(
@@ -65,24 +68,27 @@ def train(
 ) -> None:
     """Train a network on recordings of a device: what went in, what came out.
 
-    ARCHITECTURE is a name such as lstm-32, wavenet-1 or tcn-300; an unknown one is answered with all of them. A run, or
-    a file of a network (a model file, .nam, .aidax, or JSON of RTNeural or SimpleRNN), is trained further. Every
-    fifth half second judges the training, or what a session file holds out. Ctrl-C ends it with the best network so
-    far.
+    ARCHITECTURE is a name such as lstm-32, wavenet-1 or tcn-300. A run, or a file of a network (a model file, .nam,
+    .aidax, or JSON of RTNeural or SimpleRNN), is trained further. Every fifth half second judges the training; what a
+    session file holds out takes no part. Ctrl-C ends it with the best network so far.
 
     --teacher is for stn and state-space-gru: the circuit that is fitted to the recordings, or a netlist.
     """
     from circuitnn.formats import network_at
     from circuitnn.formats.reading import SUFFIXES
-    from circuitnn.models.architectures import check_architecture
+    from circuitnn.models.architectures import ARCHITECTURES, check_architecture
     from circuitnn.network_runs import network_summary, save_network, teacher_at, training_state
+    from circuitnn.placing import check_folder
     from circuitnn.runs import check_target, free_folder
     from circuitnn.session import read_session
     from circuitnn.training import PRESETS
     from circuitnn.training import train as train_network
+    from circuitnn.training.resuming import CHECKPOINT
 
     path = Path(architecture)
-    saved = network_at(path) if path.exists() or path.suffix.lower() in SUFFIXES else None
+    # A folder that is called like an architecture is meant where it is written as a path.
+    named = architecture in ARCHITECTURES
+    saved = network_at(path) if not named and (path.exists() or path.suffix.lower() in SUFFIXES) else None
     if saved is None:
         check_architecture(architecture)
     if bool(files) == (session_file is not None):
@@ -92,6 +98,7 @@ def train(
     folder = out if out is not None else free_folder(name, resume, training_state)
     check_target(folder)
     state = training_state(folder)
+    check_folder(state, CHECKPOINT, "the state of a training")
     # Where several devices train, Lightning starts the command once more for each; the first one speaks.
     first = int(os.environ.get("LOCAL_RANK", "0")) == 0
     if first and resume and not state.exists():
@@ -100,12 +107,12 @@ def train(
         _check_gpu()
     session = recordings_of(files) if session_file is None else read_session(session_file)
     if first:
-        warn_of_clipping((*session.recordings, *session.held_out))
+        warn_of_clipping(session.recordings)
     preset = PRESETS[preset_name]
     preset = preset if epochs is None else replace(preset, epochs=epochs)
     with progress(preset.epochs) if first else nullcontext(_say_nothing) as update:
         trained = train_network(
-            begin, session.recordings, held_out=session.held_out, seconds=seconds, preset=preset, seed=seed,
+            begin, session.recordings, seconds=seconds, preset=preset, seed=seed,
             device=device, devices=devices,
             teacher=None if teacher is None else teacher_at(teacher, session.input_level),
             progress=lambda epoch, error: update(epoch, f"epoch {epoch}: ESR {error:.4g}"),
@@ -122,7 +129,9 @@ def train(
     if trained.interrupted:
         note(f"{state.name} keeps where the training stands: the same command with --resume goes on from there")
         ctx.exit(INTERRUPTED)
-    shutil.rmtree(state, ignore_errors=True)
+    with suppress(OSError):
+        (state / CHECKPOINT).unlink()
+        state.rmdir()
 
 
 def _say_nothing(completed: float, text: str) -> None:

@@ -81,8 +81,12 @@ class Chain(Network):
         one_of_each = tuple(part[first] if len(part) == len(knobs) else part for part in state)
         zeros = knobs.new_zeros(len(positions), self.silence, 1)
         standing = positions[:, None, 1:].expand(-1, self.silence, -1)
+        # It says nothing about the sounds that a network is trained on, whose statistics it may keep.
+        training = self.training
+        self.eval()
         with torch.no_grad():
             _, later = self.run(zeros, standing, one_of_each)
+        self.train(training)
         return tuple(part[which] if len(part) == len(positions) else part for part in later)
 
     def settings(self) -> dict[str, Any]:

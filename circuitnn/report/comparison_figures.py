@@ -34,6 +34,11 @@ ERROR_RANGE, HARMONIC_RANGE = 100.0, 90.0
 PANELS = ((1, "fundamental [dB]"), (2, "2nd [dB]"), (3, "3rd [dB]"))
 
 
+def _label(name: str) -> str:
+    """A name as it stands, where matplotlib would read a formula or leave it out."""
+    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
+
+
 @inline_svg
 def efficiency(curves: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
     """ESR over seconds of training audio, for kinds of model."""
@@ -41,7 +46,7 @@ def efficiency(curves: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
     figure, (axes,) = panels(3.2 + more, top=TOP + more)
     lines = cycle(product(LINES, COLOURS))
     for (line, colour), (kind, points) in zip(lines, curves.items(), strict=False):
-        axes.plot(*zip(*points, strict=True), line, color=colour, markersize=4.0, label=kind)
+        axes.plot(*zip(*points, strict=True), line, color=colour, markersize=4.0, label=_label(kind))
     axes.set(xscale="log", yscale="log", xlabel="training audio [s]", ylabel="ESR")
     # Amounts are often within one decade, and may lie too close together for labels of their own.
     low, high = axes.get_xlim()

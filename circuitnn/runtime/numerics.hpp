@@ -235,7 +235,10 @@ CIRCUITNN_INLINE inline Real logarithm(const Real& x) {
     Bits bits;
     memcpy(&bits, &positive, sizeof bits);
     const Bits exponent = (bits - decltype(bits - bits)(Bits{} + root_half)) >> mantissa;
-    bits -= exponent << mantissa;
+    if constexpr (Traits<Real>::lanes == 1)
+        bits -= Bits(typename Traits<Real>::Unsigned(exponent) << mantissa);
+    else
+        bits -= exponent << mantissa;
     Real m, k;
     memcpy(&m, &bits, sizeof m);
     if constexpr (Traits<Real>::lanes == 1)

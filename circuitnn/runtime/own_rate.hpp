@@ -125,8 +125,8 @@ class OwnRate : public Processor {
     }
 
     State save() const {
-        State saved{};
-        saved.processor = Processor::save();
+        // Made in its place: it is too large to be on the stack twice.
+        State saved{Processor::save(), {}, {}, {}, {}};
         memcpy(saved.heard, heard, sizeof heard);
         memcpy(saved.played, played, sizeof played);
         saved.into = into;

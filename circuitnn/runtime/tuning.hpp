@@ -86,11 +86,10 @@ struct Knobs {
 
     Knobs(const Map& map_, int64_t hold_) : map(map_), hold(hold_) {}
 
-    // Positions to begin with, at which everything stands still.
+    // Positions at which everything stands still. Those that are wanted may have become others meanwhile.
     void start(const double* positions) {
         state.done = state.moving = 0;
         for (int k = 0; k < knobs; ++k) {
-            turn(k, positions[k]);
             state.reached[k] = positions[k];
         }
         map.numbers(state.reached, state.points[0]);

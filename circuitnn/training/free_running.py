@@ -17,7 +17,7 @@ from circuitnn.models.state_trajectory_network import StateTrajectoryNetwork
 from circuitnn.training.data import Batch, Judge, Place
 from circuitnn.training.judging import judge_in_place
 from circuitnn.training.presets import Preset
-from circuitnn.training.resuming import read_state, write_state
+from circuitnn.training.resuming import Kept
 
 # Samples of a run from a known state: short ones to match the states that follow, then, with None, whole pieces, and
 # these once more for the output alone.
@@ -80,7 +80,7 @@ class FreeRunning:
         pieces: Batch,
         judges: Sequence[Judge],
         preset: Preset,
-        of: str,
+        kept: Kept,
         progress: Callable[[int, float], None],
     ) -> None:
         self.network, self.judges, self.preset = network.double(), judges, preset
@@ -88,7 +88,7 @@ class FreeRunning:
         self.errors: list[float] = []
         self.best: dict[str, Tensor] = {}
         self.elapsed = 0.0
-        self._of, self._progress = of, progress
+        self._kept, self._progress = kept, progress
         # In a single step, a hidden state that is zero before it says nothing.
         self._begin(0 if isinstance(network, StateTrajectoryNetwork) else 1)
 
@@ -178,10 +178,10 @@ class FreeRunning:
             "errors": self.errors, "best": self.best, "phase": self.phase, "losses": self.losses,
             "elapsed": self.elapsed, "network": self.network.state_dict(), "optimizer": self._optimizer.state_dict(),
         }  # fmt: skip
-        write_state(path, self._of, state)
+        self._kept.write(path, state)
 
     def _load(self, path: Path) -> None:
-        state = read_state(path, self._of)
+        state = self._kept.read(path)
         self.errors, self.best, self.elapsed = list(state["errors"]), dict(state["best"]), float(state["elapsed"])
         self._begin(int(state["phase"]))
         self.losses = list(state["losses"])
@@ -194,7 +194,7 @@ def windows(pieces: Batch, horizon: int | None) -> Batch:
     signals = (pieces.u[..., None], pieces.target[..., None], pieces.states)
     if horizon is None:
         return Batch(*signals[:2], pieces.knobs, signals[2])
-    length = horizon + 1
+    length = min(horizon + 1, pieces.u.shape[1])
     most = SHORT // length
     u, target, states = (part.unfold(1, length, length - 1).flatten(0, 1).transpose(1, 2) for part in signals)
     knobs = pieces.knobs.repeat_interleave(len(u) // len(pieces.u), 0)

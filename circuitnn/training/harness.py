@@ -17,6 +17,7 @@ from circuitnn.models.network import Network, detached
 from circuitnn.training.data import Batch, Shuffled, Take
 from circuitnn.training.judging import judge
 from circuitnn.training.presets import Preset
+from circuitnn.training.resuming import Kept
 
 # The pre-emphasis that Wright et al. train recurrent networks with (DAFx-19), beside a term for the mean. Here the
 # plain error counts as well: of a note's fundamental the emphasis leaves too little.
@@ -34,7 +35,13 @@ class Harness(LightningModule):
     """One network, the pieces to train on, and the takes that judge it after each epoch."""
 
     def __init__(
-        self, network: Network, batches: Shuffled, judges: Sequence[Take], preset: Preset, of: str, progress: Progress
+        self,
+        network: Network,
+        batches: Shuffled,
+        judges: Sequence[Take],
+        preset: Preset,
+        kept: Kept,
+        progress: Progress,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -44,7 +51,7 @@ class Harness(LightningModule):
         self.reason = "all epochs done"
         # What the thread that trains has worked, in seconds: it does not count what other programs take from it.
         self.elapsed = self._began = 0.0
-        self.of, self._progress = of, progress
+        self.kept, self._progress = kept, progress
         whole = batches.whole.target
         self._power = float(torch.mean(whole**2))
         self._emphasised_power = float(torch.mean(EMPHASIS(whole) ** 2))

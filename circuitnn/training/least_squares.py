@@ -18,7 +18,7 @@ from circuitnn.models.wiener_hammerstein import WienerHammerstein
 from circuitnn.training.data import Batch, Take
 from circuitnn.training.judging import judge
 from circuitnn.training.presets import Preset
-from circuitnn.training.resuming import read_state, write_state
+from circuitnn.training.resuming import Kept
 from circuitnn.training.tangents import output_and_jacobian
 
 Real = NDArray[np.float64]
@@ -45,7 +45,7 @@ class LeastSquares:
         pieces: Batch,
         judges: Sequence[Take],
         preset: Preset,
-        of: str,
+        kept: Kept,
         progress: Callable[[int, float], None],
     ) -> None:
         self.network, self.pieces, self.judges, self.preset = network.double(), pieces, judges, preset
@@ -55,7 +55,7 @@ class LeastSquares:
         heard = pieces.target[:, preset.warm_up :].double().numpy()
         # One over the energy of what is to be met, plain and emphasised.
         self.weights = tuple(1.0 / max(float(np.sum(part**2)), 1e-30) for part in (heard, _emphasised(heard)))
-        self._of, self._progress = of, progress
+        self._kept, self._progress = kept, progress
 
     def run(self, checkpoint: Path | None, resume: bool) -> str:
         """Iterate until the end -> why it ended. checkpoint: a file for the state after each iteration."""
@@ -139,10 +139,10 @@ class LeastSquares:
             "errors": self.errors, "best": self.best, "damping": self.damping, "idle": self.idle,
             "elapsed": self.elapsed, "network": self.network.state_dict(),
         }  # fmt: skip
-        write_state(path, self._of, state)
+        self._kept.write(path, state)
 
     def _load(self, path: Path) -> None:
-        state = read_state(path, self._of)
+        state = self._kept.read(path)
         self.errors, self.best, self.damping = list(state["errors"]), dict(state["best"]), float(state["damping"])
         self.idle, self.elapsed = int(state["idle"]), float(state["elapsed"])
         self.network.load_state_dict(state["network"])

@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from circuitnn.errors import CircuitnnError
 from circuitnn.training.harness import Harness
-from circuitnn.training.resuming import read_state, write_state
+from circuitnn.training.resuming import Kept
 
 
 def run_loop(harness: Harness, device: str, devices: int, state: Path | None, resume: bool) -> str:
@@ -33,7 +33,7 @@ def run_loop(harness: Harness, device: str, devices: int, state: Path | None, re
         try:
             trainer = Trainer(
                 accelerator=device, devices=devices, max_epochs=harness.preset.epochs, callbacks=list(callbacks),
-                strategy="auto" if devices == 1 else _strategy(harness), plugins=[StateFile(harness.of)],
+                strategy="auto" if devices == 1 else _strategy(harness), plugins=[StateFile(harness.kept)],
                 logger=False, enable_checkpointing=state is not None, enable_progress_bar=False,
                 enable_model_summary=False, reload_dataloaders_every_n_epochs=1,
             )  # fmt: skip
@@ -57,16 +57,16 @@ class StateFile(CheckpointIO):
     """Checkpoints as all trainings here write and read them. Lightning's own may be half-written after a kill: it
     copies them from the folder of temporary files if that is another disk."""
 
-    def __init__(self, of: str) -> None:
-        self._of = of
+    def __init__(self, kept: Kept) -> None:
+        self._kept = kept
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None) -> None:
-        write_state(Path(path), self._of, checkpoint)
+        self._kept.write(Path(path), checkpoint)
 
     def load_checkpoint(
         self, path: str | Path, map_location: object = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        return read_state(Path(path), self._of)
+        return self._kept.read(Path(path))
 
     def remove_checkpoint(self, path: str | Path) -> None:
         Path(path).unlink(missing_ok=True)

@@ -9,8 +9,8 @@ from circuitnn.models.network import Network
 
 @dataclass(frozen=True)
 class Trained:
-    """network: with the values that judged best. delay: samples by which the wet is late. esr, esr_preemphasis: of the
-    part that judges; errors: esr after each epoch; seconds: what it took; audio_seconds: what it was trained on."""
+    """network: with the values that judged best. delay: samples by which the wet is late. esr: of the part
+    that judges; errors: esr after each epoch; seconds: what it took; audio_seconds: what it was trained on."""
 
     network: Network
     architecture: str

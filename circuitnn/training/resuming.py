@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,30 +33,42 @@ def fingerprint(name: str, network: Network, takes: Sequence[Take], preset: Pres
     return digest.hexdigest()
 
 
-def write_state(path: Path, of: str, state: Mapping[str, Any]) -> None:
-    """Write plain data and tensors to a file. of: fingerprint of the training. Raises OutputError."""
-    buffer = io.BytesIO()
-    torch.save({**state, "of": of}, buffer)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}", "choose another place") from None
-    place_file(path, buffer.getvalue())
+class Kept:
+    """Where one training stands, as it is written to and read from files, and how long it has taken so far."""
 
+    def __init__(self, of: str, began: float) -> None:
+        """of: its fingerprint; began: when, as time.perf_counter() tells."""
+        self._of, self._began, self._before = of, began, 0.0
 
-def read_state(path: Path, of: str) -> dict[str, Any]:
-    """What the training of that fingerprint wrote. Raises CircuitnnError for what another one did, or is broken."""
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        found = state["of"]
-    except (OSError, RuntimeError, ValueError, LookupError, TypeError, EOFError, pickle.UnpicklingError):
-        raise CircuitnnError(
-            f"{path}: expected the state of an interrupted training, found something else",
-            "train from the beginning, without --resume",
-        ) from None
-    if found != of:
-        raise CircuitnnError(
-            f"{path}: the state belongs to a training of another architecture, other recordings or other settings",
-            "repeat the interrupted command with --resume added, or train from the beginning without it",
-        )
-    return state
+    @property
+    def seconds(self) -> float:
+        """By a clock on the wall, without the pauses of interruptions."""
+        return self._before + time.perf_counter() - self._began
+
+    def write(self, path: Path, state: Mapping[str, Any]) -> None:
+        """Write plain data and tensors. Raises OutputError."""
+        buffer = io.BytesIO()
+        torch.save({**state, "of": self._of, "seconds": self.seconds}, buffer)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written: {error.strerror}", "choose another place") from None
+        place_file(path, buffer.getvalue())
+
+    def read(self, path: Path) -> dict[str, Any]:
+        """What this training wrote. Raises CircuitnnError for what another one did, or is broken."""
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            of, seconds = state["of"], float(state["seconds"])
+        except (OSError, RuntimeError, ValueError, LookupError, TypeError, EOFError, pickle.UnpicklingError):
+            raise CircuitnnError(
+                f"{path}: expected the state of an interrupted training, found something else",
+                "train from the beginning, without --resume",
+            ) from None
+        if of != self._of:
+            raise CircuitnnError(
+                f"{path}: the state belongs to a training of another architecture, other recordings or other settings",
+                "repeat the interrupted command with --resume added, or train from the beginning without it",
+            )
+        self._before = seconds
+        return state

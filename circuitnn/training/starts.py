@@ -13,12 +13,15 @@ from circuitnn.models.wiener_hammerstein import WienerHammerstein
 from circuitnn.training.data import Batch
 from circuitnn.training.least_squares import LeastSquares
 from circuitnn.training.presets import Preset
+from circuitnn.training.resuming import Kept
 
 # What is tried before the curve: corner of a high-pass in Hz (0: none), and gain for an input of rms 1. Pedals lift the
 # treble before they clip.
 STARTS = ((0.0, 1.0), (300.0, 30.0), (700.0, 10.0))
 # Each start is followed for so many iterations, on so many pieces.
 ITERATIONS, PIECES = 8, 4
+# Where they stand is not written.
+NOWHERE = Kept("", 0.0)
 
 
 def best_start(network: WienerHammerstein, pieces: Batch, preset: Preset, sample_rate: float) -> WienerHammerstein:
@@ -58,7 +61,7 @@ def _become_high_pass(biquad: Biquad, pole: float) -> None:
 
 
 def cost_after_a_while(network: WienerHammerstein, pieces: Batch, preset: Preset) -> float:
-    work = LeastSquares(network, pieces, [], replace(preset, epochs=ITERATIONS), "", lambda epoch, error: None)
+    work = LeastSquares(network, pieces, [], replace(preset, epochs=ITERATIONS), NOWHERE, lambda epoch, error: None)
     for _ in range(ITERATIONS):
         work.iterate()
     return work.cost()

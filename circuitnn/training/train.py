@@ -26,7 +26,7 @@ from circuitnn.training.free_running import FreeRunning, affordable, measure
 from circuitnn.training.least_squares import LeastSquares
 from circuitnn.training.presets import PRESETS, Preset
 from circuitnn.training.result import Trained
-from circuitnn.training.resuming import CHECKPOINT, fingerprint
+from circuitnn.training.resuming import CHECKPOINT, Kept, fingerprint
 from circuitnn.training.starts import best_start
 from circuitnn.training.teacher import LEVELS, Teacher, taught
 
@@ -93,9 +93,12 @@ def train(
     pieces, judges = cut(takes, training, length), takes[count:] if held_out else cut(takes, judging, length)
     recorded = stacked(pieces)
     pieces += [] if lesson is None else lesson.exercises(training, length)
+    for some in (pieces, judges):
+        if not (any(bool(torch.any(one.u)) for one in some) and any(bool(torch.any(one.target)) for one in some)):
+            raise RecordingError("what trains or judges the network is silent", "cut the silence off, or use more")
     if min(len(one.u) for one in judges) <= preset.warm_up:
         raise RecordingError("what judges the training is no longer than the warm-up", "train on longer recordings")
-    whole, of = stacked(pieces), fingerprint(name, network, [*pieces, *judges], preset, seed)
+    whole, kept = stacked(pieces), Kept(fingerprint(name, network, [*pieces, *judges], preset, seed), began)
     report = progress or (lambda epoch, error: None)
     state = None if checkpoint is None else Path(checkpoint) / CHECKPOINT
     work: Harness | LeastSquares | FreeRunning
@@ -107,18 +110,18 @@ def train(
         new = isinstance(architecture, str) and not (resume and state is not None and state.exists())
         if isinstance(network, WienerHammerstein):
             network = best_start(network, whole, preset, rate) if new else network
-            work = LeastSquares(network, whole, judges, preset, of, report)
+            work = LeastSquares(network, whole, judges, preset, kept, report)
         else:
             in_place = parts_of(takes[count:]) if held_out else parts_of(takes, judging, length)
             if new:
                 measure(network, recorded)
-            work = FreeRunning(network, whole, in_place, preset, of, report)
+            work = FreeRunning(network, whole, in_place, preset, kept, report)
         reason = work.run(state, resume)
         network.to(precision)
     else:
         if isinstance(architecture, str):
             expect(network, max(float(torch.sqrt(torch.mean(whole.u**2))), QUIETEST))
-        work = Harness(network, Shuffled(whole, preset.batch, seed), judges, preset, of, report)
+        work = Harness(network, Shuffled(whole, preset.batch, seed), judges, preset, kept, report)
         reason = run_loop(work, device, devices, state, resume)
     if not work.best:
         raise ConvergenceError(
@@ -134,7 +137,7 @@ def train(
         esr=min(work.errors),
         errors=tuple(work.errors),
         reason=reason,
-        seconds=time.perf_counter() - began,
+        seconds=kept.seconds,
         audio_seconds=recorded.u.numel() / rate,
     )
 

@@ -19,6 +19,7 @@ float* EXPORTED(output)() { return out; }
 int EXPORTED(latency)() { return effect.latency; }
 int EXPORTED(prepare)(double rate) { return effect.prepare(rate); }
 int EXPORTED(reset)() { return effect.reset(); }
+int EXPORTED(moves)(int knob) { return Processor::Model::knob[knob].moves; }
 void EXPORTED(turn)(int knob, double position) { effect.processor.turn(knob, position); }
 void EXPORTED(settings)(int enabled, double input_trim, double output_trim) {
     effect.enabled = enabled;
