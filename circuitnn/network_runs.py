@@ -11,7 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from circuitnn.formats import SavedNetwork
+from circuitnn.errors import CircuitnnError
+from circuitnn.formats import SavedNetwork, network_at
 from circuitnn.formats.native import FIRST_WEIGHTS as WEIGHTS
 from circuitnn.formats.native import document, to_text
 from circuitnn.formats.reading import RUN_FILE
@@ -71,6 +72,8 @@ def teacher_at(path: Path, input_level: float | None = None) -> Teacher:
     """The circuit of a fit's run, with the input level that the fit found, or of a netlist, with the given one, in volt
     at digital full scale; None: 1 V. Raises CircuitnnError."""
     if path.is_dir():
+        if network_at(path) is not None:
+            raise CircuitnnError(f"{path}: a network cannot teach", "give a run of `circuitnn fit`, or a netlist")
         run = load_run(path)
         return Teacher(run.circuit, run.input_level, fitted=True)
     return Teacher(read_netlist(path), input_level or 1.0)

@@ -50,7 +50,9 @@ def efficiency(curves: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
     axes.set(xscale="log", yscale="log", xlabel="training audio [s]", ylabel="ESR")
     # Amounts are often within one decade, and may lie too close together for labels of their own.
     low, high = axes.get_xlim()
-    axes.set_xticks([at for k in range(-3, 6) for at in (1 * 10.0**k, 2 * 10.0**k, 5 * 10.0**k) if low <= at <= high])
+    ticks = [at for k in range(-3, 6) for at in (1 * 10.0**k, 2 * 10.0**k, 5 * 10.0**k) if low <= at <= high]
+    amounts = [at for points in curves.values() for at, _ in points]
+    axes.set_xticks(ticks if len(ticks) > 1 else [min(amounts), max(amounts)])
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     # Whole decades, so that a small difference looks small.
     low, high = axes.get_ylim()
