@@ -12,12 +12,11 @@ from circuitnn.errors import OutputError
 
 
 def place_file(path: Path, content: str | bytes) -> None:
-    """Write a file, and the folder that it is to be in; a text as UTF-8. Raises OutputError."""
+    """Write a file whose folder exists; a text as UTF-8. Raises OutputError."""
     check_file(path)
     temporary = None
     try:
         data = content.encode() if isinstance(content, str) else content
-        path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from circuitnn.errors import CircuitnnError
+from circuitnn.errors import CircuitnnError, OutputError
 from circuitnn.models.network import Network
 from circuitnn.placing import place_file
 from circuitnn.training.data import Take
@@ -49,6 +49,10 @@ class Kept:
         """Write plain data and tensors. Raises OutputError."""
         buffer = io.BytesIO()
         torch.save({**state, "of": self._of, "seconds": self.seconds}, buffer)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written: {error.strerror}", "choose another place") from None
         place_file(path, buffer.getvalue())
 
     def read(self, path: Path) -> dict[str, Any]:
