@@ -487,6 +487,11 @@ def test_a_folder_of_somebody_else_is_neither_used_nor_read(tmp_path: Path, monk
     assert done.exit_code == 2
     assert "run.training: the folder holds something else than the state of a training" in done.stderr
     assert Path("run.training", "thesis.txt").read_text() == "years of work"
+    # What a kill has left of a state that was being written is no such thing.
+    Path("left.training").mkdir()
+    Path("left.training", "last.ckpt123.part").write_bytes(b"half")
+    assert CliRunner().invoke(main, [*words, "--out", "left"]).exit_code == 0
+    assert not Path("left.training").exists()
     # A run that is called like the architecture is not gone on with, unless it is written as a path.
     told = [json.loads(CliRunner().invoke(main, [*words, "--out", "wiener"]).stdout) for _ in range(2)]
     assert told[0]["errors"] == told[1]["errors"]

@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,7 +83,7 @@ def train(
     from circuitnn.session import read_session
     from circuitnn.training import PRESETS
     from circuitnn.training import train as train_network
-    from circuitnn.training.resuming import CHECKPOINT
+    from circuitnn.training.resuming import CHECKPOINT, discard_state
 
     path = Path(architecture)
     # A folder that is called like an architecture is meant where it is written as a path.
@@ -98,6 +98,8 @@ def train(
     folder = out if out is not None else free_folder(name, resume, training_state)
     check_target(folder)
     state = training_state(folder)
+    if not (state / CHECKPOINT).exists():
+        discard_state(state)
     check_folder(state, CHECKPOINT, "the state of a training")
     # Where several devices train, Lightning starts the command once more for each; the first one speaks.
     first = int(os.environ.get("LOCAL_RANK", "0")) == 0
@@ -129,9 +131,7 @@ def train(
     if trained.interrupted:
         note(f"{state.name} keeps where the training stands: the same command with --resume goes on from there")
         ctx.exit(INTERRUPTED)
-    with suppress(OSError):
-        (state / CHECKPOINT).unlink()
-        state.rmdir()
+    discard_state(state)
 
 
 def _say_nothing(completed: float, text: str) -> None:

@@ -7,6 +7,7 @@ import io
 import pickle
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,14 @@ def fingerprint(name: str, network: Network, takes: Sequence[Take], preset: Pres
         for signal in (one.u, one.target, one.knobs, one.states):
             digest.update(signal.numpy().tobytes())
     return digest.hexdigest()
+
+
+def discard_state(folder: Path) -> None:
+    """Remove a state, what a kill has left of one that was being written, and the folder if nothing else is in it."""
+    with suppress(OSError):
+        for file in (folder / CHECKPOINT, *folder.glob(f"{CHECKPOINT}*.part")):
+            file.unlink(missing_ok=True)
+        folder.rmdir()
 
 
 class Kept:
