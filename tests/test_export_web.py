@@ -68,6 +68,9 @@ ASK = """<script>
 COMPARE = """
   found.other = Array.from(await render(samples, %(rate)d, model.against));
   found.match = await match(samples, %(rate)d);
+  element("bypass").click();
+  found.matchOfBypassed = await match(samples, %(rate)d);
+  element("bypass").click();
   element("other").click();
   found.heard = [heard, element("other").getAttribute("aria-pressed")];
 """
@@ -156,6 +159,8 @@ def test_a_network_plays_in_a_page_too(tmp_path: Path) -> None:
     clipped = played(0.9)
     assert np.abs(np.array(found["other"]) - clipped).max() < 1e-6 * np.abs(clipped).max()
     assert found["match"] == pytest.approx(np.std(expected) / np.std(clipped), rel=1e-4)
+    # It is the models that are compared, bypassed or not.
+    assert found["matchOfBypassed"] == found["match"]
     assert found["heard"] == [1, "true"]
     # Without latency.
     assert np.abs(np.array(found["bypassed"]) - samples[0, :, 0].numpy()).max() < 1e-6
