@@ -167,6 +167,39 @@ def test_a_network_plays_in_a_page_too(tmp_path: Path) -> None:
     assert np.isfinite(found["response"]).all()
 
 
+# Turned while it plays: the message is sent where the rendering waits for it, half-way.
+TURNED = """
+  const context = new OfflineAudioContext(1, 9600, %(rate)d);
+  const oscillator = new OscillatorNode(context, { frequency: 1500 });
+  const node = await addModel(context, model, 1);
+  oscillator.connect(node).connect(context.destination);
+  oscillator.start();
+  context.suspend(4800 / %(rate)d).then(() => {
+    node.port.postMessage({ knob: 0, position: 0.1 });
+    setTimeout(() => context.resume(), 300);
+  });
+  found.inFlight = Array.from((await context.startRendering()).getChannelData(0));
+"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="chromium is not installed")
+def test_the_knob_of_a_capacitor_is_heard(tmp_path: Path) -> None:
+    pytest.importorskip("ziglang")
+    swept = parse_netlist(
+        "swept\n.param size=0.5\nVin in 0 0\nR1 in out 10k\nC1 out 0 {10n + 90n*size}\n"
+        "*@ input Vin\n*@ output out\n*@ knob size\n.end\n"
+    )
+    export_subject(Subject("swept", swept, RATE), "web", tmp_path / "swept.html")
+    found = answer(tmp_path / "swept.html", tmp_path, TURNED)
+    assert "failed" not in found, found["failed"]
+    assert found["errors"] == []
+    # At 0.9 half-way, and then at 0.1: a low-pass of the first order.
+    for part, size in ((slice(3200, 4800), 0.9), (slice(8000, 9600), 0.1)):
+        heard = np.array(found["inFlight"])[part]
+        gain = 1.0 / np.hypot(1.0, 2.0 * np.pi * 1500.0 * 10e3 * (10e-9 + 90e-9 * size))
+        assert np.sqrt(2.0) * np.std(heard) == pytest.approx(gain, rel=1e-3)
+
+
 def test_a_page_loads_nothing_from_elsewhere(page: Path) -> None:
     text = page.read_text()
     assert "default-src 'none'" in text
