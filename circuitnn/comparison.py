@@ -15,7 +15,7 @@ import numpy as np
 from circuitnn import evaluation, probing
 from circuitnn.audio import Recording, Signal, resampled
 from circuitnn.circuit import Circuit
-from circuitnn.errors import RecordingError
+from circuitnn.errors import CircuitnnError, RecordingError
 from circuitnn.evaluation import Evaluation
 from circuitnn.formats import network_at
 from circuitnn.playable import Playable, playable_circuit, playable_network, played_device
@@ -71,10 +71,21 @@ class Contender:
     evaluations: tuple[Evaluation, ...]
 
 
-def check_run(folder: Path) -> None:
-    """Raise CircuitnnError unless `of_run` can read what is there."""
-    if network_at(folder) is None:
-        load_run(folder)
+def check_run(folder: Path, recordings: Sequence[Recording]) -> tuple[str, ...]:
+    """Raise CircuitnnError unless `of_run` can read what is there and every knob of the recordings is its own. The
+    knobs that a network will have at one half, since a recording does not place them; a circuit has its own places."""
+    saved = network_at(folder)
+    names = tuple(knob.name for knob in load_run(folder).circuit.knobs) if saved is None else saved.network.knob_names
+    placed = [evaluation.positions(recording) for recording in recordings]
+    for recording, positions in zip(recordings, placed, strict=True):
+        for name in positions:
+            if name not in names:
+                raise CircuitnnError(
+                    f"{folder}: there is no knob {name!r}, which stands at {positions[name]:g} in {recording.name}",
+                    f"knobs: {', '.join(names) or 'none'}",
+                )
+    unplaced = tuple(name for name in names if not all(name in positions for positions in placed))
+    return () if saved is None else unplaced
 
 
 def of_run(

@@ -15,7 +15,7 @@ from network_files import random
 from circuitnn import Chain, CircuitModel, CircuitnnError, Recording, export, fit, parse_netlist
 from circuitnn.audio import Signal, write_wav
 from circuitnn.cli import main
-from circuitnn.comparison import METRICS, as_data, at_rate, data_efficiency, of_rendering, of_run, told_apart
+from circuitnn.comparison import METRICS, as_data, at_rate, check_run, data_efficiency, of_rendering, of_run, told_apart
 from circuitnn.evaluation import evaluate, evaluate_saved
 from circuitnn.exporting.deployed import deployed
 from circuitnn.formats import SavedNetwork, network_at
@@ -205,10 +205,28 @@ def test_knobs_that_nobody_placed_stand_at_one_half(
     saved = SavedNetwork(random(Recurrent("gru", 4, knob_names=("drive",))), "gru-4", float(RATE), 0.0)
     export(saved, "json", tmp_path / "gru.json")
     monkeypatch.setattr("circuitnn.playable.find_compiler", lambda: None)
+    at = replace(recording, knobs={"drive": 0.5})
+    assert check_run(tmp_path / "gru.json", [at, recording]) == ("drive",)
+    assert check_run(tmp_path / "gru.json", [at]) == ()
     free = of_run(tmp_path / "gru.json", [recording])
-    placed = of_run(tmp_path / "gru.json", [replace(recording, knobs={"drive": 0.5})])
+    placed = of_run(tmp_path / "gru.json", [at])
     turned = of_run(tmp_path / "gru.json", [replace(recording, knobs={"drive": 0.9})])
     assert free.metrics["esr"] == placed.metrics["esr"] != turned.metrics["esr"]
+    write_wav(tmp_path / "dry.wav", recording.dry, RATE)
+    write_wav(tmp_path / "wet.wav", recording.wet, RATE)
+    words = ["compare", tmp_path / "gru.json", "--on", tmp_path / "dry.wav", tmp_path / "wet.wav", "--json"]
+
+    def told(*more: str) -> tuple[float, str]:
+        done = CliRunner().invoke(main, [*map(str, words), "--out", str(tmp_path / "out"), *more])
+        assert done.exit_code == 0, done.stderr
+        return json.loads(done.stdout)["models"][0]["esr"], done.stderr
+
+    esr, said = told()
+    assert esr == pytest.approx(free.metrics["esr"], rel=1e-5)
+    assert "nothing says where drive stood" in said
+    esr, said = told("--set", "drive=0.9")
+    assert esr == pytest.approx(turned.metrics["esr"], rel=1e-5)
+    assert "drive" not in said
 
 
 def test_nothing_is_compared_with_silence(recording: Recording) -> None:
@@ -226,6 +244,8 @@ def test_nothing_is_compared_with_silence(recording: Recording) -> None:
         (["--reference", "a=wet.wav", "--reference", "a=wet.wav"], "expected different names"),
         (["--reference", "a=missing.wav"], "missing.wav: no such file"),
         (["missing"], "missing: no such file or folder"),
+        (["--set", "drive=0.5"], "network: there is no knob 'drive', which stands at 0.5 in wet.wav"),
+        (["--set", "drive=2"], "expected a position from 0 to 1, found '2'"),
         (["wet.wav"], "wet.wav: "),
         (["--out", "/proc/comparison"], "/proc/comparison cannot be written"),
     ],
@@ -241,7 +261,7 @@ def test_what_is_wrong_is_told_before_the_runs_are_evaluated(
     monkeypatch.chdir(tmp_path)
     write_wav("dry.wav", recording.dry, RATE)
     write_wav("wet.wav", recording.wet, RATE)
-    words = [str(runs[0]), "--on", "dry.wav", "wet.wav", "--out", "report", *words]
+    words = [str(runs[1]), "--on", "dry.wav", "wet.wav", "--out", "report", *words]
     done = CliRunner().invoke(main, ["compare", *words])
     assert done.exit_code == 2
     assert message in done.stderr

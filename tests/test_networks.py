@@ -164,6 +164,10 @@ def test_knobs_are_asked_for_by_name() -> None:
         model(u, knobs={"drive": 0.5, "tone": 0.5, "gain": 0.5})
     with pytest.raises(CircuitnnError, match="one per recording"):
         model(u, knobs={"drive": torch.zeros(3), "tone": 0.5})
+    moving = torch.linspace(0.5, 1.5, 10).expand(2, -1)
+    for outside, place in ((1.25, "1.25"), (float("nan"), "nan"), (torch.tensor([0.5, -0.5]), "-0.5"), (moving, "1.0")):
+        with pytest.raises(CircuitnnError, match=rf"tone is at {place}.*from 0 to 1"):
+            model(u, knobs={"drive": 0.5, "tone": outside})
     with pytest.raises(CircuitnnError, match=r"\[batch, time, 1\]"):
         model(u[..., 0])
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from circuitnn.cli.console import plain, print_json, printer, progress
+from circuitnn.cli.console import note, plain, print_json, printer, progress
+from circuitnn.cli.settings import knob_positions
 from circuitnn.errors import CircuitnnError
 
 # What fits on a terminal; the rest is in the files.
@@ -25,6 +26,10 @@ COLUMNS = ("name", "kind", "parameters", "esr", "esr_gain_free", "mr_stft", "mus
 @click.option(
     "--recordings", "session_file", type=click.Path(path_type=Path), help="The held-out ones of a session file."
 )
+@click.option(
+    "--set", "settings", multiple=True, metavar="KNOB=POSITION",
+    help="Where a knob stands (0 to 1) in the recordings of --on and --also-on. Repeatable.",
+)  # fmt: skip
 @click.option(
     "--reference", "references", multiple=True, metavar="NAME=FILE.wav",
     help="Somebody's rendering of the only recording. Repeatable.",
@@ -50,6 +55,7 @@ def compare(
     runs: Sequence[Path],
     pairs: Sequence[tuple[Path, Path]],
     session_file: Path | None,
+    settings: Sequence[str],
     references: Sequence[str],
     other_pairs: Sequence[tuple[Path, Path]],
     other_rate: int | None,
@@ -65,6 +71,8 @@ def compare(
     """
     if bool(pairs) == (session_file is not None):
         raise CircuitnnError("expected --on DRY.wav WET.wav, or --recordings SESSION.toml", "give one of them")
+    if settings and session_file is not None:
+        raise CircuitnnError("--set: a session file says itself where the knobs stand", "write it there")
     if other_pairs and other_rate is not None:
         raise CircuitnnError("--also-on and --other-rate say the same", "leave one of them out")
     if not runs and not references:
@@ -73,6 +81,8 @@ def compare(
     taken = [name for name, _ in named]
     if len(set(taken)) < len(taken):
         raise CircuitnnError(f"--reference: expected different names, found {', '.join(taken)}")
+
+    positions = knob_positions(settings)
 
     from circuitnn import comparison
     from circuitnn.audio import Recording, read_wav, resampled
@@ -85,7 +95,7 @@ def compare(
 
     check_folder(out, "comparison.json", "a comparison")
     if session_file is None:
-        recordings: Sequence[Recording] = [Recording.from_wav(dry, wet) for dry, wet in pairs]
+        recordings: Sequence[Recording] = [Recording.from_wav(dry, wet, knobs=positions) for dry, wet in pairs]
     else:
         recordings = read_session(session_file).held_out
     if not recordings:
@@ -93,7 +103,7 @@ def compare(
     if other_rate is not None:
         elsewhere = [comparison.at_rate(one, other_rate) for one in recordings]
     else:
-        elsewhere = [Recording.from_wav(dry, wet) for dry, wet in other_pairs]
+        elsewhere = [Recording.from_wav(dry, wet, knobs=positions) for dry, wet in other_pairs]
     if len({one.sample_rate for one in elsewhere}) > 1:
         raise CircuitnnError("--also-on: expected recordings of one sampling rate", "convert them")
     other_rate = elsewhere[0].sample_rate if elsewhere else None
@@ -108,7 +118,8 @@ def compare(
         output = resampled(*read_wav(file), recordings[0].sample_rate)
         renderings.append(comparison.of_rendering(name, output, recordings[0]))
     for run in runs:
-        comparison.check_run(run)
+        if unplaced := comparison.check_run(run, [*recordings, *elsewhere]):
+            note(f"{run}: nothing says where {', '.join(unplaced)} stood: taken as 0.5; --set KNOB=POSITION says it")
     contenders = []
     with progress(len(runs)) as update:
         for k, run in enumerate(runs):

@@ -31,7 +31,8 @@ def evaluate(run: Path, files: Sequence[Path], settings: Sequence[str], as_json:
     file of a network: a model file, .nam, .aidax, or JSON of RTNeural or SimpleRNN.
 
     The run's input level, mean output gain and median delay are applied; nothing is adjusted to the recordings, but
-    for the delay of a file that says none. The knobs of a network stand at 0.5 unless --set says otherwise.
+    for the delay of a file that says none. The knobs of a network stand at 0.5 unless --set says otherwise. What plays
+    is the model itself, a network in torch; `compare` plays, and times, what `export` makes of it.
     """
     from circuitnn.formats import network_at
     from circuitnn.runs import load_run

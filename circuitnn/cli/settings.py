@@ -126,14 +126,14 @@ def _setting(circuit: Circuit, text: str) -> tuple[str, float]:
     return name, value
 
 
-def knob_positions(settings: Sequence[str], names: Sequence[str]) -> dict[str, float]:
-    """Where NAME=VALUE settings put the knobs of a network, whose names are `names`. Raises CircuitnnError."""
+def knob_positions(settings: Sequence[str], names: Sequence[str] | None = None) -> dict[str, float]:
+    """Where NAME=VALUE settings put knobs, whose names are `names` (None: any). Raises CircuitnnError."""
     found: dict[str, float] = {}
     for text in settings:
         name, equals, number = (part.strip() for part in text.partition("="))
         if not equals:
             raise CircuitnnError(f"--set {text}: expected NAME=VALUE", "--set drive=0.3")
-        if name not in names:
+        if names is not None and name not in names:
             raise CircuitnnError(f"--set {text}: there is no knob {name!r}", f"knobs: {', '.join(names) or 'none'}")
         if name in found:
             raise CircuitnnError(f"--set {text}: {name} is set twice")

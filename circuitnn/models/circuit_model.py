@@ -15,6 +15,7 @@ from circuitnn.discretise import DiscreteCircuit
 from circuitnn.errors import CircuitError, CircuitnnError, ConvergenceWarning
 from circuitnn.kernel import LISTED, PLACES
 from circuitnn.learnables import Coordinate, coordinates
+from circuitnn.models.network import check_positions
 from circuitnn.operating_point import OperatingPoint
 from circuitnn.oversampling import FACTORS, HALF_LENGTH
 from circuitnn.schemes import TRAPEZOIDAL, Scheme
@@ -121,8 +122,7 @@ class CircuitModel(nn.Module):
             if name not in known:
                 raise CircuitnnError(f"there is no knob {name!r}", f"knobs: {', '.join(known) or 'none'}")
             position = torch.as_tensor(position, dtype=torch.float64)
-            if not bool(((position >= 0.0) & (position <= 1.0)).all()):
-                raise CircuitnnError(f"knob {name} is at {position}; positions go from 0 to 1")
+            check_positions(name, position)
             values[name] = value_at(known[name], position, _TORCH)
         return values
 

@@ -97,7 +97,15 @@ def _columns(names: Sequence[str], knobs: Mapping[str, float | Tensor], u: Tenso
     return torch.stack(columns, 2) if columns else u.new_zeros(batch, time, 0)
 
 
+def check_positions(name: str, position: Tensor) -> None:
+    """Raise CircuitnnError for a position of a knob that is not from 0 to 1."""
+    inside = (position >= 0.0) & (position <= 1.0)
+    if not bool(inside.all()):
+        raise CircuitnnError(f"knob {name} is at {float(position[~inside][0]):g}; positions go from 0 to 1")
+
+
 def _column(name: str, position: Tensor, batch: int, time: int) -> Tensor:
+    check_positions(name, position)
     if position.dim() < 2 and position.numel() in (1, batch):
         return position.reshape(-1, 1).expand(batch, time)
     if position.dim() == 2 and position.shape[0] in (1, batch) and position.shape[1] == time:
