@@ -133,7 +133,8 @@ class Recording:
     to 1 that somebody wrote down, and labels for others: where two recordings have one label, the knob stood at one
     place. name: for messages. delay: samples by which the wet is late against the dry, if somebody knows; a fit starts
     there. polarity: +1 or -1 if known. gain_group: recordings of one group share their output gain; None: it has its
-    own.
+    own. cut_off: by how many samples more the wet was cut off at its beginning than the dry: the device is late by
+    delay + cut_off. delay_found: the delay is what alignment found on whole files.
     """
 
     dry: Signal
@@ -144,6 +145,8 @@ class Recording:
     delay: float | None = None
     polarity: int | None = None
     gain_group: str | None = None
+    cut_off: float = 0.0
+    delay_found: bool = False
 
     def __post_init__(self) -> None:
         check_signal(self.dry, f"{self.name} (dry)")
@@ -193,6 +196,11 @@ class Recording:
             dict(knobs or {}),
             name,
         )
+
+    @property
+    def stated_delay(self) -> float | None:
+        """The delay, if somebody wrote it down."""
+        return None if self.delay_found else self.delay
 
     @cached_property
     def conditions(self) -> tuple[Condition, Condition]:

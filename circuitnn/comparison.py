@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from circuitnn.formats import network_at
 from circuitnn.playable import Playable, playable_circuit, playable_network, played_device
 from circuitnn.rendering import Rendering
 from circuitnn.runs import load_run
+from circuitnn.training.data import ACCURACY
 
 METRICS = (
     "esr", "esr_gain_free", "esr_preemphasis", "nrmse", "snr", "mae", "dc", "stft", "mr_stft", "loudness_difference",
@@ -106,12 +108,16 @@ def of_run(
     saved = network_at(folder)
     if saved is not None:
         rate = saved.sample_rate or float(recordings[0].sample_rate)
+        late = None if saved.delay is None else saved.delay + saved.network.latency
         at = playable_network(folder.absolute().name, saved, rate, knobs)
         # A part of it may be a circuit, whose equations are made for one rate.
         runs_elsewhere = saved.network.sample_rate is None
     else:
         run = load_run(folder)
-        rate, at, runs_elsewhere = run.sample_rate, playable_circuit(run, knobs), True
+        rate, at, runs_elsewhere, late = run.sample_rate, playable_circuit(run, knobs), True, run.delay
+    if late is not None:
+        for one in recordings:
+            _doubt(one, late * one.sample_rate / rate, folder)
     model = at(rate)
     found = tuple(model.evaluate(one) for one in recordings)
     other_rate = None
@@ -144,6 +150,18 @@ def of_run(
     )
 
 
+def _doubt(recording: Recording, late: float, folder: Path) -> None:
+    """Warn if the delay of a run [samples] is not what somebody wrote down for a recording."""
+    stated = recording.stated_delay
+    if stated is not None and abs(stated + recording.cut_off - late) > 2 * ACCURACY:
+        warnings.warn(
+            f"{recording.name} is said to be late by {stated + recording.cut_off:g} samples, but {folder} "
+            f"was made with recordings that are late by {late:.1f}, which is applied: every metric may be wrong; cut "
+            "the wet so that they agree",
+            stacklevel=3,
+        )
+
+
 def _esr(model: Playable, recordings: Sequence[Recording]) -> float | None:
     return evaluation.pool([model.evaluate(one) for one in recordings])["esr"]
 
@@ -152,7 +170,8 @@ def at_rate(recording: Recording, rate: int) -> Recording:
     """The recording at another sampling rate [Hz], which adds nothing to what it holds."""
     dry, wet = (resampled(signal, recording.sample_rate, rate) for signal in (recording.dry, recording.wet))
     delay = None if recording.delay is None else recording.delay * rate / recording.sample_rate
-    return replace(recording, dry=dry, wet=wet, sample_rate=rate, delay=delay)
+    cut_off = recording.cut_off * rate / recording.sample_rate
+    return replace(recording, dry=dry, wet=wet, sample_rate=rate, delay=delay, cut_off=cut_off)
 
 
 def of_rendering(name: str, output: Signal, recording: Recording) -> Contender:

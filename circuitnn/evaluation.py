@@ -62,21 +62,22 @@ def evaluate(
     gain: float = 1.0,
     renderer: Renderer | None = None,
 ) -> Evaluation:
-    """Compare the model with a recording whose wet is late by `delay` samples.
+    """Compare the model with a recording of a device that is late by `delay` samples.
 
     level: volt at digital full scale of the dry; gain: digital full scale of the wet per volt of the output. Knobs
     stand where the recording says. renderer: plays the dry in the model's place, in volt. Raises RecordingError if the
     recording's rate is not the model's, the position of a knob is a label, or too little of it overlaps at that delay.
     """
     _check_rate(recording, model.sample_rate)
-    observation = Observation(model, recording, delay)
-    begin, end = observation.span(delay)
-    target = observation.target(delay)
+    late = delay - recording.cut_off
+    observation = Observation(model, recording, late)
+    begin, end = observation.span(late)
+    target = observation.target(late)
     if renderer is None:
         rendering = render(model, recording.dry, level, overrides=model.overrides(positions(recording)))
     else:
         rendering = renderer(recording.dry)
-    return compare(recording, gain * rendering.output[begin:end], target, rendering, begin + delay)
+    return compare(recording, gain * rendering.output[begin:end], target, rendering, begin + late)
 
 
 def evaluate_network(
@@ -87,13 +88,13 @@ def evaluate_network(
     knobs: Mapping[str, float | Tensor] | None = None,
     renderer: Renderer | None = None,
 ) -> Evaluation:
-    """Compare a network with a recording whose wet is late by `delay` samples beside the network's own latency. knobs:
-    positions by name. renderer: plays the dry in the network's place, with its knobs there, latency taken out.
+    """Compare a network with a recording of a device that is late by `delay` samples beside the network's own latency.
+    knobs: positions by name. renderer: plays the dry in the network's place, with its knobs there, latency taken out.
 
     Raises RecordingError if the recording's rate is not the network's or too little of it overlaps at that delay.
     """
     _check_rate(recording, sample_rate)
-    late = delay + network.latency
+    late = delay + network.latency - recording.cut_off
     target = take(recording, late, ()).target.double().numpy()
     # From the first sample on, as a circuit: what no wet is there for, the network has heard all the same.
     dry = recording.dry
@@ -114,7 +115,9 @@ def evaluate_saved(
     rate = saved.sample_rate or recording.sample_rate
     _check_rate(recording, rate)
     play = renderer or (lambda dry: render_network(saved.network, dry, knobs))
-    delay = _best_delay(play, recording, saved.network.latency) if saved.delay is None else saved.delay
+    delay = saved.delay
+    if delay is None:
+        delay = _best_delay(play, recording, saved.network.latency) + recording.cut_off
     return evaluate_network(saved.network, rate, recording, delay, knobs, play), delay
 
 

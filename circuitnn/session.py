@@ -148,6 +148,8 @@ def _range(table: _Table, recording: Recording) -> Recording:
         dry=recording.dry[begin:last],
         wet=recording.wet[wet_begin:wet_end],
         delay=delay + begin - wet_begin,
+        cut_off=wet_begin - begin,
+        delay_found=recording.delay is None,
     )
 
 

@@ -29,6 +29,7 @@ from circuitnn.rendering import Rendering, render
 from circuitnn.report.comparison_figures import efficiency
 from circuitnn.report.comparison_page import render_comparison
 from circuitnn.runs import load_run
+from circuitnn.session import read_session
 from circuitnn.training import PRESETS, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -227,6 +228,38 @@ def test_knobs_that_nobody_placed_stand_at_one_half(
     esr, said = told("--set", "drive=0.9")
     assert esr == pytest.approx(turned.metrics["esr"], rel=1e-5)
     assert "drive" not in said
+
+
+def test_parts_of_one_recording_train_and_judge(recording: Recording, tmp_path: Path) -> None:
+    """Where a session cuts, the device is no later than elsewhere."""
+    late = 30
+    write_wav(tmp_path / "dry.wav", recording.dry, RATE)
+    write_wav(tmp_path / "wet.wav", np.concatenate([np.zeros(late), recording.wet]), RATE)
+    files = 'dry = "dry.wav"\nwet = "wet.wav"\n'
+    entries = [files + "end = 0.25\n", files + "start = 0.25\nend = 0.6\n", files + 'start = 0.6\nrole = "held-out"\n']
+    (tmp_path / "session.toml").write_text("".join(f"[[recording]]\n{entry}" for entry in entries))
+    session = read_session(tmp_path / "session.toml")
+    cut = [one.cut_off for one in session.recordings]
+    assert cut[1] - cut[0] > 0.2 * RATE
+    model = CircuitModel(parse_netlist(NETLIST.replace("47n", "40n")), RATE, oversample=1)
+    fitted = fit(model, session.recordings, input_level=1.0)
+    fitted.save(tmp_path / "circuit")
+    preset = replace(PRESETS["quick"], epochs=5, segment=0.1)
+    trained = train("wiener-hammerstein", session.recordings, preset=preset)
+    save_network(trained, tmp_path / "network", preset, 0)
+    assert [one.delay for one in fitted.recordings] == pytest.approx([late, late], abs=0.2)
+    # Half a second too late or too early, it would be 1 and more.
+    for run, of_training in (("circuit", fitted.esr), ("network", trained.esr)):
+        esr = of_run(tmp_path / run, session.held_out).metrics["esr"]
+        assert esr is not None
+        assert esr < max(2.0 * of_training, 1e-4)
+
+
+def test_a_stated_delay_that_is_not_the_runs_is_doubted(runs: tuple[Path, Path], recording: Recording) -> None:
+    late = replace(recording, wet=np.concatenate([np.zeros(40), recording.wet]), delay=40.0)
+    for run in runs:
+        with pytest.warns(UserWarning, match=r"wet.wav is said to be late by 40 samples, but .* cut the wet"):
+            of_run(run, [late])
 
 
 def test_nothing_is_compared_with_silence(recording: Recording) -> None:

@@ -41,7 +41,7 @@ def _judge(model: CircuitModel, recording: Recording, alignment: Alignment, leve
         name=recording.name,
         knobs=positions,
         gain=gain,
-        delay=delay,
+        delay=delay + recording.cut_off,
         confidence=alignment.confidence,
         offset=0.0,
         hum={},

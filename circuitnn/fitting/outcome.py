@@ -107,7 +107,7 @@ def _judge(problem: Problem, evaluation: Evaluation, position: int, alignment: A
         name=observation.recording.name,
         knobs=problem.unknowns.positions(evaluation.point.shared, observation.recording),
         gain=own.gain,
-        delay=delay,
+        delay=delay + observation.recording.cut_off,
         confidence=alignment.confidence,
         drift=alignment.drift,
         offset=float(own.amplitudes[0]),

@@ -25,13 +25,12 @@ class FittedRecording:
     """One recording and the model's rendering of it.
 
     gain: digital full scale per volt of the model's output (negative: inverted polarity); delay: samples by which the
-    wet is late; confidence: of the alignment (1: a guess); drift: of its clock against the player's, relative, None if
-    the test signal's blips do not tell it; offset: constant in the wet recording; hum: amplitudes of
-    mains hum in it by frequency [Hz]; cut: whether it begins in mid-sound, and the state of the circuit there was
-    estimated; doubted: parts of it that count little (begin, end) in seconds of the dry, which the errors leave out;
-    target, output [time]: the wet recording on the model's time axis, and the
-    model's output times gain with offset and hum, over the samples that both cover; input [time]: the dry signal
-    there.
+    device is late, however the recording was cut; confidence: of the alignment (1: a guess); drift: of its clock
+    against the player's, relative, None if the test signal's blips do not tell it; offset: constant in the wet
+    recording; hum: amplitudes of mains hum in it by frequency [Hz]; cut: whether it begins in mid-sound, and the state
+    of the circuit there was estimated; doubted: parts of it that count little (begin, end) in seconds of the dry, which
+    the errors leave out; target, output [time]: the wet recording on the model's time axis, and the model's output
+    times gain with offset and hum, over the samples that both cover; input [time]: the dry signal there.
     """
 
     name: str

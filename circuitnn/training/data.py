@@ -58,18 +58,19 @@ class Judge:
 
 
 def delays_of(recordings: Sequence[Recording]) -> list[float]:
-    """By how many samples each wet is late: what somebody wrote down, or what alignment finds.
+    """By how many samples each wet is late, as it is cut: what somebody wrote down, or what alignment finds.
 
     Found delays that differ by less than alignment errs are taken to be one, and ACCURACY is left of each, so that no
     output comes before its input: a fit of a circuit finds its delay on the way, a network has to live with this one.
     """
-    found = [float(alignment.delay) for alignment in located(recordings)]
-    unknown = [delay for delay, recording in zip(found, recordings, strict=True) if recording.delay is None]
+    # Of the device; how recordings were cut is nothing that they have in common.
+    found = [alignment.delay + one.cut_off for alignment, one in zip(located(recordings), recordings, strict=True)]
+    unknown = [delay for delay, recording in zip(found, recordings, strict=True) if recording.stated_delay is None]
     same = bool(unknown) and max(unknown) - min(unknown) <= 2 * ACCURACY
     return [
-        recording.delay
-        if recording.delay is not None
-        else (float(round(statistics.median(unknown))) if same else delay) - ACCURACY
+        recording.stated_delay
+        if recording.stated_delay is not None
+        else (float(round(statistics.median(unknown))) if same else delay) - ACCURACY - recording.cut_off
         for delay, recording in zip(found, recordings, strict=True)
     ]
 

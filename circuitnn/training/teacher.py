@@ -74,7 +74,7 @@ def taught(teacher: Teacher, recordings: Sequence[Recording], delays: Sequence[f
     takes, refined, gains = list[Take](), list[float](), list[float]()
     for recording, given in zip(recordings, delays, strict=True):
         output, states = _play(teacher, recording, knobs)
-        delay = _refined(output, recording.wet, given) if teacher.fitted or recording.delay is None else given
+        delay = _refined(output, recording.wet, given) if teacher.fitted or recording.stated_delay is None else given
         inside = slice(*span(recording, delay))
         one = replace(take(recording, delay, knobs), states=states[inside])
         takes.append(one)
