@@ -174,6 +174,22 @@ def test_it_knows_how_a_note_fades() -> None:
     assert np.sum((y - wet) ** 2) < 0.02 * np.sum(wet**2)
 
 
+def test_states_that_are_not_heard_stay_the_circuits() -> None:
+    """Otherwise they end where nobody knows what the network does."""
+    side = "R2 in side 10k\nC2 side 0 100n\n"
+    circuit = parse_netlist(CLIPPER.with_name("diode_clipper.cir").read_text().replace(".end", f"{side}.end"))
+    recording = Recording(sound(1.2), played(circuit, sound(1.2))[:, 0], RATE, delay=0.0)
+    # Half of the epochs are for the output.
+    found = train("stn", [recording], teacher=Teacher(circuit), preset=replace(PRESET, epochs=24, teaching_epochs=12))
+    assert min(found.errors[12:]) < min(found.errors[:12])
+    assert isinstance(found.network, StateTrajectoryNetwork)
+    states = played(with_states(circuit), sound(1.2))[:, 1:]
+    u = torch.as_tensor(sound(1.2), dtype=torch.float32)[None, :, None]
+    with torch.no_grad():
+        own = found.network.trajectory(u, u[..., :0], torch.zeros(1, 2))[0] * found.network.sizes[2:]
+    assert (np.sum((own.numpy() - states) ** 2, 0) / np.sum(states**2, 0)).max() < 0.02
+
+
 def test_a_state_space_gru_begins_as_a_linear_system() -> None:
     """Filters in a row, each with a state, of more states than the layer has units."""
     network, rng, n_states = StateSpaceGru(9, 4, linear=True).double(), np.random.default_rng(0), 9

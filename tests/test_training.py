@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from circuitnn.network_runs import WEIGHTS, save_network
 from circuitnn.training import PRESETS, Preset, Trained, train
 from circuitnn.training.data import ACCURACY, Batch, Shuffled, cut, delays_of, places, split, stacked, take
 from circuitnn.training.least_squares import LeastSquares
+from circuitnn.training.memory import kept_memory
 from circuitnn.training.resuming import Kept
 from circuitnn.training.starts import STARTS, best_start, cost_after_a_while, placed
 from circuitnn.training.tangents import output_and_jacobian
@@ -574,3 +576,20 @@ def test_the_loop_in_the_docs_learns(tmp_path: Path, monkeypatch: pytest.MonkeyP
     space: dict[str, torch.Tensor] = {}
     exec(code, space)
     assert space["loss"].item() < 0.1
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="memory is kept where the C library is glibc")
+def test_memory_is_kept_while_a_network_is_trained_and_given_back_after_it() -> None:
+    import resource
+
+    def pages() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(8):
+            torch.ones(2**24)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    torch.ones(2**24)
+    with kept_memory():
+        pages()
+        kept = pages()
+    assert pages() > 4 * kept + 1000

@@ -20,7 +20,7 @@ from circuitnn.training.presets import Preset
 from circuitnn.training.resuming import Kept
 
 # Samples of a run from a known state: short ones to match the states that follow, then, with None, whole pieces, and
-# these once more for the output alone.
+# these once more for the output above all.
 HORIZONS = (1, 64, 2048, None, None)
 # Samples that one evaluation of the loss goes through at most, of short runs and of whole pieces.
 SHORT, WHOLE = 2**17, 2**20
@@ -30,6 +30,9 @@ ITERATIONS, MEMORY = 20, 30
 SLIGHT, IDLE = 0.02, 5
 # Pre-emphasis 1 - 0.85 z^-1, as recurrent networks are trained with (Wright et al., DAFx-19).
 EMPHASIS = losses.first_order(0.85)
+# How much the states count when the output is what is learned. With nothing to hold them they drift, unheard, to where
+# the network stays on another sound.
+HOLD = 0.1
 # In the place of a loss that is no number, which a line search could not compare.
 WORST = 1e30
 
@@ -151,7 +154,7 @@ class FreeRunning:
         self.losses.append(last)
 
     def _loss(self) -> Tensor:
-        """Of the states and the output, or in the last phase of the output without what the warm-up takes."""
+        """Of the states and the output; in the last phase of the output above all, without what the warm-up takes."""
         network, w = self.network, self._windows
         knobs = w.knobs[:, None].expand(-1, w.u.shape[1], -1)
         if self._projected is not None:
@@ -160,11 +163,11 @@ class FreeRunning:
             return network.state_loss(network.free_run(w.u, w.states, knobs), w.states)
         xs = network.free_run(w.u, w.states, knobs)
         y, target = network.output(w.u[:, 1:], knobs[:, 1:], xs)[..., 0], w.target[:, 1:, 0]
-        if self.phase + 1 == len(HORIZONS):
+        last = self.phase + 1 == len(HORIZONS)
+        if last:
             y, target = y[:, self.preset.warm_up :], target[:, self.preset.warm_up :]
-            return losses.esr(y, target) + losses.esr_emphasised(y, target, EMPHASIS)
         shape = losses.esr(y, target) + losses.esr_emphasised(y, target, EMPHASIS)
-        return shape + network.state_loss(xs, w.states)
+        return shape + (HOLD if last else 1.0) * network.state_loss(xs, w.states)
 
     def _judge(self) -> None:
         error = judge_in_place(self.network, self.judges, self.preset.warm_up)

@@ -24,6 +24,7 @@ from circuitnn.models.wiener_hammerstein import WienerHammerstein
 from circuitnn.training.data import Shuffled, Take, cut, delays_of, knob_names, parts_of, places, split, stacked, take
 from circuitnn.training.free_running import FreeRunning, affordable, measure
 from circuitnn.training.least_squares import LeastSquares
+from circuitnn.training.memory import kept_memory
 from circuitnn.training.presets import PRESETS, Preset
 from circuitnn.training.result import Trained
 from circuitnn.training.resuming import CHECKPOINT, Kept, fingerprint
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 QUIETEST = 1e-4
 
 
+@kept_memory()
 def train(
     architecture: str | Network | SavedNetwork,
     recordings: Sequence[Recording],
@@ -133,7 +135,7 @@ def train(
         network=network.cpu().eval(),
         architecture=name,
         sample_rate=rate,
-        delay=statistics.median(delays[: len(recordings)]),
+        delay=statistics.median(late + one.cut_off for late, one in zip(delays[:count], recordings, strict=True)),
         esr=min(work.errors),
         errors=tuple(work.errors),
         reason=reason,
